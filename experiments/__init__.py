@@ -1,0 +1,1 @@
+"""Experiments that use jrnn; nothing in the library imports them."""

@@ -1,0 +1,36 @@
+"""jrnn: recurrent neural networks in JAX, as pure functions."""
+
+from jrnn import initializers as initializers, kernels as kernels
+from jrnn.cells import (
+    GRU as GRU,
+    LSTM as LSTM,
+    Elman as Elman,
+    ElmanParams as ElmanParams,
+    ElmanState as ElmanState,
+    GRUParams as GRUParams,
+    GRUState as GRUState,
+    LSTMParams as LSTMParams,
+    LSTMState as LSTMState,
+    ResetBeforeGRU as ResetBeforeGRU,
+    activations as activations,
+)
+from jrnn.layers import (
+    Bidirectional as Bidirectional,
+    BidirectionalParams as BidirectionalParams,
+    BidirectionalState as BidirectionalState,
+    Dense as Dense,
+    DenseParams as DenseParams,
+    Dropout as Dropout,
+    Embed as Embed,
+    EmbedParams as EmbedParams,
+    LayerNorm as LayerNorm,
+    LayerNormParams as LayerNormParams,
+    Recurrent as Recurrent,
+    Residual as Residual,
+    Sequential as Sequential,
+)
+from jrnn.masks import resets_from_segments as resets_from_segments
+from jrnn.scanning import scan as scan, step as step
+from jrnn.types import Cell as Cell, GatedCell as GatedCell, Layer as Layer
+
+__version__ = "0.1.0"

@@ -1,0 +1,18 @@
+"""Cells: one time step each, as pure mathematics; and wrappers from cell to cell."""
+
+from jrnn.cells.elman import (
+    Elman as Elman,
+    ElmanParams as ElmanParams,
+    ElmanState as ElmanState,
+)
+from jrnn.cells.gru import (
+    GRU as GRU,
+    GRUParams as GRUParams,
+    GRUState as GRUState,
+    ResetBeforeGRU as ResetBeforeGRU,
+)
+from jrnn.cells.lstm import (
+    LSTM as LSTM,
+    LSTMParams as LSTMParams,
+    LSTMState as LSTMState,
+)

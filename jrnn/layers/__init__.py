@@ -1,0 +1,18 @@
+"""Layers: functions from sequences to sequences. A model is a layer."""
+
+from jrnn.layers.compose import Residual as Residual, Sequential as Sequential
+from jrnn.layers.pointwise import (
+    Dense as Dense,
+    DenseParams as DenseParams,
+    Dropout as Dropout,
+    Embed as Embed,
+    EmbedParams as EmbedParams,
+    LayerNorm as LayerNorm,
+    LayerNormParams as LayerNormParams,
+)
+from jrnn.layers.recurrent import (
+    Bidirectional as Bidirectional,
+    BidirectionalParams as BidirectionalParams,
+    BidirectionalState as BidirectionalState,
+    Recurrent as Recurrent,
+)

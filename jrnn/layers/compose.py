@@ -1,0 +1,166 @@
+"""Layers made of layers: one after another, and around a shortcut."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jrnn import checks
+from jrnn.types import (
+    Array,
+    DType,
+    Layer,
+    Params,
+    PRNGKey,
+    Shape,
+    State,
+    value,
+)
+
+
+@value
+class Sequential:
+    """Layers one after another: a stack, or a whole model.
+
+        ys = layers[-1](... layers[1](layers[0](xs)))
+
+    Sizes thread through `init`: each layer takes the output of the one before.
+    Parameters and state are tuples with one entry per layer.
+
+    Attributes:
+      layers: The layers, first to last.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, jrnn
+      >>> model = jrnn.Sequential(
+      ...     jrnn.Embed(7, 4),
+      ...     jrnn.Recurrent(jrnn.LSTM(5)),
+      ...     jrnn.Dense(7),
+      ... )
+      >>> params = model.init(jax.random.key(0))
+      >>> state, logits = model.apply(params, None, jnp.zeros((2, 3), int))
+      >>> logits.shape
+      (2, 3, 7)
+    """
+
+    layers: tuple[Layer, ...]
+
+    def __init__(self, *layers: Layer):
+        object.__setattr__(self, "layers", layers)  # frozen, but positional
+
+    def __repr__(self) -> str:
+        return f"Sequential({', '.join(map(repr, self.layers))})"
+
+    @property
+    def output_size(self) -> int | None:
+        sizes = [layer.output_size for layer in reversed(self.layers)]
+        return next((size for size in sizes if size is not None), None)
+
+    def init(
+        self, key: PRNGKey, input_size: int = 0, dtype: DType = jnp.float32
+    ) -> tuple[Params, ...]:
+        """Draws the parameters of every layer.
+
+        `input_size` may be left out where the first layer has no use for it: `Embed`.
+        """
+        checks.at_least("number of layers", len(self.layers), 1)
+        params = []
+        for layer_key, layer in zip(
+            jax.random.split(key, len(self.layers)), self.layers, strict=True
+        ):
+            params.append(layer.init(layer_key, input_size, dtype))
+            input_size = layer.output_size or input_size
+        return tuple(params)
+
+    def initial_state(
+        self, params: tuple[Params, ...], batch_shape: Shape = ()
+    ) -> tuple[State, ...]:
+        """Returns the initial states of every layer."""
+        return tuple(
+            layer.initial_state(p, batch_shape)
+            for layer, p in zip(self.layers, params, strict=True)
+        )
+
+    def apply(
+        self,
+        params: tuple[Params, ...],
+        state: tuple[State, ...] | None,
+        xs: Any,
+        *,
+        lengths: Array | None = None,
+        mask: Array | None = None,
+        reset: Array | None = None,
+        key: PRNGKey | None = None,
+    ) -> tuple[tuple[State, ...], Any]:
+        """Applies the layers in turn."""
+        number = len(self.layers)
+        checks.count("params", params, number, "one entry per layer")
+        states = (None,) * number if state is None else state
+        checks.count("state", states, number, "one entry per layer")
+        keys = (None,) * number if key is None else jax.random.split(key, number)
+        finals = []
+        for layer, p, s, k in zip(self.layers, params, states, keys, strict=True):
+            final, xs = layer.apply(
+                p, s, xs, lengths=lengths, mask=mask, reset=reset, key=k
+            )
+            finals.append(final)
+        return tuple(finals), xs
+
+
+@value
+class Residual:
+    """A shortcut around a layer: its output is added to its input.
+
+        ys = xs + layer(xs)
+
+    Attributes:
+      layer: A layer whose output has the size of its input.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, jrnn
+      >>> layer = jrnn.Residual(jrnn.Recurrent(jrnn.GRU(3)))
+      >>> params = layer.init(jax.random.key(0), input_size=3)
+      >>> state, ys = layer.apply(params, None, jnp.ones((2, 5, 3)))
+      >>> ys.shape
+      (2, 5, 3)
+
+    References:
+      He et al., 2016, https://arxiv.org/abs/1512.03385
+    """
+
+    layer: Layer
+
+    @property
+    def output_size(self) -> int | None:
+        return self.layer.output_size
+
+    def init(self, key: PRNGKey, input_size: int, dtype: DType = jnp.float32) -> Params:
+        """Draws the parameters of the layer.
+
+        Raises:
+          ValueError: if the layer changes the number of features.
+        """
+        output_size = self.output_size or input_size
+        checks.equal_sizes("the layer of Residual", output_size, input_size)
+        return self.layer.init(key, input_size, dtype)
+
+    def initial_state(self, params: Params, batch_shape: Shape = ()) -> State:
+        """Returns the initial state of the layer."""
+        return self.layer.initial_state(params, batch_shape)
+
+    def apply(
+        self,
+        params: Params,
+        state: State,
+        xs: Array,
+        *,
+        lengths: Array | None = None,
+        mask: Array | None = None,
+        reset: Array | None = None,
+        key: PRNGKey | None = None,
+    ) -> tuple[State, Array]:
+        """Applies the layer and adds the input."""
+        state, ys = self.layer.apply(
+            params, state, xs, lengths=lengths, mask=mask, reset=reset, key=key
+        )
+        return state, xs + ys

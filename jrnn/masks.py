@@ -1,0 +1,76 @@
+"""Which steps of a sequence are valid, and where the state starts afresh."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jrnn.types import Array
+
+
+def resets_from_segments(segment_ids: Array) -> Array:
+    """Returns the reset flags of packed sequences: True where a new segment begins.
+
+        reset[t] = segment_ids[t] != segment_ids[t - 1],    reset[0] = False
+
+    The first step is not flagged, so that a state given to `jrnn.scan` is used.
+
+    Args:
+      segment_ids: Integers [*batch, time], equal within a segment.
+
+    Returns:
+      Booleans [*batch, time], for the `reset` of `jrnn.scan` and of layers.
+
+    Example:
+      >>> import jax.numpy as jnp, jrnn
+      >>> jrnn.resets_from_segments(jnp.array([4, 4, 7, 7, 7])).tolist()
+      [False, False, True, False, False]
+    """
+    ids = jnp.asarray(segment_ids)
+    first = jnp.zeros_like(ids[..., :1], bool)
+    return jnp.concatenate([first, ids[..., 1:] != ids[..., :-1]], axis=-1)
+
+
+def valid(lengths: Array | None, mask: Array | None, time: int) -> Array | None:
+    """Returns which steps are valid, [time, *batch]; None for all of them."""
+    if lengths is None:
+        return mask
+    steps = jnp.arange(time).reshape(time, *(1,) * lengths.ndim)
+    within = steps < jnp.clip(lengths, 0, time)
+    return within if mask is None else within & mask
+
+
+def restarts(reset: Array | None, keep: Array | None, reverse: bool) -> Array | None:
+    """Returns before which steps, in the order of the loop, the state is replaced.
+
+    A flag at t cuts between t and the valid step before it. In reverse that is before
+    the earlier step, so flags move to the valid step they are next to.
+    """
+    if reset is None or reset.shape[0] == 0:
+        return None
+    if not reverse:
+        return reset
+    time = reset.shape[0]
+    steps = jnp.arange(time).reshape(time, *(1,) * (reset.ndim - 1))
+    own = jnp.broadcast_to(steps, reset.shape)
+    if keep is not None:
+        own = jnp.where(keep, own, time)
+    nearest = jax.lax.cummin(own, axis=0, reverse=True)  # valid step at or after t
+    border = jnp.full_like(nearest[:1], time)
+    following = jnp.concatenate([nearest[1:], border])
+    flags = jnp.concatenate([reset, jnp.zeros_like(reset[:1])])
+    return jnp.take_along_axis(flags, following, axis=0)
+
+
+def where(flags: Array, on_true: Any, on_false: Any) -> Any:
+    """Chooses between two trees for each example; `flags` are [*batch].
+
+    Flags align with the batch axes on the left of each leaf, where broadcasting would
+    align them with the feature axes on its right.
+    """
+
+    def choose(a: Array, b: Array) -> Array:
+        axes = flags.shape + (1,) * (b.ndim - flags.ndim)
+        return jnp.where(flags.reshape(axes), a, b)
+
+    return jax.tree.map(choose, on_true, on_false)

@@ -1,0 +1,75 @@
+"""One time step of each cell in plain numpy, written from the docstrings."""
+
+from typing import Any
+
+import numpy as np
+
+
+def sigmoid(x: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-x))
+
+
+FUNCTIONS = {
+    "tanh": np.tanh,
+    "sigmoid": sigmoid,
+    "relu": lambda x: np.maximum(x, 0),
+    "identity": lambda x: x,
+}
+
+
+def named(activation: Any) -> Any:
+    """Returns the numpy twin of an activation."""
+    return FUNCTIONS[activation.__name__]
+
+
+def bias(*parts: Any) -> Any:
+    """Returns the sum of the biases that are there."""
+    return sum(part for part in parts if part is not None)
+
+
+def elman(cell: Any, params: Any, state: Any, x: np.ndarray) -> Any:
+    pre = x @ params.w_x + state.h @ params.w_h + bias(params.b_x, params.b_h)
+    h = named(cell.activation)(pre)
+    return state._replace(h=h), h
+
+
+def lstm(cell: Any, params: Any, state: Any, x: np.ndarray) -> Any:
+    pre = x @ params.w_x + state.h @ params.w_h + bias(params.b_x, params.b_h)
+    gate, activation = named(cell.gate), named(cell.activation)
+    i, f, g, o = np.split(pre, 4, axis=-1)
+    c = gate(f) * state.c + gate(i) * activation(g)
+    h = gate(o) * named(cell.output_activation or cell.activation)(c)
+    return state._replace(h=h, c=c), h
+
+
+def gru(cell: Any, params: Any, state: Any, x: np.ndarray) -> Any:
+    size = cell.hidden_size
+    u = x @ params.w_x + bias(params.b_x)
+    v = state.h @ params.w_h
+    if params.b_h is not None:
+        v = v + np.pad(params.b_h, (3 * size - params.b_h.size, 0))
+    cut = lambda a, k: np.split(a, 3, axis=-1)[k] if np.ndim(a) else a
+    gate = named(cell.gate)
+    r = gate(cut(u, 0) + cut(v, 0))
+    z = gate(cut(u, 1) + cut(v, 1))
+    n = named(cell.activation)(cut(u, 2) + r * cut(v, 2))
+    h = (1 - z) * n + z * state.h
+    return state._replace(h=h), h
+
+
+def reset_before_gru(cell: Any, params: Any, state: Any, x: np.ndarray) -> Any:
+    u_r, u_z, u_n = np.split(x @ params.w_x + bias(params.b_x), 3, axis=-1)
+    w_r, w_z, w_n = np.split(params.w_h, 3, axis=-1)
+    r, z = sigmoid(u_r + state.h @ w_r), sigmoid(u_z + state.h @ w_z)
+    n = np.tanh(u_n + (r * state.h) @ w_n)
+    h = (1 - z) * n + z * state.h
+    return state._replace(h=h), h
+
+
+def unroll(oracle: Any, cell: Any, params: Any, state: Any, xs: np.ndarray) -> Any:
+    """Runs an oracle over [*batch, time, features] in a Python loop."""
+    ys = []
+    for t in range(xs.shape[-2]):
+        state, y = oracle(cell, params, state, xs[..., t, :])
+        ys.append(y)
+    return state, np.stack(ys, axis=-2)
