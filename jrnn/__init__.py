@@ -1,6 +1,10 @@
 """jrnn: recurrent neural networks in JAX, as pure functions."""
 
-from jrnn import initializers as initializers, kernels as kernels
+from jrnn import (
+    initializers as initializers,
+    kernels as kernels,
+    training as training,
+)
 from jrnn.cells import (
     GRU as GRU,
     LSTM as LSTM,
@@ -28,6 +32,7 @@ from jrnn.layers import (
     Recurrent as Recurrent,
     Residual as Residual,
     Sequential as Sequential,
+    generate as generate,
 )
 from jrnn.masks import resets_from_segments as resets_from_segments
 from jrnn.scanning import scan as scan, step as step

@@ -36,6 +36,12 @@ def at_least(name: str, value: float, bound: float) -> None:
         raise ValueError(f"{name} must be at least {bound}, got {value!r}.")
 
 
+def positive(name: str, value: float) -> None:
+    """Raises unless `value > 0`."""
+    if not value > 0:
+        raise ValueError(f"{name} must be positive, got {value!r}.")
+
+
 def probability(name: str, value: float) -> None:
     """Raises unless `value` is in [0, 1)."""
     if not 0 <= value < 1:
@@ -157,6 +163,22 @@ def lengths(value: Array | None, batch: Shape, time: int) -> None:
             f"lengths{list(where)} is {int(np.asarray(value)[where])}. Clip them with "
             f"`jnp.clip(lengths, 0, {time})` if that is what you mean."
         )
+
+
+def same_shape(name: str, value: Any, expected: Shape, like: str) -> None:
+    """Raises unless `value` has the shape `expected`, which is that of `like`."""
+    if jnp.shape(value) != tuple(expected):
+        raise ValueError(
+            f"{name} must have the shape of {like}, {list(expected)}, got "
+            f"{list(jnp.shape(value))}."
+        )
+
+
+def step_mask(mask: Array, expected: Shape) -> None:
+    """Raises unless `mask` is boolean with one entry per step."""
+    if mask.dtype != bool:
+        raise TypeError(f"mask must be boolean, got {mask.dtype}. Use `mask != 0`.")
+    same_shape("mask", mask, expected, "one entry per step")
 
 
 def same_structure(name: str, value: Any, expected: Any, recover: str) -> None:

@@ -1,6 +1,7 @@
 """Layers: functions from sequences to sequences. A model is a layer."""
 
 from jrnn.layers.compose import Residual as Residual, Sequential as Sequential
+from jrnn.layers.generation import generate as generate, sample as sample
 from jrnn.layers.pointwise import (
     Dense as Dense,
     DenseParams as DenseParams,
