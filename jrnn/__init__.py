@@ -15,6 +15,8 @@ from jrnn.cells import (
     GRUState as GRUState,
     LSTMParams as LSTMParams,
     LSTMState as LSTMState,
+    ProjectedLSTM as ProjectedLSTM,
+    ProjectedLSTMParams as ProjectedLSTMParams,
     ResetBeforeGRU as ResetBeforeGRU,
     activations as activations,
 )

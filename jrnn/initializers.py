@@ -164,6 +164,7 @@ def gates(
     size: int,
     blocks: int,
     dtype: DType,
+    state_size: int | None = None,
 ) -> tuple[tuple[Array, Array], tuple[Array | None, Array | None]]:
     """Draws what most gated cells hold: two kernels, and as many biases as asked.
 
@@ -175,20 +176,22 @@ def gates(
       size: The number H of hidden units.
       blocks: The number k of gates.
       dtype: Of the arrays.
+      state_size: The number of entries of the state that the gates read; None for H.
 
     Returns:
-      The kernels [F, k*H] and [H, k*H], and the biases [k*H] or None.
+      The kernels [F, k*H] and [state_size, k*H], and the biases [k*H] or None.
     """
     checks.one_of("bias", bias, ["single", "double", None])
     checks.at_least("input_size", input_size, 1)
     checks.at_least("hidden_size", size, 1)
+    read = size if state_size is None else state_size
     key_x, key_h, key_b, key_c = jax.random.split(key, 4)
     if how.joint_fan_in:
-        both = how.w_x(key_x, input_size + size, size, blocks, dtype)
+        both = how.w_x(key_x, input_size + read, size, blocks, dtype)
         w_x, w_h = both[:input_size], both[input_size:]
     else:
         w_x = how.w_x(key_x, input_size, size, blocks, dtype)
-        w_h = how.w_h(key_h, size, size, blocks, dtype)
+        w_h = how.w_h(key_h, read, size, blocks, dtype)
     b_x = None if bias is None else biases(key_b, how, size, blocks, dtype)
     b_h = biases(key_c, how, size, blocks, dtype) if bias == "double" else None
     return (w_x, w_h), (b_x, b_h)

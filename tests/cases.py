@@ -43,6 +43,8 @@ CASES = [
     Case(jrnn.GRU(H, bias=None), oracles.gru),
     Case(jrnn.ResetBeforeGRU(H), oracles.reset_before_gru),
     Case(jrnn.ResetBeforeGRU(H, bias=None), oracles.reset_before_gru),
+    Case(jrnn.ProjectedLSTM(5, H), oracles.projected_lstm),
+    Case(jrnn.ProjectedLSTM(5, 2, bias="double"), oracles.projected_lstm),
 ]
 
 

@@ -42,6 +42,15 @@ def lstm(cell: Any, params: Any, state: Any, x: np.ndarray) -> Any:
     return state._replace(h=h, c=c), h
 
 
+def projected_lstm(cell: Any, params: Any, state: Any, x: np.ndarray) -> Any:
+    pre = x @ params.w_x + state.h @ params.w_h + bias(params.b_x, params.b_h)
+    gate, activation = named(cell.gate), named(cell.activation)
+    i, f, g, o = np.split(pre, 4, axis=-1)
+    c = gate(f) * state.c + gate(i) * activation(g)
+    h = (gate(o) * activation(c)) @ params.w_p
+    return state._replace(h=h, c=c), h
+
+
 def gru(cell: Any, params: Any, state: Any, x: np.ndarray) -> Any:
     size = cell.hidden_size
     u = x @ params.w_x + bias(params.b_x)

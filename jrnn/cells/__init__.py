@@ -16,3 +16,7 @@ from jrnn.cells.lstm import (
     LSTMParams as LSTMParams,
     LSTMState as LSTMState,
 )
+from jrnn.cells.projected_lstm import (
+    ProjectedLSTM as ProjectedLSTM,
+    ProjectedLSTMParams as ProjectedLSTMParams,
+)
