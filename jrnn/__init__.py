@@ -7,14 +7,23 @@ from jrnn import (
 )
 from jrnn.cells import (
     GRU as GRU,
+    LRU as LRU,
     LSTM as LSTM,
     Elman as Elman,
     ElmanParams as ElmanParams,
     ElmanState as ElmanState,
     GRUParams as GRUParams,
     GRUState as GRUState,
+    IndRNN as IndRNN,
+    IndRNNParams as IndRNNParams,
+    IndRNNState as IndRNNState,
+    LRUParams as LRUParams,
+    LRUState as LRUState,
     LSTMParams as LSTMParams,
     LSTMState as LSTMState,
+    ParaGRU as ParaGRU,
+    ParaGRUParams as ParaGRUParams,
+    ParaGRUState as ParaGRUState,
     ProjectedLSTM as ProjectedLSTM,
     ProjectedLSTMParams as ProjectedLSTMParams,
     ResetBeforeGRU as ResetBeforeGRU,
@@ -38,6 +47,11 @@ from jrnn.layers import (
 )
 from jrnn.masks import resets_from_segments as resets_from_segments
 from jrnn.scanning import scan as scan, step as step
-from jrnn.types import Cell as Cell, GatedCell as GatedCell, Layer as Layer
+from jrnn.types import (
+    Cell as Cell,
+    GatedCell as GatedCell,
+    Layer as Layer,
+    LinearCell as LinearCell,
+)
 
 __version__ = "0.1.0"

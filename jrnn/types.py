@@ -105,10 +105,14 @@ class GatedCell(Cell, Protocol):
 
 @runtime_checkable
 class LinearCell(Cell, Protocol):
-    """A cell whose state is one array with `h' = a * h + b`, a and b free of h."""
+    """A cell with `h' = a * h + b`, a and b free of h.
 
-    def coefficients(self, params: Params, u: Any) -> tuple[Array, Array]:
-        """Returns a and b, each of the shape of the state."""
+    Where the state is a pair of leaves, the real and the imaginary part of h, a and b
+    are complex arrays: `h = jax.lax.complex(*state)`.
+    """
+
+    def coefficients(self, params: Params, u: Any) -> tuple[Any, Any]:
+        """Returns a and b: trees like the state, or one complex array for a pair."""
 
 
 @runtime_checkable

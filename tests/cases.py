@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import jrnn
-from tests import oracles
+from tests import oracles, oracles_diagonal as diagonal
 
 T, B, F, H = 7, 2, 3, 4
 
@@ -45,6 +45,9 @@ CASES = [
     Case(jrnn.ResetBeforeGRU(H, bias=None), oracles.reset_before_gru),
     Case(jrnn.ProjectedLSTM(5, H), oracles.projected_lstm),
     Case(jrnn.ProjectedLSTM(5, 2, bias="double"), oracles.projected_lstm),
+    Case(jrnn.IndRNN(H, activation=jrnn.activations.tanh), diagonal.indrnn),
+    Case(jrnn.ParaGRU(H), diagonal.paragru),
+    Case(jrnn.LRU(H, output=5), diagonal.lru),
 ]
 
 

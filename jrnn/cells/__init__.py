@@ -11,10 +11,21 @@ from jrnn.cells.gru import (
     GRUState as GRUState,
     ResetBeforeGRU as ResetBeforeGRU,
 )
+from jrnn.cells.indrnn import (
+    IndRNN as IndRNN,
+    IndRNNParams as IndRNNParams,
+    IndRNNState as IndRNNState,
+)
+from jrnn.cells.lru import LRU as LRU, LRUParams as LRUParams, LRUState as LRUState
 from jrnn.cells.lstm import (
     LSTM as LSTM,
     LSTMParams as LSTMParams,
     LSTMState as LSTMState,
+)
+from jrnn.cells.paragru import (
+    ParaGRU as ParaGRU,
+    ParaGRUParams as ParaGRUParams,
+    ParaGRUState as ParaGRUState,
 )
 from jrnn.cells.projected_lstm import (
     ProjectedLSTM as ProjectedLSTM,

@@ -1,0 +1,142 @@
+"""Gated recurrent unit with diagonal recurrence, made for parallel evaluation."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jrnn import checks, initializers
+from jrnn.cells import activations
+from jrnn.types import Activation, Array, DType, PRNGKey, Shape, exportable, value
+
+
+@exportable
+class ParaGRUParams(NamedTuple):
+    """Arrays of a ParaGRU with F input features and H hidden units.
+
+    The gates lie side by side along the last axis, in the order r, z, n.
+    """
+
+    w_x: Array  # [F, 3H] input to gates
+    w_h: Array  # [3H] each unit to its own gates
+    b_x: Array | None  # [3H] bias of the gates
+
+
+@exportable
+class ParaGRUState(NamedTuple):
+    """State of a ParaGRU."""
+
+    h: Array  # [..., H]
+
+
+@value
+class ParaGRU:
+    """GRU whose units hear only themselves [1]; the output is the new state.
+
+        r  = gate(x Wxr + br + w_r * h)                  reset gate
+        z  = gate(x Wxz + bz + w_z * h)                  update gate
+        n  = activation(x Wxn + bn + w_n * (r * h))      candidate
+        h' = (1 - z) * h + z * n
+
+    As in the paper an open update gate lets the candidate in; in `GRU` it holds the
+    state. The state's Jacobian is diagonal: real-time recurrent learning is exact at
+    the cost of the parameters alone, and Newton's method solves all steps at once.
+
+    Attributes:
+      hidden_size: The number H of hidden units.
+      gate: Activation of the gates.
+      activation: Activation of the candidate.
+      bias: "single", or None for none.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, jrnn
+      >>> cell = jrnn.ParaGRU(hidden_size=4)
+      >>> params = cell.init(jax.random.key(0), input_size=3)
+      >>> state, ys = jrnn.scan(cell, params, None, jnp.ones((2, 5, 3)))
+      >>> ys.shape  # [batch, time, hidden]
+      (2, 5, 4)
+
+    References:
+      [1] Danieli et al., 2025, https://arxiv.org/abs/2510.21450
+    """
+
+    hidden_size: int
+    gate: Activation = activations.sigmoid
+    activation: Activation = activations.tanh
+    bias: str | None = "single"
+
+    feature_axes = 1
+    structure = "diagonal"
+
+    @property
+    def output_size(self) -> int:
+        return self.hidden_size
+
+    def init(
+        self, key: PRNGKey, input_size: int, dtype: DType = jnp.float32
+    ) -> ParaGRUParams:
+        """Draws parameters for inputs [..., input_size].
+
+        Recurrent weights are normal with deviation 2 / sqrt(5H); the biases of the
+        update gate run from 0 to -1, so that units differ in how long they remember.
+        """
+        checks.one_of("bias", self.bias, ["single", None])
+        checks.at_least("input_size", input_size, 1)
+        checks.at_least("hidden_size", self.hidden_size, 1)
+        key_x, key_h = jax.random.split(key)
+        size = self.hidden_size
+        kernels = [
+            initializers.glorot_uniform(k, input_size, size, 1, dtype)
+            for k in jax.random.split(key_x, 3)
+        ]
+        w_h = 2 / (5 * size) ** 0.5 * jax.random.normal(key_h, (3 * size,))
+        z = -jnp.linspace(0.0, 1.0, size)
+        b_x = jnp.concatenate([jnp.zeros(size), z, jnp.zeros(size)])
+        return ParaGRUParams(
+            w_x=jnp.concatenate(kernels, axis=-1),
+            w_h=w_h.astype(dtype),
+            b_x=None if self.bias is None else b_x.astype(dtype),
+        )
+
+    def initial_state(
+        self, params: ParaGRUParams, batch_shape: Shape = ()
+    ) -> ParaGRUState:
+        """Returns zeros of shape [*batch_shape, H]."""
+        shape = (*batch_shape, self.hidden_size)
+        return ParaGRUState(h=jnp.zeros(shape, params.w_h.dtype))
+
+    def prepare(
+        self,
+        params: ParaGRUParams,
+        *,
+        key: PRNGKey | None = None,
+        batch_shape: Shape = (),
+    ) -> ParaGRUParams:
+        """Returns the parameters as they are."""
+        del key, batch_shape
+        return params
+
+    def project(
+        self, params: ParaGRUParams, x: Array, *, key: PRNGKey | None = None
+    ) -> Array:
+        """Maps inputs [..., F] to their share of the gates [..., 3H]."""
+        del key
+        checks.last_axis("xs", x, params.w_x.shape[0])
+        u = x @ params.w_x
+        return u if params.b_x is None else u + params.b_x
+
+    def step(
+        self, params: ParaGRUParams, state: ParaGRUState, u: Array
+    ) -> ParaGRUState:
+        """Returns the next state."""
+        u_r, u_z, u_n = jnp.split(u, 3, axis=-1)
+        w_r, w_z, w_n = jnp.split(params.w_h, 3)
+        r = self.gate(u_r + w_r * state.h)
+        z = self.gate(u_z + w_z * state.h)
+        n = self.activation(u_n + w_n * (r * state.h))
+        return ParaGRUState(h=state.h + z * (n - state.h))
+
+    def read(self, params: ParaGRUParams, state: ParaGRUState, u: Array) -> Array:
+        """Returns the state [..., H] itself."""
+        del params, u
+        return state.h
