@@ -29,6 +29,7 @@ from jrnn.cells import (
     ResetBeforeGRU as ResetBeforeGRU,
     activations as activations,
 )
+from jrnn.kernels import linear_recurrence as linear_recurrence
 from jrnn.layers import (
     Bidirectional as Bidirectional,
     BidirectionalParams as BidirectionalParams,

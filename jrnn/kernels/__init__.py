@@ -1,12 +1,17 @@
 """Ways to compute a scan, chosen by what the cell declares.
 
-Each file is one kernel with one door, `run`, that takes what `plain.run` takes and
-returns what it returns. `plain` is the definition; the others compute the same, faster
-or with less memory. `choose` picks one.
+Each file is one kernel with two doors: `run` takes what `plain.run` takes and returns
+what it returns, and `refusal` says why it cannot run a cell. `plain` is the definition;
+the others compute the same, faster or with less memory. `choose` picks one.
 """
 
+from typing import Any
+
+import jax
+
 from jrnn import checks
-from jrnn.kernels import plain as plain
+from jrnn.kernels import linear as linear, plain as plain
+from jrnn.kernels.linear import linear_recurrence as linear_recurrence
 from jrnn.kernels.plain import (
     Inputs as Inputs,
     Options as Options,
@@ -15,7 +20,7 @@ from jrnn.kernels.plain import (
 )
 from jrnn.types import Cell
 
-METHODS = {"scan": plain.run}
+METHODS: dict[str, Any] = {"scan": plain, "linear": linear}
 
 
 def choose(method: str, cell: Cell, inputs: Inputs, options: Options):  # type: ignore[no-untyped-def]
@@ -24,6 +29,22 @@ def choose(method: str, cell: Cell, inputs: Inputs, options: Options):  # type: 
     Raises:
       ValueError: if a kernel asked for by name does not exist or cannot run this cell.
     """
-    del cell, inputs, options
     checks.one_of("method", method, ["auto", *METHODS])
-    return METHODS["scan" if method == "auto" else method]
+    if method == "auto":
+        return METHODS[_fastest(cell, inputs, options)].run
+    reason = METHODS[method].refusal(cell, inputs, options)
+    if reason is not None:
+        raise ValueError(
+            f"method={method!r} {reason}. Use method='auto', which takes it only where "
+            "it applies."
+        )
+    return METHODS[method].run
+
+
+def _fastest(cell: Cell, inputs: Inputs, options: Options) -> str:
+    """Names the kernel that "auto" takes."""
+    many = jax.tree.leaves(inputs.xs)[0].shape[0] > 1
+    stored = options.outputs or options.states  # else the plain scan stores nothing
+    if many and stored and linear.refusal(cell, inputs, options) is None:
+        return "linear"
+    return "scan"

@@ -72,6 +72,12 @@ def run(
     return Trajectory(final, states, ys)
 
 
+def refusal(cell: Cell, inputs: Inputs, options: Options) -> str | None:
+    """Returns None: every cell can run like this."""
+    del cell, inputs, options
+    return None
+
+
 def project(cell: Cell, params: Params, inputs: Inputs) -> Any:
     """Projects every time step at once, with the keys that single steps would use."""
     if inputs.keys is None:
