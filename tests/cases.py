@@ -19,11 +19,12 @@ class Case:
     """A cell, and the numpy oracle written from its docstring.
 
     The oracle is a function (cell, params, state, x) -> (state, y) of one time step, on
-    trees of numpy arrays.
+    trees of numpy arrays. `features` is the shape of one input.
     """
 
     cell: Any
     oracle: Callable[..., Any]
+    features: tuple[int, ...] = (F,)
 
     def __str__(self) -> str:
         return repr(self.cell)
@@ -62,11 +63,12 @@ def randomise(tree: Any, seed: int, dtype: Any = None, scale: float = 0.5) -> An
     return jax.tree.unflatten(structure, draws)
 
 
-def setting(cell: Any, batch: tuple[int, ...] = (B,), dtype: Any = jnp.float32) -> Any:
+def setting(case: Case, batch: tuple[int, ...] = (B,), dtype: Any = jnp.float64) -> Any:
     """Returns parameters, a state and inputs [*batch, T, F] with no zero entry."""
-    params = randomise(cell.init(jax.random.key(0), F), 1, dtype)
-    state = randomise(cell.initial_state(params, batch), 2, dtype)
-    xs = randomise(jnp.zeros((*batch, T, F)), 3, dtype, scale=1.0)
+    size = case.features if len(case.features) > 1 else case.features[0]
+    params = randomise(case.cell.init(jax.random.key(0), size), 1, dtype)
+    state = randomise(case.cell.initial_state(params, batch), 2, dtype)
+    xs = randomise(jnp.zeros((*batch, T, *case.features)), 3, dtype, scale=1.0)
     return params, state, xs
 
 

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import jax
 import numpy as np
 
 
@@ -75,10 +76,29 @@ def reset_before_gru(cell: Any, params: Any, state: Any, x: np.ndarray) -> Any:
     return state._replace(h=h), h
 
 
-def unroll(oracle: Any, cell: Any, params: Any, state: Any, xs: np.ndarray) -> Any:
-    """Runs an oracle over [*batch, time, features] in a Python loop."""
-    ys = []
-    for t in range(xs.shape[-2]):
-        state, y = oracle(cell, params, state, xs[..., t, :])
-        ys.append(y)
-    return state, np.stack(ys, axis=-2)
+def unroll(
+    case: Any,
+    params: Any,
+    state: Any,
+    xs: Any,
+    lengths: Any = None,
+    reverse: Any = False,
+) -> Any:
+    """Runs an oracle over [batch, time, ...] in Python loops, row by row.
+
+    Returns the final states and the outputs, zero where padded, as trees of arrays.
+    """
+    tree = jax.tree
+    batch, time = xs.shape[:2]
+    finals, outputs = [], []
+    for row in range(batch):
+        current = tree.map(lambda a, row=row: np.asarray(a)[row], state)
+        steps = range(time if lengths is None else lengths[row])
+        ys: list[Any] = [None] * time
+        for t in reversed(steps) if reverse else steps:
+            x = np.asarray(xs)[row, t]
+            current, ys[t] = case.oracle(case.cell, params, current, x)
+        zero = np.zeros_like(next(y for y in ys if y is not None))
+        outputs.append(np.stack([zero if y is None else y for y in ys]))
+        finals.append(current)
+    return tree.map(lambda *leaves: np.stack(leaves), *finals), np.stack(outputs)
