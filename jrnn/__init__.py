@@ -24,6 +24,8 @@ from jrnn.cells import (
     ParaGRU as ParaGRU,
     ParaGRUParams as ParaGRUParams,
     ParaGRUState as ParaGRUState,
+    PeepholeLSTM as PeepholeLSTM,
+    PeepholeLSTMParams as PeepholeLSTMParams,
     ProjectedLSTM as ProjectedLSTM,
     ProjectedLSTMParams as ProjectedLSTMParams,
     ResetBeforeGRU as ResetBeforeGRU,

@@ -39,6 +39,8 @@ CASES = [
     Case(jrnn.LSTM(H, bias="double", forget_bias=0.0), oracles.lstm),
     Case(jrnn.LSTM(H, bias=None), oracles.lstm),
     Case(jrnn.LSTM(H, output_activation=jrnn.activations.identity), oracles.lstm),
+    Case(jrnn.PeepholeLSTM(H, bias="double"), oracles.peephole_lstm),
+    Case(jrnn.PeepholeLSTM(H, coupled=True), oracles.peephole_lstm),
     Case(jrnn.GRU(H), oracles.gru),
     Case(jrnn.GRU(H, bias="double"), oracles.gru),
     Case(jrnn.GRU(H, bias=None), oracles.gru),

@@ -1,5 +1,8 @@
 """One time step of each cell in plain numpy, written from the docstrings."""
 
+import functools
+import math
+import types
 from typing import Any
 
 import jax
@@ -15,12 +18,36 @@ FUNCTIONS = {
     "sigmoid": sigmoid,
     "relu": lambda x: np.maximum(x, 0),
     "identity": lambda x: x,
+    "relu6": lambda x: np.clip(x, 0, 6),
+    "softplus": lambda x: np.log1p(np.exp(x)),
+    "softsign": lambda x: x / (1 + np.abs(x)),
+    "silu": lambda x: x * sigmoid(x),
+    "gelu": lambda x: x * (1 + np.vectorize(math.erf)(x / math.sqrt(2))) / 2,
+    "selu": lambda x: (
+        1.0507009873554805
+        * np.where(x > 0, x, 1.6732632423543772 * (np.exp(np.minimum(x, 0)) - 1))
+    ),
+    "exponential": np.exp,
+}
+
+
+# Of activations with parameters: functions of these and of x.
+VALUES = {
+    "LeakyRelu": lambda a, x: np.where(x > 0, x, a.slope * x),
+    "ThresholdedRelu": lambda a, x: np.where(x > a.threshold, x, 0),
+    "Elu": lambda a, x: np.where(x > 0, x, a.scale * (np.exp(np.minimum(x, 0)) - 1)),
+    "ScaledTanh": lambda a, x: a.scale * np.tanh(a.rate * x),
+    "Affine": lambda a, x: a.slope * x + a.offset,
+    "HardSigmoid": lambda a, x: np.minimum(1, np.maximum(0, a.slope * x + a.offset)),
+    "Clipped": lambda a, x: named(a.activation)(np.clip(x, -a.bound, a.bound)),
 }
 
 
 def named(activation: Any) -> Any:
     """Returns the numpy twin of an activation."""
-    return FUNCTIONS[activation.__name__]
+    if isinstance(activation, types.FunctionType):
+        return FUNCTIONS[activation.__name__]
+    return functools.partial(VALUES[type(activation).__name__], activation)
 
 
 def bias(*parts: Any) -> Any:
@@ -49,6 +76,19 @@ def projected_lstm(cell: Any, params: Any, state: Any, x: np.ndarray) -> Any:
     i, f, g, o = np.split(pre, 4, axis=-1)
     c = gate(f) * state.c + gate(i) * activation(g)
     h = (gate(o) * activation(c)) @ params.w_p
+    return state._replace(h=h, c=c), h
+
+
+def peephole_lstm(cell: Any, params: Any, state: Any, x: np.ndarray) -> Any:
+    pre = x @ params.w_x + state.h @ params.w_h + bias(params.b_x, params.b_h)
+    gate, activation = named(cell.gate), named(cell.activation)
+    *inner, g, o = np.split(pre, 3 if cell.coupled else 4, axis=-1)
+    looks = [0, 0, 0] if params.p is None else np.split(params.p, len(inner) + 1)
+    i = gate(inner[0] + looks[0] * state.c)
+    f = 1 - i if cell.coupled else gate(inner[1] + looks[1] * state.c)
+    c = f * state.c + i * activation(g)
+    o = gate(o + looks[-1] * c)
+    h = o * named(cell.output_activation or cell.activation)(c)
     return state._replace(h=h, c=c), h
 
 

@@ -27,6 +27,10 @@ from jrnn.cells.paragru import (
     ParaGRUParams as ParaGRUParams,
     ParaGRUState as ParaGRUState,
 )
+from jrnn.cells.peephole import (
+    PeepholeLSTM as PeepholeLSTM,
+    PeepholeLSTMParams as PeepholeLSTMParams,
+)
 from jrnn.cells.projected_lstm import (
     ProjectedLSTM as ProjectedLSTM,
     ProjectedLSTMParams as ProjectedLSTMParams,

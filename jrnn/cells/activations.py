@@ -1,12 +1,14 @@
-"""Activations as plain functions: they print, pickle and compare by name.
+"""Activations as plain values: they print, pickle, hash and compare.
 
-`jnp.tanh` and `jax.nn.sigmoid` work too, but are compiled objects that do not pickle.
+Those with nothing to choose are functions; the others are frozen dataclasses that are
+called like functions: `HardSigmoid(slope=1 / 6)`. `jnp.tanh` and `jax.nn.sigmoid` work
+too, but are compiled objects that do not pickle.
 """
 
 import jax
 import jax.numpy as jnp
 
-from jrnn.types import Array
+from jrnn.types import Activation, Array, value
 
 
 def tanh(x: Array) -> Array:
@@ -27,3 +29,156 @@ def relu(x: Array) -> Array:
 def identity(x: Array) -> Array:
     """The argument itself; makes an Elman network linear."""
     return x
+
+
+def relu6(x: Array) -> Array:
+    """Positive part, at most 6."""
+    return jax.nn.relu6(x)
+
+
+def softplus(x: Array) -> Array:
+    """Smooth positive part log(1 + exp(x))."""
+    return jax.nn.softplus(x)
+
+
+def softsign(x: Array) -> Array:
+    """Slow sigmoid x / (1 + |x|)."""
+    return jax.nn.soft_sign(x)
+
+
+def silu(x: Array) -> Array:
+    """x * sigmoid(x), also called swish."""
+    return jax.nn.silu(x)
+
+
+def gelu(x: Array) -> Array:
+    """x times the normal distribution function of x, exactly."""
+    return jax.nn.gelu(x, approximate=False)
+
+
+def selu(x: Array) -> Array:
+    """Self-normalising exponential linear unit (Klambauer et al., 2017)."""
+    return jax.nn.selu(x)
+
+
+def exponential(x: Array) -> Array:
+    """exp(x)."""
+    return jnp.exp(x)
+
+
+@value
+class LeakyRelu:
+    """x where positive, slope * x elsewhere.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> LeakyRelu(slope=0.5)(jnp.array([-2.0, 3.0])).tolist()
+      [-1.0, 3.0]
+    """
+
+    slope: float = 0.01
+
+    def __call__(self, x: Array) -> Array:
+        return jax.nn.leaky_relu(x, self.slope)
+
+
+@value
+class ThresholdedRelu:
+    """x where above the threshold, 0 elsewhere.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> ThresholdedRelu()(jnp.array([0.5, 3.0])).tolist()
+      [0.0, 3.0]
+    """
+
+    threshold: float = 1.0
+
+    def __call__(self, x: Array) -> Array:
+        return jnp.where(x > self.threshold, x, jnp.zeros_like(x))
+
+
+@value
+class Elu:
+    """x where positive, scale * (exp(x) - 1) elsewhere.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> Elu(scale=2.0)(jnp.array([-100.0, 3.0])).tolist()
+      [-2.0, 3.0]
+    """
+
+    scale: float = 1.0
+
+    def __call__(self, x: Array) -> Array:
+        return jax.nn.elu(x, self.scale)
+
+
+@value
+class ScaledTanh:
+    """scale * tanh(rate * x).
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> ScaledTanh(scale=2.0)(jnp.array([0.0, 100.0])).tolist()
+      [0.0, 2.0]
+    """
+
+    scale: float = 1.0
+    rate: float = 1.0
+
+    def __call__(self, x: Array) -> Array:
+        return self.scale * jnp.tanh(self.rate * x)
+
+
+@value
+class Affine:
+    """slope * x + offset.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> Affine(slope=2.0, offset=1.0)(jnp.array([3.0])).tolist()
+      [7.0]
+    """
+
+    slope: float = 1.0
+    offset: float = 0.0
+
+    def __call__(self, x: Array) -> Array:
+        return self.slope * x + self.offset
+
+
+@value
+class HardSigmoid:
+    """slope * x + offset, kept within [0, 1].
+
+    The slope is 0.2 in ONNX and in Keras 2, and 1/6 in Keras 3 and PyTorch.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> HardSigmoid(slope=0.25)(jnp.array([-3.0, 1.0, 3.0])).tolist()
+      [0.0, 0.75, 1.0]
+    """
+
+    slope: float = 0.2
+    offset: float = 0.5
+
+    def __call__(self, x: Array) -> Array:
+        return jnp.clip(self.slope * x + self.offset, 0, 1)
+
+
+@value
+class Clipped:
+    """An activation whose argument is first kept within [-bound, bound].
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> Clipped(identity, bound=2.0)(jnp.array([-3.0, 1.0])).tolist()
+      [-2.0, 1.0]
+    """
+
+    activation: Activation
+    bound: float
+
+    def __call__(self, x: Array) -> Array:
+        return self.activation(jnp.clip(x, -self.bound, self.bound))
