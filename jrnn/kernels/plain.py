@@ -93,6 +93,5 @@ def unroll(body: Any, state: State, slices: Any, options: Options) -> Any:
     if length == 1:  # as when decoding: no loop to set up
         state, out = body(state, jax.tree.map(lambda leaf: leaf[0], slices))
         return state, jax.tree.map(lambda leaf: leaf[None], out)
-    return jax.lax.scan(
-        body, state, slices, reverse=options.reverse, unroll=options.unroll
-    )
+    number = options.unroll if isinstance(length, int) else 1  # symbolic in exports
+    return jax.lax.scan(body, state, slices, reverse=options.reverse, unroll=number)

@@ -1,0 +1,131 @@
+"""Exported artefacts: any batch and time, gradients, and no jrnn where they run."""
+
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import export
+
+import jrnn
+from jrnn.interop import leaves
+from jrnn.interop.export import export_layer
+from tests.cases import B, F, H, T, assert_close, randomise
+
+OPTIONS = {
+    "plain": {},
+    "lengths": {"lengths": True},
+    "reverse": {"reverse": True, "mask": True, "reset": True},
+    "last": {"lengths": True, "return_sequence": False},
+    "states": {"return_states": True},
+    "unroll": {"unroll": 3},
+    "remat": {"remat": "step"},
+    "key": {"key": True},
+}
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_a_scan_exports_with_symbolic_batch_and_time(name):
+    b, t = export.symbolic_shape("b, t")
+    cell = jrnn.GRU(H)
+    params = randomise(cell.init(jax.random.key(0), F), 1)
+    axes = {"lengths": (b,), "mask": (b, t), "reset": (b, t)}
+    flags = jnp.arange(B * T).reshape(B, T) % 3 > 0
+    values = {"lengths": jnp.array([3, T]), "mask": flags, "reset": ~flags}
+    how = dict(OPTIONS[name])
+    if how.pop("key", False):
+        how["key"] = jax.random.key(3)
+    arrays = {n: values[n] for n in values if how.pop(n, False)}
+    run = jax.jit(lambda p, xs, a: jrnn.scan(cell, p, None, xs, **a, **how))
+    xs = randomise(jnp.zeros((B, T, F)), 2)
+    likes = {n: jax.ShapeDtypeStruct(axes[n], a.dtype) for n, a in arrays.items()}
+    made = export.export(run)(
+        params, jax.ShapeDtypeStruct((b, t, F), jnp.float32), likes
+    )
+    assert_close(made.call(params, xs, arrays), run(params, xs, arrays))
+
+
+CONSUMER = """
+import sys
+sys.modules["jrnn"] = None  # an import of it fails
+import jax, jax.export, numpy as np
+folder = sys.argv[1]
+with open(folder + "/model.bin", "rb") as file:
+    artefact = jax.export.deserialize(bytearray(file.read()))
+given = dict(np.load(folder + "/inputs.npz"))
+
+@jax.jit
+def loss(weights, xs):
+    state, ys = artefact.call(weights, xs, lengths=given["lengths"])
+    return (ys * ys).sum(), (state, ys)
+
+run = jax.value_and_grad(loss, (0, 1), has_aux=True)
+weights = dict(np.load(folder + "/weights.npz"))
+(_, (state, ys)), (slopes, slope) = run(weights, given["xs"])
+slopes = {"d" + name: leaf for name, leaf in slopes.items()}
+np.savez(folder + "/out.npz", ys=ys, xs=slope, **state, **slopes)
+"""
+
+
+def test_an_artefact_runs_where_jrnn_is_not_installed(tmp_path):
+    model = jrnn.Sequential(
+        jrnn.Recurrent(jrnn.LSTM(H)), jrnn.LayerNorm(), jrnn.Dense(2)
+    )
+    params = randomise(model.init(jax.random.key(0), F), 1)
+    xs = randomise(jnp.zeros((B, T, F)), 2)
+    lengths = jnp.array([3, T], jnp.int32)
+    made = export_layer(model, params, F, takes=["lengths"])
+    (tmp_path / "model.bin").write_bytes(made.serialize(vjp_order=1))
+    np.savez(tmp_path / "weights.npz", **leaves.pack(params))
+    np.savez(tmp_path / "inputs.npz", xs=xs, lengths=lengths)
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", CONSUMER, tmp_path],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    out = dict(np.load(tmp_path / "out.npz"))
+
+    @jax.jit
+    def expected(params, xs):
+        def loss(params, xs):
+            state, ys = model.apply(params, None, xs, lengths=lengths)
+            return jnp.sum(ys * ys), (state, ys)
+
+        return jax.value_and_grad(loss, (0, 1), has_aux=True)(params, xs)
+
+    (_, (state, ys)), (slopes, slope) = expected(params, xs)
+    wanted = {"ys": ys, "xs": slope, **leaves.pack(state)}
+    wanted |= {f"d{name}": leaf for name, leaf in leaves.pack(slopes).items()}
+    assert_close(out, wanted)
+
+
+def test_an_artefact_continues_from_a_state_and_takes_ids():
+    model = jrnn.Sequential(jrnn.Embed(5, F), jrnn.Recurrent(jrnn.GRU(H)))
+    params = randomise(model.init(jax.random.key(0)), 1)
+    made = export_layer(model, params, 0, takes=["state", "reset"])
+    ids = jnp.array([[0, 4, 2, 3, 1, 0]], jnp.int32)
+    weights, state = leaves.pack(params), {"1.h": jnp.ones((1, H))}
+    reset = jnp.zeros(ids.shape, bool).at[0, 4].set(True)
+    for cut in (slice(0, 2), slice(2, 6)):
+        state, ys = made.call(weights, ids[:, cut], state=state, reset=reset[:, cut])
+    start = jrnn.GRUState(jnp.ones((1, H)))
+    final, expected = model.apply(params, ((), start), ids, reset=reset)
+    assert_close((state["1.h"], ys), (final[1].h, expected[:, 2:]))
+
+
+def test_an_unknown_argument_is_refused():
+    layer = jrnn.Recurrent(jrnn.GRU(H))
+    params = layer.init(jax.random.key(0), F)
+    with pytest.raises(ValueError, match="takes must be one of .*'lengths'"):
+        export_layer(layer, params, F, takes=["length"])
+
+
+def test_missing_and_unknown_leaves_are_named():
+    params = jrnn.GRU(H).init(jax.random.key(0), F)
+    named = leaves.pack(params)
+    named["w_y"] = named.pop("w_x")
+    with pytest.raises(ValueError, match=r"\['w_x'\] are missing and \['w_y'\]"):
+        leaves.unpack(params, named)
