@@ -43,7 +43,10 @@ def choose(method: str, cell: Cell, inputs: Inputs, options: Options):  # type: 
 
 def _fastest(cell: Cell, inputs: Inputs, options: Options) -> str:
     """Names the kernel that "auto" takes."""
-    many = jax.tree.leaves(inputs.xs)[0].shape[0] > 1
+    shape = jax.tree.leaves(inputs.xs)[0].shape
+    if not all(isinstance(size, int) for size in shape):
+        return "scan"  # symbolic sizes, as in exports, leave nothing to choose by
+    many = shape[0] > 1
     stored = options.outputs or options.states  # else the plain scan stores nothing
     if many and stored and linear.refusal(cell, inputs, options) is None:
         return "linear"

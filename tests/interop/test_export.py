@@ -102,6 +102,16 @@ def test_an_artefact_runs_where_jrnn_is_not_installed(tmp_path):
     assert_close(out, wanted)
 
 
+@pytest.mark.parametrize("cell", [jrnn.LSTM(H), jrnn.LRU(H)], ids=str)
+def test_a_faster_kernel_gives_way_to_symbolic_sizes(cell):
+    layer = jrnn.Recurrent(cell)
+    params = layer.init(jax.random.key(0), F)
+    made = export_layer(layer, params, F)
+    xs = randomise(jnp.zeros((B, T, F)), 2)
+    _, ys = made.call(leaves.pack(params), xs)
+    assert_close(ys, layer.apply(params, None, xs)[1])
+
+
 def test_an_artefact_continues_from_a_state_and_takes_ids():
     model = jrnn.Sequential(jrnn.Embed(5, F), jrnn.Recurrent(jrnn.GRU(H)))
     params = randomise(model.init(jax.random.key(0)), 1)
