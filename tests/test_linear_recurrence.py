@@ -166,11 +166,10 @@ def test_it_runs_on_a_mesh(kind):
     assert len(actual.sharding.device_set) == 2
 
 
-@pytest.mark.parametrize(
-    "reverse, padded", [(False, False), (False, True), (True, True)]
-)
-def test_the_kernel_equals_the_plain_scan(reverse, padded):
-    cell = Leaky()
+@pytest.mark.parametrize("cell", [Leaky(), jrnn.LRU(3, output=4)], ids=repr)
+@pytest.mark.parametrize("reverse", [False, True])
+def test_the_kernel_equals_the_plain_scan(cell, reverse):
+    padded = reverse or isinstance(cell, jrnn.LRU)
     rng = np.random.default_rng(3)
     params = randomise(cell.init(jax.random.key(0), 5), 4)
     state = randomise(cell.initial_state(params, (B,)), 5)

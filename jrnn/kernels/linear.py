@@ -93,13 +93,9 @@ def run(
     """
     us = project(cell, params, inputs)
     factors, addends = map(jax.tree.leaves, cell.coefficients(params, us))
-    starts, structure = jax.tree.flatten(state)
-    time = jax.tree.leaves(inputs.xs)[0].shape[0]
+    starts, news = (_join(tree, factors) for tree in (state, fresh))
     solved = []
-    for a, b, h0, new in zip(
-        factors, addends, starts, jax.tree.leaves(fresh), strict=True
-    ):
-        a, b = (jnp.broadcast_to(leaf, (time, *h0.shape)) for leaf in (a, b))
+    for a, b, h0, new in zip(factors, addends, starts, news, strict=True):
         if inputs.restart is not None:
             b = where(inputs.restart, a * new + b, b)
             a = where(inputs.restart, jnp.zeros_like(a), a)
@@ -107,9 +103,10 @@ def run(
             a = where(inputs.keep, a, jnp.ones_like(a))
             b = where(inputs.keep, b, jnp.zeros_like(b))
         solved.append(solve(a, b, h0, reverse=options.reverse))
-    states = jax.tree.unflatten(structure, solved)
-    last = 0 if options.reverse else -1
-    final = jax.tree.map(lambda leaf: leaf[last], states) if time else state
+    states = _part(solved, state)
+    final, last = state, 0 if options.reverse else -1
+    if solved[0].shape[0]:
+        final = jax.tree.map(lambda leaf: leaf[last], states)
     ys = cell.read(params, states, us) if options.outputs else None
     return Trajectory(final, states if options.states else None, ys)
 
@@ -179,6 +176,24 @@ def _before(h: Array, start: Array, reverse: bool) -> Array:
     if reverse:
         return jnp.concatenate([h[1:], start[None]])
     return jnp.concatenate([start[None], h[:-1]])
+
+
+def _join(state: State, factors: list[Array]) -> list[Array]:
+    """Returns the arrays of a state: its leaves, or one complex array for a pair."""
+    leaves = jax.tree.leaves(state)
+    if len(leaves) == len(factors):
+        return leaves
+    re, im = (leaf.astype(factors[0].real.dtype) for leaf in leaves)
+    return [lax.complex(re, im)]
+
+
+def _part(hs: list[Array], state: State) -> State:
+    """Undoes `_join`, for states [T, ...]."""
+    leaves, structure = jax.tree.flatten(state)
+    if len(leaves) != len(hs):
+        hs = [hs[0].real, hs[0].imag]
+    typed = [h.astype(leaf.dtype) for h, leaf in zip(hs, leaves, strict=True)]
+    return jax.tree.unflatten(structure, typed)
 
 
 def _scan(a: Array, b: Array, h0: Array, reverse: bool) -> Array:
