@@ -142,6 +142,7 @@ def scan(
     checks.flags("mask", mask, batch, time, time_major)
     checks.flags("reset", reset, batch, time, time_major)
     checks.at_least("unroll", unroll, 1)
+    kernels.remat.lengths(remat, time)
     return _scan(
         cell,
         params,
@@ -203,7 +204,8 @@ def _scan(
 
     options = kernels.Options(states=return_states, outputs=return_sequence, **how)
     kernel = kernels.choose(method, cell, inputs, options)
-    final, states, ys = kernel(cell, params, state, fresh, inputs, options)
+    loop = (cell, params, state, fresh, inputs, options)
+    final, states, ys = kernels.remat.run(kernel, *loop)
     if return_sequence:
         ys = ys if keep is None else where(keep, ys, jnp.zeros_like(ys))
     else:
@@ -259,20 +261,24 @@ def _last_output(
 ) -> Array:
     """Reads the output of the last valid step of each row, from the final state.
 
-    The projected inputs are those of the kernel's loop: XLA computes them once, or not
-    at all where `read` does not use them.
+    The input of that step alone is projected again, not those of all steps.
     """
     time, *batch = jax.tree.leaves(inputs.xs)[0].shape[: -cell.feature_axes or None]
-    us = kernels.project(cell, params, inputs)
     if not time:
+        us = kernels.project(cell, params, inputs)
         u = jax.tree.map(lambda a: jnp.zeros(a.shape[1:], a.dtype), us)
         return jnp.zeros_like(cell.read(params, final, u))
     end = 0 if reverse else time - 1
     if inputs.keep is None:
-        return cell.read(params, final, jax.tree.map(lambda a: a[end], us))
+        last = jax.tree.map(lambda a: a[end], inputs)
+        return cell.read(params, final, cell.project(params, last.xs, key=last.keys))
     order = inputs.keep if reverse else inputs.keep[::-1]
     index = jnp.abs(end - jnp.argmax(order, axis=0)).reshape(1, *batch)
-    u = jax.tree.map(lambda a: _take(a, index), us)
+    rows = functools.partial(jax.tree.map, lambda a: _take(a, index))
+    if inputs.keys is None:
+        u = cell.project(params, rows(inputs.xs))
+    else:  # each row has the noise of a step of its own
+        u = rows(kernels.project(cell, params, inputs))
     y = cell.read(params, final, u)
     return where(jnp.any(inputs.keep, axis=0), y, jnp.zeros_like(y))
 

@@ -10,7 +10,7 @@ from typing import Any
 import jax
 
 from jrnn import checks
-from jrnn.kernels import linear as linear, plain as plain
+from jrnn.kernels import linear as linear, plain as plain, remat as remat
 from jrnn.kernels.linear import linear_recurrence as linear_recurrence
 from jrnn.kernels.plain import (
     Inputs as Inputs,

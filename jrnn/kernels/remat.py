@@ -1,0 +1,115 @@
+"""Memory for time: a kernel run on short pieces of a sequence, in nested loops.
+
+The backward pass of a loop over T steps needs what T steps computed. Here an outer loop
+stores the state at its own few borders only, and computes each piece again when the
+backward pass comes to it [1]. Loops of lengths L1, ..., Lk over T = L1 * ... * Lk steps
+store L1 + ... + Lk states in place of T, for k - 1 more forward passes.
+
+References:
+  [1] Chen et al., 2016, https://arxiv.org/abs/1604.06174
+"""
+
+import functools
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jrnn.kernels.plain import Inputs, Options, Trajectory, unroll
+from jrnn.types import Cell, Params, State
+
+
+def run(
+    kernel: Any,
+    cell: Cell,
+    params: Params,
+    state: State,
+    fresh: State,
+    inputs: Inputs,
+    options: Options,
+) -> tuple[State, Any, Any]:
+    """Runs a kernel with the memory that `options.remat` asks for.
+
+    The kernel sees the innermost pieces, whole: it projects their inputs at once, and
+    nothing as long as the sequence is stored but inputs and outputs.
+
+    Args:
+      kernel: What runs a piece, as `plain.run` does.
+      cell: What to compute in each step.
+      params: Prepared parameters.
+      state: State before the first step, typed like the states that follow it.
+      fresh: State that a restart begins from, [*batch, ...].
+      inputs: Sequences, time first.
+      options: Direction, unrolling, and what to keep.
+
+    Returns:
+      What the kernel would return for the whole sequence.
+    """
+    time, *batch = jax.tree.leaves(inputs.xs)[0].shape[: -cell.feature_axes or None]
+    if options.remat is None or not time:
+        return kernel(cell, params, state, fresh, inputs, options)
+    loops = lengths(options.remat, time)
+    idle = math.prod(loops) - time
+    inner = options._replace(remat=None)
+    outer = inner._replace(unroll=inner.unroll if loops[-1] == 1 else 1)
+
+    def piece(depth: int, state: State, inputs: Inputs) -> tuple[State, Any]:
+        if depth + 1 == len(loops):
+            final, *out = kernel(cell, params, state, fresh, inputs, inner)
+            return final, out
+        # The loop around each piece keeps XLA from merging it with its second run.
+        again = functools.partial(piece, depth + 1)
+        return unroll(jax.checkpoint(again, prevent_cse=False), state, inputs, outer)
+
+    inputs = _lengthened(inputs, idle, (time, *batch)) if idle else inputs
+    folded = jax.tree.map(lambda a: a.reshape(*loops, *a.shape[1:]), inputs)
+    final, out = piece(0, state, folded)
+    states, ys = jax.tree.map(
+        lambda a: a.reshape(-1, *a.shape[len(loops) :])[:time], out
+    )
+    return Trajectory(final, states, ys)
+
+
+def lengths(remat: str | tuple[int, ...] | None, time: int) -> tuple[int, ...]:
+    """Returns the lengths of the nested loops, outermost first.
+
+    "sqrt" prefers lengths that divide the time, so that no step is idle.
+
+    Raises:
+      ValueError: if `remat` is not a way to nest loops over this number of steps.
+
+    Example:
+      >>> from jrnn.kernels import remat
+      >>> remat.lengths("sqrt", 100), remat.lengths("sqrt", 101)
+      ((10, 10), (10, 11))
+    """
+    if remat is None or remat == "step":
+        return (time,) if remat is None else (time, 1)
+    if remat == "sqrt":
+        root = max(1, math.isqrt(max(time - 1, 0)) + 1)
+        exact = [n for n in range(root, root // 2, -1) if time % n == 0]
+        inner = exact[0] if exact else root
+        return (-(-time // inner), inner)
+    if not isinstance(remat, tuple) or not _cover(remat, time):
+        raise ValueError(
+            'remat must be None, "step", "sqrt" or a tuple of loop lengths whose '
+            f"product is at least the {time} time steps, such as "
+            f"{lengths('sqrt', time)}; got {remat!r}."
+        )
+    return remat
+
+
+def _cover(loops: tuple[int, ...], time: int) -> bool:
+    whole = [isinstance(n, int) and n > 0 for n in loops]
+    return bool(loops) and all(whole) and math.prod(loops) >= time
+
+
+def _lengthened(inputs: Inputs, idle: int, axes: tuple[int, ...]) -> Inputs:
+    """Appends steps that do nothing: copies of the last one, not to be kept."""
+    keep = jnp.ones(axes, bool) if inputs.keep is None else inputs.keep
+    off = jnp.zeros((idle, *axes[1:]), bool)
+    longer = jax.tree.map(
+        lambda a: jnp.concatenate([a, *[a[-1:]] * idle]), inputs._replace(keep=None)
+    )
+    return longer._replace(keep=jnp.concatenate([keep, off]))

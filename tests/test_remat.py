@@ -1,0 +1,147 @@
+"""Trading time for memory changes neither values nor gradients, only the memory."""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jrnn
+from jrnn.kernels import remat
+from tests.cases import B, Case, H, T, assert_close, setting
+
+
+@dataclasses.dataclass(frozen=True)
+class Noisy:
+    """A GRU whose input is noisy and whose output reads the input as well."""
+
+    cell: jrnn.GRU = jrnn.GRU(H)
+    output_size = 3 * H
+    feature_axes = 1
+    structure = "dense"
+
+    def __getattr__(self, name):
+        return getattr(self.cell, name)
+
+    def project(self, params, x, *, key=None):
+        noise = 0.0 if key is None else jax.random.normal(key, x.shape, x.dtype)
+        return self.cell.project(params, x + noise)
+
+    def read(self, params, state, u):
+        return u * jnp.tile(state.h, 3)
+
+
+CELL = Noisy()
+CASE = Case(CELL, None)
+FLAGS = {
+    "lengths": jnp.array([5, T]),
+    "mask": jnp.ones((B, T), bool).at[1, 2:4].set(False),
+    "reset": jnp.zeros((B, T), bool).at[0, 3].set(True).at[1, 4].set(True),
+}
+SETTINGS = [
+    ("step", {"reverse": True, "unroll": 2}),
+    ("sqrt", {"return_states": True}),
+    ((2, 2, 2), {"reverse": True, "return_sequence": False}),
+]
+
+
+@functools.partial(jax.jit, static_argnames=("noise", "flagged", "how"))
+def loss_and_gradients(args, noise, flagged, how):
+    def loss(args):
+        flags = FLAGS if flagged else {}
+        key = jax.random.key(4) if noise else None
+        out = jrnn.scan(CELL, *args, key=key, **flags, **dict(how))
+        waves = [
+            jnp.sum(leaf * jnp.cos(jnp.arange(leaf.size)).reshape(leaf.shape))
+            for leaf in jax.tree.leaves(out)
+        ]
+        return sum(waves), out
+
+    return jax.value_and_grad(loss, has_aux=True)(args)
+
+
+def outcome(noise, flagged, **how):
+    with jax.enable_x64(True):
+        args = setting(CASE)
+        return loss_and_gradients(args, noise, flagged, tuple(how.items()))
+
+
+@pytest.mark.parametrize(("dial", "how"), SETTINGS, ids=str)
+def test_values_and_gradients_stay_the_same(dial, how):
+    expected = outcome(True, True, **how)
+    assert_close(outcome(True, True, remat=dial, **how), expected, 1e-12)
+
+
+def test_padding_the_time_leaves_plain_sequences_alone():
+    expected = outcome(False, False)
+    for dial in [(3, 3), (1, 7)]:
+        assert_close(outcome(False, False, remat=dial), expected, 1e-12)
+
+
+def test_layers_pass_the_dial_on(monkeypatch):
+    cell, seen = jrnn.LSTM(H, bias=None), []
+    args = setting(Case(cell, None), dtype=jnp.float32)
+    expected = jrnn.Recurrent(cell).apply(*args)
+    lengths = remat.lengths
+    monkeypatch.setattr(
+        remat, "lengths", lambda *args: seen.append(args[0]) or lengths(*args)
+    )
+    assert_close(jrnn.Recurrent(cell, remat=(4, 3)).apply(*args), expected)
+    assert set(seen) == {(4, 3)}
+
+
+def test_works_on_explicit_meshes():
+    mesh = jax.make_mesh((2,), ("d",), axis_types=(jax.sharding.AxisType.Explicit,))
+    cell = jrnn.LSTM(H)
+    params, state, xs = setting(Case(cell, None), dtype=jnp.float32)
+    _, expected = jrnn.scan(cell, params, state, xs)
+    with jax.set_mesh(mesh):
+        rows = jax.sharding.PartitionSpec("d")
+        state, xs = jax.device_put((state, xs), rows)
+        _, ys = jrnn.scan(cell, params, state, xs, remat=(2, 4))
+        assert_close(np.asarray(ys), np.asarray(expected))
+
+
+def test_the_loops_of_sqrt_cover_the_time_closely():
+    for time in range(1, 400):
+        outer, inner = remat.lengths("sqrt", time)
+        assert time <= outer * inner < time + inner
+        assert outer + inner <= 3 * time**0.5 + 2
+    assert remat.lengths("sqrt", 4096) == (64, 64)
+    assert remat.lengths("sqrt", 1000) == (40, 25)  # no idle step, unlike (32, 32)
+
+
+@pytest.mark.parametrize("dial", ["sqr", 4, (3, 2), (), (0, 9), (2.0, 4.0), [7, 7]])
+def test_a_bad_dial_says_what_to_give(dial):
+    args = setting(CASE, dtype=jnp.float32)
+    with pytest.raises(ValueError, match=r"product is at least the 7 time steps"):
+        jrnn.scan(CELL, *args, remat=dial)
+
+
+@pytest.mark.parametrize("time", [0, 1])
+def test_short_sequences_work(time):
+    params, state, xs = setting(CASE, dtype=jnp.float32)
+    out = jrnn.scan(CELL, params, state, xs[:, :time], remat="sqrt")
+    assert_close(out, jrnn.scan(CELL, params, state, xs[:, :time]))
+
+
+def memory(time, dial):
+    """Bytes that XLA sets aside for the gradient of a loss on the last output."""
+    cell = jrnn.LSTM(64)
+    params = cell.init(jax.random.key(0), 16)
+
+    def loss(params, xs):
+        how = {"time_major": True, "return_sequence": False, "method": "scan"}
+        return jnp.sum(jrnn.scan(cell, params, None, xs, remat=dial, **how)[1])
+
+    gradient = jax.jit(jax.grad(loss))
+    compiled = gradient.lower(params, jnp.ones((time, 8, 16))).compile()
+    return compiled.memory_analysis().temp_size_in_bytes
+
+
+def test_the_dial_saves_memory():
+    plain = memory(4096, None)
+    assert plain / memory(4096, "sqrt") >= 40
+    assert plain / memory(4096, (16, 16, 16)) >= 120
