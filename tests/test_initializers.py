@@ -1,0 +1,112 @@
+"""The laws from which parameters are drawn, by their moments and spectra."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jrnn
+from jrnn import initializers
+
+KEY = jax.random.key(0)
+DTYPES = [jnp.float16, jnp.bfloat16, jnp.float32]
+CELLS = [jrnn.Elman, jrnn.LSTM, jrnn.GRU, jrnn.ResetBeforeGRU]
+SCHEMES = ["jrnn", "torch", "keras", "flax", "nnx", "haiku"]
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16])
+def test_every_scheme_draws_in_half_precision(cell, scheme, dtype):
+    params = cell(4, scheme=scheme).init(KEY, 3, dtype)
+    assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype(dtype)}
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_orthogonal_gates_each_keep_lengths(dtype):
+    w = initializers.orthogonal(KEY, 16, 16, 3, dtype).astype(jnp.float32)
+    for gate in jnp.split(w, 3, axis=1):
+        tolerance = 1e-5 if dtype == jnp.float32 else 2e-2
+        np.testing.assert_allclose(gate.T @ gate, np.eye(16), atol=tolerance)
+
+
+def test_the_default_lstm_is_orthogonal_gate_by_gate_with_forget_bias_one():
+    params = jrnn.LSTM(8).init(KEY, 5)
+    for gate in jnp.split(params.w_h, 4, axis=1):
+        values = jnp.linalg.svd(gate, compute_uv=False)
+        np.testing.assert_allclose(values, 1, atol=1e-5)
+    expected = np.repeat([0.0, 1.0, 0.0, 0.0], 8)
+    np.testing.assert_array_equal(params.b_x, expected)
+    changed = jrnn.LSTM(8, forget_bias=3.0).init(KEY, 5)
+    np.testing.assert_array_equal(changed.b_x, 3 * expected)
+
+
+@pytest.mark.parametrize(
+    ("scheme", "forget"), [("torch", None), ("keras", 1), ("flax", 0), ("haiku", 1)]
+)
+def test_forget_biases_of_the_schemes(scheme, forget):
+    bias = jrnn.LSTM(64, scheme=scheme).init(KEY, 3).b_x
+    if forget is None:
+        assert np.abs(bias).max() <= 1 / 8 and np.std(bias) > 0.06
+    else:
+        np.testing.assert_array_equal(bias, np.repeat([0, forget, 0, 0], 64))
+
+
+@pytest.mark.parametrize(
+    ("scheme", "gain"), [("jrnn", 1.0), ("keras", 0.5), ("nnx", 0.5), ("torch", 0.577)]
+)
+def test_the_gain_of_the_state_kernel(scheme, gain):
+    w_h = jrnn.LSTM(64, scheme=scheme).init(KEY, 3).w_h
+    values = jnp.linalg.svd(w_h[:, :64], compute_uv=False)
+    np.testing.assert_allclose(jnp.sqrt(jnp.mean(values**2)), gain, rtol=0.05)
+
+
+@pytest.mark.parametrize(
+    ("cell", "deviation"),
+    [
+        (jrnn.LSTM, 0.8796 / np.sqrt(400)),  # truncated at two deviations, fan-in F + H
+        (jrnn.GRU, 1 / np.sqrt(300)),  # corrected for the truncation, fan-in F
+        (jrnn.Elman, 0.8796 / np.sqrt(300)),
+    ],
+)
+def test_haiku_counts_the_fan_in_of_each_cell_its_own_way(cell, deviation):
+    w_x = cell(100, scheme="haiku").init(KEY, 300).w_x
+    np.testing.assert_allclose(jnp.std(w_x), deviation, rtol=0.02)
+
+
+def test_glorot_counts_all_gates():
+    w_x = jrnn.LSTM(64, scheme="keras").init(KEY, 128).w_x
+    bound = np.sqrt(6 / (128 + 256))
+    assert 0.99 * bound < np.abs(w_x).max() <= bound
+
+
+def test_chrono_biases_are_the_log_of_a_uniform_memory():
+    bias = initializers.chrono(KEY, 4000, longest=100)
+    memory = np.exp(bias)
+    assert memory.min() >= 1 and memory.max() <= 99
+    np.testing.assert_allclose(
+        np.quantile(memory, [0.25, 0.75]), [25.5, 74.5], rtol=0.1
+    )
+
+
+def test_uniform_gates_open_uniformly():
+    gate = jax.nn.sigmoid(initializers.uniform_gate(KEY, 4000))
+    np.testing.assert_allclose(
+        np.quantile(gate, [0.1, 0.5, 0.9]), [0.1, 0.5, 0.9], atol=0.03
+    )
+
+
+def test_identity_blocks():
+    w = initializers.identity(KEY, 3, 3, 2, jnp.float32)
+    np.testing.assert_array_equal(w, np.hstack([np.eye(3)] * 2))
+
+
+def test_says_what_is_wrong():
+    with pytest.raises(ValueError, match="scheme must be one of"):
+        jrnn.GRU(4, scheme="tf").init(KEY, 3)
+    with pytest.raises(ValueError, match="bias must be one of"):
+        jrnn.GRU(4, bias="triple").init(KEY, 3)
+    with pytest.raises(ValueError, match="longest must be at least 2"):
+        initializers.chrono(KEY, 4, longest=1)
+    with pytest.raises(ValueError, match="hidden_size must be at least 1"):
+        jrnn.LSTM(0).init(KEY, 3)

@@ -1,0 +1,158 @@
+"""Layers, each against what its docstring says in numpy, and in combination."""
+
+import pickle
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jrnn
+from tests.cases import B, F, H, T, assert_close, randomise
+
+XS = randomise(jnp.zeros((B, T, F)), 3, scale=1.0)
+LENGTHS = jnp.array([3, T])
+
+
+def drawn(layer, size=F):
+    return randomise(layer.init(jax.random.key(0), size), 1)
+
+
+@pytest.mark.parametrize("merge", ["concat", "sum", "mean", "mul", None])
+def test_bidirectional_merges_both_directions(merge):
+    layer = jrnn.Bidirectional(jrnn.GRU(H), jrnn.Elman(H), merge=merge)
+    params = drawn(layer)
+    state, ys = layer.apply(params, None, XS, lengths=LENGTHS)
+    one, a = jrnn.scan(layer.forward, params.forward, None, XS, lengths=LENGTHS)
+    two, b = jrnn.scan(
+        layer.backward, params.backward, None, XS, lengths=LENGTHS, reverse=True
+    )
+    expected = {
+        "concat": np.concatenate([a, b], -1),
+        "sum": a + b,
+        "mean": (a + b) / 2,
+        "mul": a * b,
+        None: (a, b),
+    }[merge]
+    assert_close(ys, jax.tree.map(jnp.asarray, expected))
+    assert_close(state, jrnn.BidirectionalState(one, two))
+
+
+def test_the_last_outputs_of_both_directions_are_their_final_states():
+    layer = jrnn.Bidirectional(jrnn.LSTM(H), return_sequence=False)
+    state, y = layer.apply(drawn(layer), None, XS, lengths=LENGTHS)
+    assert_close(y, jnp.concatenate([state.forward.h, state.backward.h], -1))
+    full = jrnn.Bidirectional(jrnn.LSTM(H)).apply(drawn(layer), None, XS)[1]
+    last = layer.apply(drawn(layer), None, XS)[1]
+    assert_close(last, jnp.concatenate([full[:, -1, :H], full[:, 0, H:]], -1))
+
+
+def test_directions_have_parameters_of_their_own_and_sizes_must_fit_the_merge():
+    params = jrnn.Bidirectional(jrnn.GRU(H)).init(jax.random.key(0), F)
+    assert np.any(params.forward.w_x != params.backward.w_x)
+    assert jrnn.Bidirectional(jrnn.GRU(H), jrnn.GRU(5)).output_size == H + 5
+    with pytest.raises(ValueError, match="must be equal"):
+        drawn(jrnn.Bidirectional(jrnn.GRU(H), jrnn.GRU(5), merge="sum"))
+    with pytest.raises(ValueError, match="merge must be one of"):
+        drawn(jrnn.Bidirectional(jrnn.GRU(H), merge="max"))
+
+
+@pytest.mark.parametrize("padding", [0.0, 7.0, np.nan])
+def test_padding_is_inert_through_a_whole_stack(padding):
+    model = jrnn.Sequential(
+        jrnn.Bidirectional(jrnn.LSTM(H)),
+        jrnn.Recurrent(jrnn.GRU(5), reverse=True),
+        jrnn.Residual(jrnn.Recurrent(jrnn.Elman(5))),
+    )
+    params = drawn(model)
+    padded = XS.at[0, 3:].set(padding)
+    state, ys = model.apply(params, None, padded, lengths=LENGTHS)
+    short, expected = model.apply(params, None, XS[:1, :3])
+    assert_close(ys[:1, :3], expected)
+    np.testing.assert_array_equal(ys[0, 3:], 0)
+    assert_close(jax.tree.map(lambda a: a[:1], state), short)
+
+
+def test_pointwise_layers_agree_with_numpy():
+    dense = jrnn.Dense(5)
+    p = drawn(dense)
+    assert_close(dense.apply(p, (), XS)[1], jnp.array(np.array(XS) @ p.w + p.b))
+    assert jrnn.Dense(5, bias=False).init(jax.random.key(0), F).b is None
+    norm = jrnn.LayerNorm()
+    p = drawn(norm)
+    x = np.array(XS, np.float64)
+    normal = (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-6)
+    assert_close(norm.apply(p, (), XS)[1], jnp.array(p.scale * normal + p.shift))
+
+
+def test_embed_never_returns_another_symbol():
+    embed = jrnn.Embed(4, 3)
+    params = embed.init(jax.random.key(0))
+    ids = jnp.array([[0, 3, 1]])
+    np.testing.assert_array_equal(embed.apply(params, (), ids)[1], params.table[ids])
+    traced = jax.jit(lambda ids: embed.apply(params, (), ids)[1])
+    np.testing.assert_array_equal(traced(ids), params.table[ids])
+    for bad in (4, -1):
+        assert np.all(np.isnan(traced(jnp.array([bad]))))
+        with pytest.raises(ValueError, match=f"holds the id {bad}"):
+            embed.apply(params, (), jnp.array([bad]))
+    with pytest.raises(TypeError, match="integer ids"):
+        embed.apply(params, (), jnp.ones(3))
+
+
+@pytest.mark.parametrize("locked", [False, True])
+def test_dropout_keeps_the_mean_and_its_mask(locked):
+    layer = jrnn.Dropout(0.25, locked=locked)
+    key, ones = jax.random.key(0), jnp.ones((300, T, 40))
+    ys = np.array(layer.apply((), (), ones, key=key)[1])
+    np.testing.assert_allclose(np.unique(ys), [0, 4 / 3], rtol=1e-6)
+    np.testing.assert_allclose(ys.mean(), 1, atol=0.01)
+    assert np.all(ys == ys[:, :1]) == locked
+    assert np.any(ys[0] != ys[1])
+    np.testing.assert_array_equal(layer.apply((), (), ones, key=key)[1], ys)
+    assert np.any(layer.apply((), (), ones, key=jax.random.key(1))[1] != ys)
+    np.testing.assert_array_equal(layer.apply((), (), ones)[1], ones)
+    np.testing.assert_array_equal(
+        jrnn.Dropout(0.0).apply((), (), ones, key=key)[1], ones
+    )
+    with pytest.raises(ValueError, match="rate is a probability"):
+        jrnn.Dropout(1.0).init(key, 3)
+
+
+def test_sequential_threads_sizes_states_and_keys():
+    model = jrnn.Sequential(
+        jrnn.Recurrent(jrnn.LSTM(H)), jrnn.LayerNorm(), jrnn.Dropout(0.5), jrnn.Dense(2)
+    )
+    params = drawn(model)
+    assert model.output_size == 2 and params[1].scale.shape == (H,)
+    state, ys = model.apply(params, None, XS)
+    middle, head = model.apply(params, None, XS[:, :3])
+    final, tail = model.apply(params, middle, XS[:, 3:])
+    assert_close((final, jnp.concatenate([head, tail], 1)), (state, ys))
+    assert_close(model.apply(params, model.initial_state(params, (B,)), XS)[1], ys)
+    assert np.any(model.apply(params, None, XS, key=jax.random.key(0))[1] != ys)
+    with pytest.raises(ValueError, match="params must hold 4 entries"):
+        model.apply(params[:3], None, XS)
+    with pytest.raises(ValueError, match="at least 1"):
+        jrnn.Sequential().init(jax.random.key(0), 3)
+
+
+def test_residual_adds_its_input_and_refuses_another_size():
+    layer = jrnn.Residual(jrnn.Recurrent(jrnn.GRU(F)))
+    params = drawn(layer)
+    expected = jrnn.scan(jrnn.GRU(F), params, None, XS)[1] + XS
+    assert_close(layer.apply(params, None, XS)[1], expected)
+    with pytest.raises(ValueError, match="must be equal"):
+        drawn(jrnn.Residual(jrnn.Dense(F + 1)))
+
+
+def test_layers_are_plain_values():
+    model = jrnn.Sequential(
+        jrnn.Embed(7, 4), jrnn.Residual(jrnn.Recurrent(jrnn.LSTM(4))), jrnn.Dense(7)
+    )
+    assert pickle.loads(pickle.dumps(model)) == model
+    assert hash(pickle.loads(pickle.dumps(model))) == hash(model)
+    assert repr(model) == (
+        "Sequential(Embed(vocabulary=7, size=4), Residual(layer=Recurrent("
+        "cell=LSTM(hidden_size=4))), Dense(size=7))"
+    )

@@ -1,0 +1,68 @@
+"""A batch spread over devices gives what one device gives, in every kind of mesh."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
+
+import jrnn
+from tests.cases import F, H, T, assert_close, randomise
+
+BATCH = 4
+LENGTHS = np.array([T, 0, 3, 5])
+cells = pytest.mark.parametrize("cell", [jrnn.LSTM(H), jrnn.GRU(H)], ids=repr)
+
+
+def arguments(cell):
+    params = randomise(cell.init(jax.random.key(0), F), 1)
+    return params, randomise(jnp.zeros((BATCH, T, F)), 3)
+
+
+def loss(cell, params, xs, lengths):
+    state, ys = jrnn.scan(cell, params, None, xs, lengths=lengths)
+    return jnp.sum(jnp.sin(ys)) + jnp.sum(state.h * 2)
+
+
+def expected(cell, params, xs):
+    return jax.value_and_grad(loss, 1)(cell, params, xs, jnp.array(LENGTHS))
+
+
+@cells
+@pytest.mark.parametrize("kind", [AxisType.Auto, AxisType.Explicit])
+def test_on_a_mesh(cell, kind):
+    params, xs = arguments(cell)
+    mesh = jax.make_mesh((2,), ("data",), axis_types=(kind,))
+    with jax.set_mesh(mesh):
+        spread = jax.device_put(xs, NamedSharding(mesh, P("data")))
+        lengths = jax.device_put(LENGTHS, NamedSharding(mesh, P("data")))
+        copied = jax.device_put(params, NamedSharding(mesh, P()))
+        run = jax.jit(jax.value_and_grad(lambda *a: loss(cell, *a)))
+        actual = run(copied, spread, lengths)
+        _, ys = jrnn.scan(cell, copied, None, spread)
+        reset = jrnn.scan(cell, copied, None, spread, reset=spread[..., 0] > 0)[1]
+    assert ys.sharding.spec[0] == "data"
+    assert_close(jax.device_get(actual), jax.device_get(expected(cell, params, xs)))
+    alone = jrnn.scan(cell, params, None, xs, reset=xs[..., 0] > 0)[1]
+    assert_close(jax.device_get(reset), jax.device_get(alone))
+
+
+@cells
+def test_inside_shard_map(cell):
+    params, xs = arguments(cell)
+    mesh = jax.make_mesh((2,), ("data",))
+
+    def mean_gradient(params, xs, lengths):
+        value, slope = jax.value_and_grad(loss, 1)(cell, params, xs, lengths)
+        # The parameters do not vary over the mesh: their gradient is already a sum.
+        return jax.lax.psum(value, "data"), slope
+
+    run = jax.shard_map(
+        mean_gradient, mesh=mesh, in_specs=(P(), P("data"), P("data")), out_specs=P()
+    )
+    place = lambda tree, spec: jax.device_put(tree, NamedSharding(mesh, spec))
+    with jax.set_mesh(mesh):
+        actual = jax.jit(run)(
+            place(params, P()), place(xs, P("data")), place(LENGTHS, P("data"))
+        )
+    assert_close(jax.device_get(actual), jax.device_get(expected(cell, params, xs)))

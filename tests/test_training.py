@@ -1,0 +1,217 @@
+"""Losses, optimiser chains and truncated backpropagation, against numbers and loops."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import jrnn
+from jrnn import training
+from tests.cases import B, F, H, T, assert_close, randomise
+
+MASK = jnp.array([[True, True, False, True], [False, True, True, False]])
+
+# ---------------------------------------------------------------------------- losses
+
+
+def test_cross_entropy_is_the_mean_over_valid_steps():
+    rng = np.random.default_rng(0)
+    logits, labels = rng.standard_normal((2, 4, 5)), rng.integers(0, 5, (2, 4))
+    p = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
+    picked = -np.log(np.take_along_axis(p, labels[..., None], -1)[..., 0])
+    actual = training.cross_entropy(jnp.array(logits), jnp.array(labels), MASK)
+    np.testing.assert_allclose(actual, picked[np.array(MASK)].mean(), rtol=1e-5)
+
+
+def test_squared_error_is_summed_within_a_step():
+    ys, targets = randomise(jnp.zeros((2, 4, 3)), 1), randomise(jnp.zeros((2, 4, 3)), 2)
+    errors = ((np.array(ys) - np.array(targets)) ** 2).sum(-1)
+    actual = training.squared_error(ys, targets, MASK)
+    np.testing.assert_allclose(actual, errors[np.array(MASK)].mean(), rtol=1e-5)
+
+
+@pytest.mark.parametrize("mask", [MASK, jnp.zeros_like(MASK)])
+def test_padding_reaches_neither_the_loss_nor_its_gradient(mask):
+    logits = jnp.where(mask[..., None], 1.0, jnp.nan) * jnp.arange(5.0)
+    labels = jnp.where(mask, 3, 99)
+    loss = lambda logits: training.cross_entropy(logits, labels, mask)
+    value, slope = jax.value_and_grad(loss)(logits)
+    assert np.isfinite(value) and np.all(np.isfinite(slope))
+    assert (value == 0) == (not mask.any())
+    np.testing.assert_array_equal(slope[~np.array(mask)], 0)
+
+
+def test_a_label_out_of_range_is_never_another_label():
+    logits, labels = jnp.zeros((1, 2, 4)), jnp.array([[0, 4]])
+    with pytest.raises(ValueError, match="holds the id 4, but ids are 0 to 3"):
+        training.cross_entropy(logits, labels)
+    assert np.isnan(jax.jit(training.cross_entropy)(logits, labels))
+    with pytest.raises(ValueError, match="labels must have the shape"):
+        training.cross_entropy(logits, labels[:, :1])
+
+
+# ------------------------------------------------------------------------ optimisers
+
+
+@pytest.mark.parametrize(
+    ("gradient", "clipped"),
+    [
+        (jnp.array([3.0, 4.0]), [0.6, 0.8]),
+        (jnp.array([0.3, 0.4]), [0.3, 0.4]),
+        (jnp.full(4, 300, jnp.float16), [0.5] * 4),
+    ],
+)
+def test_clipping_by_global_norm(gradient, clipped):
+    tx = training.clip_by_global_norm(1.0)
+    actual, _ = tx.update(gradient, tx.init(gradient))
+    assert actual.dtype == gradient.dtype
+    np.testing.assert_allclose(actual.astype(float), clipped, rtol=1e-3)
+
+
+@pytest.mark.parametrize("bad", [jnp.nan, jnp.inf])
+def test_a_bad_gradient_changes_no_bit_and_is_counted(bad):
+    tx = training.optimiser(optax.adam(0.1))
+    params = {"a": jnp.array([1.0, 2.0]), "b": jnp.array([3.0])}
+    good = jax.tree.map(jnp.ones_like, params)
+    step = jax.jit(tx.update)
+    updates, state = step(good, tx.init(params), params)
+    params = optax.apply_updates(params, updates)
+    poisoned = good | {"b": jnp.array([bad])}
+    updates, after = step(poisoned, state, params)
+    same = optax.apply_updates(params, updates)
+    jax.tree.map(np.testing.assert_array_equal, same, params)
+    jax.tree.map(np.testing.assert_array_equal, after.inner, state.inner)
+    assert (int(after.skipped), int(after.in_a_row)) == (1, 1)
+    _, recovered = step(good, after, params)
+    assert (int(recovered.skipped), int(recovered.in_a_row)) == (1, 0)
+
+
+def test_more_bad_gradients_in_a_row_than_borne_stop_the_run():
+    tx = training.optimiser(0.1)
+    params = jnp.ones(2)
+    state = tx.init(params)
+    for _ in range(3):
+        training.raise_if_stuck(state, max_in_a_row=3)
+        _, state = tx.update(params * jnp.nan, state, params)
+    training.raise_if_stuck(state, max_in_a_row=3)
+    _, state = tx.update(params * jnp.nan, state, params)
+    with pytest.raises(training.NonFiniteError, match="4 gradients in a row"):
+        training.raise_if_stuck({"nested": (state,)}, max_in_a_row=3)
+
+
+# --------------------------------------------- truncated backpropagation through time
+
+
+def linear_loss(w, state, chunk, key, *, last_only):
+    """h' = w h + x; the loss is the sum of all h, or the one marked in the data."""
+    del key
+    xs, weights = chunk.data
+
+    def body(h, step):
+        x, weight, valid = step
+        new = jnp.where(valid, w * h + x, h)
+        return new, jnp.where(valid, new * (weight if last_only else 1.0), 0)
+
+    state, values = jax.lax.scan(body, state, (xs, weights, chunk.mask))
+    return jnp.sum(values), state
+
+
+@pytest.mark.parametrize(
+    ("length", "last", "all_steps"),
+    [(4, 2.75, 5.75), (9, 2.75, 5.75), (2, 2.5, 5.0), (1, 1.75, 4.25), (3, 1.75, 4.75)],
+)
+def test_exact_truncated_gradients(length, last, all_steps):
+    weights = jnp.array([0.0, 0.0, 0.0, 1.0])
+    chunks = training.cut((jnp.ones(4), weights), length, batch_axes=0)
+    for last_only, gradient, value in ((True, last, 1.875), (False, all_steps, 6.125)):
+        loss = functools.partial(linear_loss, last_only=last_only)
+        (total, state), slope = training.truncated_value_and_grad(loss)(
+            jnp.array(0.5), jnp.array(0.0), chunks
+        )
+        np.testing.assert_allclose([total, state, slope], [value, 1.875, gradient])
+
+
+MODEL = jrnn.Sequential(jrnn.Recurrent(jrnn.LSTM(H)), jrnn.Dense(F))
+
+
+def model_loss(params, state, chunk, key):
+    xs, targets = chunk.data
+    state, ys = MODEL.apply(params, state, xs, mask=chunk.mask, key=key)
+    valid = jnp.sum(chunk.mask)
+    return training.squared_error(ys, targets, chunk.mask) * valid, state
+
+
+@pytest.mark.parametrize("length", [2, 3, T, T + 4])
+def test_chunks_carry_the_state_of_one_long_run(length):
+    params = randomise(MODEL.init(jax.random.key(0), F), 1)
+    xs, targets = randomise((jnp.zeros((B, T, F)),) * 2, 2)
+    start = MODEL.initial_state(params, (B,))
+    value_and_grad = jax.jit(training.truncated_value_and_grad(model_loss))
+    (total, state), slope = value_and_grad(
+        params, start, training.cut((xs, targets), length)
+    )
+    whole = training.Chunk((xs, targets), jnp.ones((B, T), bool))
+    (expected, final), full = jax.value_and_grad(model_loss, has_aux=True)(
+        params, start, whole, None
+    )
+    assert_close((total, state), (expected, final))
+    if length >= T:
+        assert_close(slope, full)
+
+
+def test_updates_after_every_chunk_are_those_of_a_loop():
+    params = randomise(MODEL.init(jax.random.key(0), F), 1)
+    xs, targets = randomise((jnp.zeros((B, T, F)),) * 2, 2)
+    tx = training.optimiser(optax.sgd(0.1), clip=0.5)
+    chunks = training.cut((xs, targets), 3)
+    start = params, tx.init(params), MODEL.initial_state(params, (B,))
+    actual = jax.jit(training.train_on_chunks(model_loss, tx))(*start, chunks)
+    params, opt_state, state = start
+    losses = []
+    slope_of = jax.jit(jax.value_and_grad(model_loss, has_aux=True))
+    for i in range(3):
+        piece = jax.tree.map(lambda a, i=i: a[i], chunks)
+        (value, state), slope = slope_of(params, state, piece, None)
+        updates, opt_state = tx.update(slope, opt_state, params)
+        params = optax.apply_updates(params, updates)
+        losses.append(value)
+    assert_close(actual, (params, opt_state, state, jnp.stack(losses)))
+
+
+def test_chunks_compile_once_whatever_the_tail():
+    traces = []
+
+    def loss(params, state, chunk, key):
+        traces.append(1)
+        return model_loss(params, state, chunk, key)
+
+    params = MODEL.init(jax.random.key(0), F)
+    step = jax.jit(jax.value_and_grad(loss, has_aux=True))
+    for time in (4, 5, 7):
+        xs, targets = randomise((jnp.zeros((B, time, F)),) * 2, 2)
+        state = MODEL.initial_state(params, (B,))
+        chunks = training.cut((xs, targets), 3)
+        for i in range(chunks.mask.shape[0]):
+            piece = jax.tree.map(lambda a, i=i: a[i], chunks)
+            (_, state), _ = step(params, state, piece, None)
+    assert len(traces) == 1
+
+
+def test_rows_of_a_stream_follow_on_from_each_other():
+    tokens = np.arange(23)
+    inputs, targets = training.rows(tokens, batch=4)
+    assert inputs.shape == (4, 5)
+    np.testing.assert_array_equal(targets, inputs + 1)
+    np.testing.assert_array_equal(inputs.ravel(), tokens[:20])
+    with pytest.raises(ValueError, match="holds 4 symbols, too few for 4 rows"):
+        training.rows(tokens[:4], batch=4)
+
+
+def test_a_bad_cut_says_why():
+    with pytest.raises(ValueError, match="length must be at least 1"):
+        training.cut(jnp.ones((B, T)), 0)
+    with pytest.raises(ValueError, match="sequences must share 1 batch axes"):
+        training.cut((jnp.ones((B, T)), jnp.ones((B, T + 1))), 2)
