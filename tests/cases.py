@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import jrnn
-from tests import oracles, oracles_diagonal as diagonal
+from tests import conv_oracle, oracles, oracles_diagonal as diagonal
 
 T, B, F, H = 7, 2, 3, 4
 
@@ -48,6 +48,14 @@ CASES = [
     Case(jrnn.ResetBeforeGRU(H, bias=None), oracles.reset_before_gru),
     Case(jrnn.ProjectedLSTM(5, H), oracles.projected_lstm),
     Case(jrnn.ProjectedLSTM(5, 2, bias="double"), oracles.projected_lstm),
+    Case(jrnn.MGU(H), oracles.mgu),
+    Case(jrnn.MGU(H, reset=False), oracles.mgu),
+    Case(jrnn.ConvLSTM(2, (2,), (5,), dilation=(2,)), conv_oracle.conv_lstm, (5, F)),
+    Case(
+        jrnn.ConvLSTM(2, (3, 2), (4, 5), (2, 1), padding="same", bias="double"),
+        conv_oracle.conv_lstm,
+        (4, 5, F),
+    ),
     Case(jrnn.IndRNN(H, activation=jrnn.activations.tanh), diagonal.indrnn),
     Case(jrnn.ParaGRU(H), diagonal.paragru),
     Case(jrnn.LRU(H, output=5), diagonal.lru),

@@ -107,6 +107,16 @@ def gru(cell: Any, params: Any, state: Any, x: np.ndarray) -> Any:
     return state._replace(h=h), h
 
 
+def mgu(cell: Any, params: Any, state: Any, x: np.ndarray) -> Any:
+    u_f, u_n = np.split(x @ params.w_x + bias(params.b_x), 2, axis=-1)
+    v_f, v_n = np.split(state.h @ params.w_h, 2, axis=-1)
+    f = named(cell.gate)(u_f + v_f)
+    share = v_n + bias(params.b_h)
+    n = named(cell.activation)(u_n + (f * share if cell.reset else share))
+    h = (1 - f) * n + f * state.h
+    return state._replace(h=h), h
+
+
 def reset_before_gru(cell: Any, params: Any, state: Any, x: np.ndarray) -> Any:
     u_r, u_z, u_n = np.split(x @ params.w_x + bias(params.b_x), 3, axis=-1)
     w_r, w_z, w_n = np.split(params.w_h, 3, axis=-1)

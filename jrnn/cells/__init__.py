@@ -1,5 +1,9 @@
 """Cells: one time step each, as pure mathematics; and wrappers from cell to cell."""
 
+from jrnn.cells.conv_lstm import (
+    ConvLSTM as ConvLSTM,
+    ConvLSTMParams as ConvLSTMParams,
+)
 from jrnn.cells.elman import (
     Elman as Elman,
     ElmanParams as ElmanParams,
@@ -22,6 +26,7 @@ from jrnn.cells.lstm import (
     LSTMParams as LSTMParams,
     LSTMState as LSTMState,
 )
+from jrnn.cells.mgu import MGU as MGU, MGUParams as MGUParams, MGUState as MGUState
 from jrnn.cells.paragru import (
     ParaGRU as ParaGRU,
     ParaGRUParams as ParaGRUParams,
