@@ -118,19 +118,22 @@ class ConvLSTM:
         """
         channels = self._channels(input_size)
         how = initializers.scheme("jrnn", "lstm")
-        keys = jax.random.split(key)
-        draws = []
-        for draw, one, fan_in in zip(
-            (how.w_x, how.w_h), keys, (channels, self.filters), strict=True
-        ):
-            window = math.prod(self.kernel_size) * fan_in
-            flat = draw(one, window, self.filters, 4, dtype)
-            draws.append(flat.reshape(*self.kernel_size, fan_in, 4 * self.filters))
+        key_x, key_h = jax.random.split(key)
+        w_x, w_h = (
+            self._kernel(draw, each, fan_in, dtype)
+            for draw, each, fan_in in (
+                (how.w_x, key_x, channels),
+                (how.w_h, key_h, self.filters),
+            )
+        )
         zeros = jnp.zeros(4 * self.filters, dtype)
         b_x = zeros.at[self.filters : 2 * self.filters].set(self.forget_bias)
-        if self.bias is None:
-            return ConvLSTMParams(*draws, None)
-        return ConvLSTMParams(*draws, b_x, zeros if self.bias == "double" else None)
+        return ConvLSTMParams(
+            w_x=w_x,
+            w_h=w_h,
+            b_x=None if self.bias is None else b_x,
+            b_h=zeros if self.bias == "double" else None,
+        )
 
     def initial_state(
         self, params: ConvLSTMParams, batch_shape: Shape = ()
@@ -179,6 +182,14 @@ class ConvLSTM:
         """Returns h [..., *output_spatial, H]."""
         del params, u
         return state.h
+
+    def _kernel(
+        self, draw: initializers.Draw, key: PRNGKey, channels: int, dtype: DType
+    ) -> Array:
+        """Draws a kernel [*K, channels, 4H] as the matrix of its window."""
+        window = math.prod(self.kernel_size) * channels
+        matrix = draw(key, window, self.filters, 4, dtype)
+        return matrix.reshape(*self.kernel_size, channels, 4 * self.filters)
 
     def _channels(self, input_size: int | Shape) -> int:
         """Checks all sizes, and returns the number of input channels."""

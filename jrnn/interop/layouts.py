@@ -156,19 +156,3 @@ def usual(cell: Any, library: str) -> None:
 def summed(b_x: Any, b_h: Any) -> Any:
     """Returns the sum of two biases that only ever enter as a sum; None for none."""
     return b_x if b_h is None else b_x + b_h
-
-
-def both_biases(kind: str, params: Any) -> tuple[Array, Array] | None:
-    """Returns the biases of input and state [k*H] each; None where there are none.
-
-    A cell with a single bias has it on the side of the input, and zeros on the other:
-    but for the GRU's `b_h`, which stays with the state.
-    """
-    if params.b_x is None:
-        return None
-    zeros = jnp.zeros_like(params.b_x)
-    if params.b_h is None:
-        return params.b_x, zeros
-    if kind == "gru" and params.b_h.shape != params.b_x.shape:
-        return params.b_x, zeros.at[-params.b_h.shape[-1] :].set(params.b_h)
-    return params.b_x, params.b_h

@@ -3,15 +3,21 @@
 from collections.abc import Iterable
 from typing import Any
 
+from jrnn import checks
 from jrnn.cells import (
     GRU,
     LSTM,
+    MGU,
+    ConvLSTM,
+    Elman,
     ElmanState,
     GRUState,
     LSTMState,
+    MGUState,
     ProjectedLSTM,
     ResetBeforeGRU,
 )
+from jrnn.interop import layouts
 from jrnn.layers import (
     Bidirectional,
     BidirectionalState,
@@ -46,6 +52,12 @@ def entries(layer: Layer, tree: Any) -> list[Any]:
         return [tree]
     pairs = zip(layer.layers, tree, strict=True)
     return [entry for each, entry in pairs if not isinstance(each, Dropout)]
+
+
+def positions(layer: Sequential) -> list[int]:
+    """Returns where in a `Sequential` the layers of `recurrent(layer)` are."""
+    layers = enumerate(layer.layers)
+    return [index for index, each in layers if not isinstance(each, Dropout)]
 
 
 def assemble(layer: Layer, parts: Iterable[Any]) -> Any:
@@ -86,16 +98,26 @@ def check_sizes(layers: list[Any], params: list[Any]) -> None:
         outputs = layer.output_size
 
 
+STATES: dict[type[Any], type[Any]] = {
+    Elman: ElmanState,
+    LSTM: LSTMState,
+    ProjectedLSTM: LSTMState,
+    ConvLSTM: LSTMState,
+    GRU: GRUState,
+    ResetBeforeGRU: GRUState,
+    MGU: MGUState,
+}
+
+
 def has_memory(cell: Cell) -> bool:
     """Whether the state of a cell is h and c."""
-    return isinstance(cell, LSTM | ProjectedLSTM)
+    return STATES[type(cell)] is LSTMState
 
 
-def cell_state(cell: Cell, h: Array, c: Array) -> State:
+def cell_state(cell: Cell, h: Array, c: Array | None = None) -> State:
     """Returns the state of a cell; `c` is used only if it has a memory."""
-    if has_memory(cell):
-        return LSTMState(h=h, c=c)
-    return GRUState(h) if isinstance(cell, GRU | ResetBeforeGRU) else ElmanState(h)
+    made = STATES[type(cell)]
+    return made(h=h, c=c) if has_memory(cell) else made(h=h)
 
 
 def pair_up(parts: list[Any], states: list[State]) -> list[State]:
@@ -107,3 +129,43 @@ def pair_up(parts: list[Any], states: list[State]) -> list[State]:
         else next(rest)
         for part in parts
     ]
+
+
+def state_from(layer: Layer, value: Any, library: str, order: tuple[str, str]) -> State:
+    """Returns the state of a layer for that of another library's module.
+
+    Args:
+      layer: Whose state to build.
+      value: An array for each cell, or for those with a memory a pair; a pair of these
+        for both directions, and a list of those for a stack.
+      library: Its name, for messages.
+      order: Of the pair: ("h", "c") or ("c", "h").
+    """
+    parts = recurrent(layer, library)
+    values = list(value) if isinstance(layer, Sequential) else [value]
+    checks.count("state", values, len(parts), "one per recurrent layer")
+    states = []
+    for part, each in zip(parts, values, strict=True):
+        both = list(each) if isinstance(part, Bidirectional) else [each]
+        for (cell, _), one in zip(sides(part, (None, None)), both, strict=True):
+            names = order if has_memory(cell) else ("h",)
+            leaves = one if has_memory(cell) else (one,)
+            checks.count("state of a cell", leaves, len(names), " and ".join(names))
+            arrays = {
+                name: layouts.array(name, leaf)
+                for name, leaf in zip(names, leaves, strict=True)
+            }
+            states.append(cell_state(cell, **arrays))
+    return assemble(layer, pair_up(parts, states))
+
+
+def state_to(layer: Layer, state: State, library: str, order: tuple[str, str]) -> Any:
+    """Returns the state of a layer as another library has it: undoes `state_from`."""
+    values = []
+    for part, own in zip(recurrent(layer, library), entries(layer, state), strict=True):
+        both = [
+            tuple(getattr(one, name) for name in order) if has_memory(cell) else one.h
+            for cell, one in sides(part, own)
+        ]
+        values.append(tuple(both) if isinstance(part, Bidirectional) else both[0])
+    return values if isinstance(layer, Sequential) else values[0]

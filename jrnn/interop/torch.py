@@ -22,7 +22,7 @@ from jrnn.cells import (
     ProjectedLSTMParams,
     activations,
 )
-from jrnn.interop import layouts, stacks
+from jrnn.interop import cells, layouts, stacks
 from jrnn.layers import (
     Bidirectional,
     BidirectionalParams,
@@ -151,21 +151,21 @@ def state_from_torch(layer: Layer, h0: Any, c0: Any = None) -> State:
       (5, 4)
     """
     parts = _recurrent(layer)
-    cells = [cell for part in parts for cell, _ in stacks.sides(part, (None, None))]
-    memory = stacks.has_memory(cells[0])
+    own = [cell for part in parts for cell, _ in stacks.sides(part, (None, None))]
+    memory = stacks.has_memory(own[0])
     if memory != (c0 is not None):
         needs = "needs c0, the memory" if memory else "has no memory; leave out c0"
-        raise ValueError(f"The state of {cells[0]!r} {needs}.")
+        raise ValueError(f"The state of {own[0]!r} {needs}.")
     hs = layouts.array("h0", h0)
     cs = layouts.array("c0", c0) if memory else hs
     for name, value in (("h0", hs), ("c0", cs)):
-        if value.shape[0] != len(cells):
+        if value.shape[0] != len(own):
             raise ValueError(
-                f"{name} must be [layers * directions = {len(cells)}, *batch, size], "
+                f"{name} must be [layers * directions = {len(own)}, *batch, size], "
                 f"got {list(value.shape)}. The states of a cell have one axis less: "
                 f"pass {name}[None]."
             )
-    states = [stacks.cell_state(*each) for each in zip(cells, hs, cs, strict=True)]
+    states = [stacks.cell_state(*each) for each in zip(own, hs, cs, strict=True)]
     return stacks.assemble(layer, stacks.pair_up(parts, states))
 
 
@@ -228,9 +228,9 @@ def _read(
 def _write(cell: Any, params: Any, suffix: str) -> dict[str, np.ndarray]:
     """Names the arrays of the cell of one layer and direction."""
     arrays = {f"weight_ih{suffix}": params.w_x.T, f"weight_hh{suffix}": params.w_h.T}
-    biases = layouts.both_biases("gru" if isinstance(cell, GRU) else "", params)
-    if biases is not None:
-        arrays[f"bias_ih{suffix}"], arrays[f"bias_hh{suffix}"] = biases
+    if params.b_x is not None:
+        names = (f"bias_ih{suffix}", f"bias_hh{suffix}")
+        arrays |= zip(names, cells.filled(params), strict=True)
     if isinstance(cell, ProjectedLSTM):
         arrays[f"weight_hr{suffix}"] = params.w_p.T
     return {name: np.array(value) for name, value in arrays.items()}
@@ -239,7 +239,7 @@ def _write(cell: Any, params: Any, suffix: str) -> dict[str, np.ndarray]:
 def _recurrent(layer: Layer) -> list[Any]:
     """Returns the layers that one PyTorch module would hold."""
     parts = stacks.recurrent(layer, "PyTorch")
-    cells = []
+    own: list[Any] = []
     for part in parts:
         if isinstance(part, Bidirectional) and part.merge != "concat":
             raise ValueError(
@@ -251,8 +251,8 @@ def _recurrent(layer: Layer) -> list[Any]:
                 "PyTorch has no layer that runs only in reverse; flip the sequence and "
                 "export `Recurrent(cell)`."
             )
-        cells += [cell for cell, _ in stacks.sides(part, (None, None))]
-    _check_cells(cells)
+        own += [cell for cell, _ in stacks.sides(part, (None, None))]
+    _check_cells(own)
     if len({type(part) for part in parts}) > 1:
         raise ValueError(
             "PyTorch cannot stack one-directional on bidirectional layers; export them "
@@ -261,8 +261,8 @@ def _recurrent(layer: Layer) -> list[Any]:
     return parts
 
 
-def _check_cells(cells: list[Any]) -> None:
-    for cell in cells:
+def _check_cells(own: list[Any]) -> None:
+    for cell in own:
         if not isinstance(cell, Elman | LSTM | ProjectedLSTM | GRU):
             raise ValueError(
                 f"PyTorch has no module for {cell!r}. Its GRU applies the reset "
@@ -275,10 +275,10 @@ def _check_cells(cells: list[Any]) -> None:
                 f"PyTorch projects to fewer units only, not as {cell!r} does."
             )
         _check_activations(cell)
-    if len({_common(cell) for cell in cells}) > 1:
+    if len({_common(cell) for cell in own}) > 1:
         raise ValueError(
             "One PyTorch module has layers of one kind, size and bias, but these cells "
-            f"differ: {', '.join(sorted(set(map(repr, cells))))}. Export them one by "
+            f"differ: {', '.join(sorted(set(map(repr, own))))}. Export them one by "
             "one."
         )
 

@@ -1,0 +1,199 @@
+"""Weights and states of the recurrent cells of Flax, Linen and NNX.
+
+Everything here works on nested dictionaries of arrays. Options of the modules that are
+not in their weights, `reverse` or `merge_fn`, are for the caller to set alike.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from jrnn.cells import activations
+from jrnn.interop import cells, flax_trees as trees, stacks
+from jrnn.types import Activation, Layer, Params, Shape, State
+
+
+def linen_from_params(
+    params: Mapping[str, Any],
+    *,
+    gate: Activation = activations.sigmoid,
+    activation: Activation = activations.tanh,
+    spatial: Shape | None = None,
+) -> tuple[Layer, Params]:
+    """Builds a layer and its parameters from those of a Linen module.
+
+    Args:
+      params: Of an `nn.RNN`, an `nn.Bidirectional`, an `nn.Sequential` of these, or of
+        a cell: `SimpleCell`, `LSTMCell`, `OptimizedLSTMCell`, `GRUCell`, `MGUCell` or
+        `ConvLSTMCell`; with or without the outer "params".
+      gate: The cells' `gate_fn`.
+      activation: The cells' `activation_fn`.
+      spatial: Spatial sizes of the images that a `ConvLSTMCell` reads.
+
+    Returns:
+      A `Recurrent` or `Bidirectional`, or a `Sequential` of several; and its
+      parameters.
+
+    Raises:
+      ValueError: if weights are missing, left over, or do not fit each other.
+
+    Example:
+      >>> import numpy as np
+      >>> from jrnn.interop import flax_weights
+      >>> ones = lambda *shape: np.ones(shape, "float32")
+      >>> layer, params = flax_weights.linen_from_params({"cell": {
+      ...     "i": {"kernel": ones(3, 4), "bias": ones(4)},
+      ...     "h": {"kernel": ones(4, 4)},
+      ... }})
+      >>> layer
+      Recurrent(cell=Elman(hidden_size=4))
+    """
+
+    def read(tree: Mapping[str, Any]) -> tuple[Any, Params]:
+        options = {"gate": gate, "activation": activation}
+        return trees.read_linen(tree, options, spatial)
+
+    tree = params["params"] if set(params) == {"params"} else params
+    return trees.read_layers(tree, read)
+
+
+def linen_to_params(layer: Layer, params: Params) -> dict[str, Any]:
+    """Returns the parameters of a layer as a Linen module of the same cells has them.
+
+    Args:
+      layer: A `Recurrent` or `Bidirectional` of an `Elman`, `LSTM`, `GRU`, `MGU` or
+        `ConvLSTM`, or a `Sequential` of several.
+      params: Its parameters.
+
+    Returns:
+      What goes under "params" for `nn.RNN(cell)`, `nn.Bidirectional(...)` or
+      `nn.Sequential([...])`; the entry "cell" of the first is that of the cell alone.
+      Flax's biases are zero where the cell has none.
+
+    Raises:
+      ValueError: if Flax has no cell that computes the same.
+
+    Example:
+      >>> import jax, jrnn
+      >>> from jrnn.interop import flax_weights
+      >>> layer = jrnn.Recurrent(jrnn.GRU(4))
+      >>> params = layer.init(jax.random.key(0), input_size=3)
+      >>> sorted(flax_weights.linen_to_params(layer, params)["cell"])
+      ['hn', 'hr', 'hz', 'in', 'ir', 'iz']
+    """
+    return trees.write_layers(layer, params, trees.write_linen)
+
+
+def nnx_from_params(
+    params: Mapping[str, Any],
+    *,
+    gate: Activation = activations.sigmoid,
+    activation: Activation = activations.tanh,
+) -> tuple[Layer, Params]:
+    """Builds a layer and its parameters from those of an NNX module.
+
+    Args:
+      params: `nnx.state(module, nnx.Param)` of an `nnx.RNN`, an `nnx.Bidirectional`, an
+        `nnx.Sequential` of these, or of a cell: `SimpleCell`, `LSTMCell`,
+        `OptimizedLSTMCell` or `GRUCell`; or the plain dictionary made from it.
+      gate: The cells' `gate_fn`.
+      activation: The cells' `activation_fn`.
+
+    Returns:
+      The layer and its parameters, as from `linen_from_params`.
+
+    Raises:
+      ValueError: if weights are missing, left over, or do not fit each other.
+
+    Example:
+      >>> import numpy as np
+      >>> from jrnn.interop import flax_weights
+      >>> ones = lambda *shape: np.ones(shape, "float32")
+      >>> layer, params = flax_weights.nnx_from_params({"cell": {
+      ...     "dense_i": {"kernel": ones(3, 12), "bias": ones(12)},
+      ...     "dense_h": {"kernel": ones(4, 12)},
+      ... }})
+      >>> layer
+      Recurrent(cell=GRU(hidden_size=4))
+    """
+
+    def read(tree: Mapping[str, Any]) -> tuple[Any, Params]:
+        options = {"gate": gate, "activation": activation}
+        if "ii" in tree:
+            renamed = {("if" if k == "if_" else k): v for k, v in tree.items()}
+            return trees.read_linen(renamed, options)
+        return trees.read_dense(tree, options)
+
+    return trees.read_layers(params, read)
+
+
+def nnx_to_params(
+    layer: Layer, params: Params, *, optimized: bool = True
+) -> dict[str, Any]:
+    """Returns the parameters of a layer as an NNX module of the same cells has them.
+
+    Args:
+      layer: A `Recurrent` or `Bidirectional` of an `Elman`, `LSTM` or `GRU`, or a
+        `Sequential` of several.
+      params: Its parameters.
+      optimized: Whether LSTMs are for `OptimizedLSTMCell`, which has fused kernels,
+        rather than for `LSTMCell`.
+
+    Returns:
+      A nested dictionary of arrays, for `nnx.update(module, ...)`.
+
+    Raises:
+      ValueError: if NNX has no cell that computes the same. Its GRU has no bias under
+        the reset gate: `b_h` must be zero there.
+
+    Example:
+      >>> import jax, jrnn
+      >>> from jrnn.interop import flax_weights
+      >>> layer = jrnn.Recurrent(jrnn.LSTM(4))
+      >>> params = layer.init(jax.random.key(0), input_size=3)
+      >>> flax_weights.nnx_to_params(layer, params)["cell"]["dense_h"]["kernel"].shape
+      (4, 16)
+    """
+
+    def write(cell: Any, arrays: Any) -> dict[str, Any]:
+        kind = cells.kind_of(cell, "NNX")
+        if kind not in trees.DENSE.values():
+            raise ValueError(f"NNX has no cell that computes what {cell!r} does.")
+        if kind == "lstm" and not optimized:
+            tree = trees.write_linen(cell, arrays)
+            return {("if_" if k == "if" else k): v for k, v in tree.items()}
+        return trees.write_dense(cell, arrays, kind)
+
+    return trees.write_layers(layer, params, write)
+
+
+def state_from_flax(layer: Layer, carry: Any) -> State:
+    """Returns the state of a layer for the carry of the Flax module.
+
+    Args:
+      layer: As for `linen_to_params`.
+      carry: Of an LSTM (c, h), in this order; of others h; of `nn.Bidirectional` a pair
+        of these. A `Sequential` takes a list with one entry per recurrent layer.
+
+    Example:
+      >>> import jax.numpy as jnp, jrnn
+      >>> from jrnn.interop import flax_weights
+      >>> layer = jrnn.Recurrent(jrnn.LSTM(4))
+      >>> state = flax_weights.state_from_flax(layer, (jnp.ones(4), jnp.zeros(4)))
+      >>> float(state.c.sum()), float(state.h.sum())
+      (4.0, 0.0)
+    """
+    return stacks.state_from(layer, carry, "Flax", ("c", "h"))
+
+
+def state_to_flax(layer: Layer, state: State) -> Any:
+    """Returns the state of a layer as the carry of the Flax module.
+
+    Example:
+      >>> import jax, jrnn
+      >>> from jrnn.interop import flax_weights
+      >>> layer = jrnn.Recurrent(jrnn.LSTM(4))
+      >>> params = layer.init(jax.random.key(0), input_size=3)
+      >>> state = layer.initial_state(params, (2,))
+      >>> c, h = flax_weights.state_to_flax(layer, state)
+    """
+    return stacks.state_to(layer, state, "Flax", ("c", "h"))
