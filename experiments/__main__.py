@@ -1,0 +1,69 @@
+"""The command line: `python -m experiments COMMAND ...`.
+
+Each command is one row of the table: its words, the function that runs it and a line
+of help. Only the command that is asked for is imported, so that help is instant.
+A function takes the words that called it and the other arguments, and returns the exit
+code.
+"""
+
+import pkgutil
+import sys
+
+from experiments.errors import UserError
+
+COMMANDS = {
+    "train char_lm": (
+        "experiments.char_lm.commands:train",
+        "train a character model on any text",
+    ),
+    "sample": (
+        "experiments.char_lm.commands:sample",
+        "continue a text with a trained character model",
+    ),
+}
+PROGRAM = "python -m experiments"
+
+
+def usage(rows: dict[str, tuple[str, str]]) -> str:
+    """Returns the help for some rows of the table."""
+    width = max(map(len, rows))
+    lines = [f"  {words:<{width}}   {about}" for words, (_, about) in rows.items()]
+    return "\n".join(
+        [
+            f"usage: {PROGRAM} COMMAND [options]",
+            "",
+            *lines,
+            "",
+            f"Options of a command: {PROGRAM} COMMAND --help",
+        ]
+    )
+
+
+def main(arguments: list[str]) -> int:
+    """Runs one command and returns its exit code."""
+    for words, (function, _) in COMMANDS.items():
+        size = len(words.split())
+        if [word.replace("-", "_") for word in arguments[:size]] == words.split():
+            run = pkgutil.resolve_name(function)
+            return run(f"{PROGRAM} {words}", arguments[size:])
+    given = [word for word in arguments if word not in ("-h", "--help")]
+    rows = {
+        words: row
+        for words, row in COMMANDS.items()
+        if given and given == words.split()[: len(given)]
+    }
+    if given and not rows:
+        print(f"error: no command is called {' '.join(given)!r}.\n", file=sys.stderr)
+    asked = len(given) < len(arguments)
+    print(usage(rows or COMMANDS), file=sys.stdout if asked else sys.stderr)
+    return 0 if asked and (rows or not given) else 2
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except UserError as error:
+        sys.exit(f"error: {error}")
+    except BrokenPipeError:  # the reader of our output has gone, as with `| head`
+        sys.stderr.close()
+        sys.exit(141)

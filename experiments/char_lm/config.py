@@ -1,0 +1,201 @@
+"""What a user can choose. Nothing here imports JAX."""
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from experiments.errors import UserError
+
+DEFAULT_MINUTES = 2.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Train:
+    """Options of `train char_lm`; with `text` None the corpus is Python's manual."""
+
+    text: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    """UTF-8 file to learn from. Without it: the Python language reference that ships
+    with Python, half a million characters. The last 10 % are held out."""
+    minutes: Annotated[float | None, tyro.conf.arg(metavar="M")] = None
+    """Length of the training by the clock; compilation, samples and evaluation come on
+    top. Without --minutes and --steps: 2."""
+    steps: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
+    """Length of the training in updates. The learning rate decays over this length."""
+    stop_after: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
+    """Interrupt the run after this many updates, counted from its beginning, as Ctrl-C
+    would; --resume then continues as if it had never stopped."""
+    out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
+    """Folder of the run. Without it: runs/char_lm-DATE-TIME."""
+    resume: Annotated[Path | None, tyro.conf.arg(metavar="RUN")] = None
+    """Folder of a run to continue, with its own options. Only the length, the pace of
+    samples and saves, --learning-rate, --clip and --devices may be changed."""
+
+    cell: Literal["lstm", "gru"] = "lstm"
+    """Kind of recurrent layer."""
+    hidden_size: int = 256
+    """Units of each recurrent layer."""
+    layers: int = 1
+    """Number of recurrent layers."""
+    embedding_size: int = 64
+    """Features of a character on its way into the first recurrent layer."""
+    dropout: float = 0.0
+    """Probability of dropping an output of a recurrent layer during training."""
+
+    batch_size: int = 32
+    """Places of the text that are read at the same time."""
+    chunk: int = 64
+    """Characters between two updates: gradients reach back so far, the state further."""
+    learning_rate: float = 4e-3
+    """Step size of Adam after the warm-up; it decays along a cosine."""
+    warmup: float = 0.01
+    """Share of the training over which the learning rate grows from zero."""
+    clip: float = 1.0
+    """Largest norm of the gradient."""
+    seed: int = 0
+    """Source of all randomness."""
+    devices: str = "auto"
+    """Devices that share the batch: a number, or auto for all cores or accelerators."""
+
+    samples: int = 4
+    """Number of short samples shown on the way."""
+    save_minutes: float = 1.0
+    """Minutes between two checkpoints."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Sample:
+    """Options of `sample`."""
+
+    run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
+    """Folder of a run of `train char_lm`."""
+    prime: str = "\n"
+    """Text to continue. Characters that training never saw are read as <unk>."""
+    length: int = 500
+    """Number of characters to write."""
+    temperature: float = 0.8
+    """Above 1 for wilder text, below 1 for safer; 0 always takes the likeliest."""
+    top_k: Annotated[int | None, tyro.conf.arg(metavar="K")] = None
+    """Choose among the K likeliest characters only."""
+    top_p: Annotated[float | None, tyro.conf.arg(metavar="P")] = None
+    """Choose among the likeliest characters that together have probability P."""
+    seed: int = 0
+    """Another number, another text."""
+
+
+# What a resumed run may change: silently, with a warning, and (all other fields) not.
+FREE = frozenset(
+    ["text", "minutes", "steps", "stop_after", "out", "resume", "samples"]
+    + ["save_minutes"]
+)
+WARNED = frozenset(["learning_rate", "warmup", "clip", "devices"])
+
+_OF_THE_SESSION = ["out", "resume", "stop_after"]  # not kept in the run's folder
+_AT_LEAST = {
+    "steps": 1,
+    "stop_after": 1,
+    "hidden_size": 1,
+    "layers": 1,
+    "embedding_size": 1,
+    "batch_size": 1,
+    "chunk": 1,
+    "samples": 0,
+    "length": 0,
+    "temperature": 0,
+    "top_k": 1,
+}
+_POSITIVE = ["minutes", "learning_rate", "clip", "save_minutes", "top_p"]
+_SHARES = ["dropout", "warmup"]
+
+
+def check(config: Train | Sample) -> None:
+    """Raises a `UserError` that lists every option out of its range."""
+    values = {k: v for k, v in vars(config).items() if v is not None}
+    wrong = [
+        f"{flag(name)} must be at least {bound}, got {values[name]}"
+        for name, bound in _AT_LEAST.items()
+        if name in values and not values[name] >= bound
+    ]
+    wrong += [
+        f"{flag(name)} must be positive, got {values[name]}"
+        for name in _POSITIVE
+        if name in values and not 0 < values[name] < float("inf")
+    ]
+    wrong += [
+        f"{flag(name)} must be at least 0 and below 1, got {values[name]}"
+        for name in _SHARES
+        if name in values and not 0 <= values[name] < 1
+    ]
+    devices = values.get("devices", "auto")
+    if devices != "auto" and not (devices.isdecimal() and int(devices) > 0):
+        wrong.append(f"--devices must be auto or a positive number, got {devices!r}")
+    if values.get("resume") and values.get("out"):
+        wrong.append("--resume continues in the folder of the run: leave out --out")
+    if wrong:
+        raise UserError("; ".join(wrong) + ".")
+
+
+def budget(config: Train) -> tuple[float | None, int | None]:
+    """Returns the length of the training in minutes and in steps; None is no limit."""
+    if config.minutes is None and config.steps is None:
+        return DEFAULT_MINUTES, None
+    return config.minutes, config.steps
+
+
+def flag(name: str) -> str:
+    """Returns the option of a field as one types it."""
+    return "--" + name.replace("_", "-")
+
+
+def to_json(config: Train) -> dict[str, Any]:
+    """Returns the configuration as plain values."""
+    plain = {k: str(v) if isinstance(v, Path) else v for k, v in vars(config).items()}
+    if config.text is not None:
+        plain["text"] = str(config.text.resolve())
+    return {k: v for k, v in plain.items() if k not in _OF_THE_SESSION}
+
+
+def from_json(plain: dict[str, Any]) -> Train:
+    """Reads what `to_json` returns.
+
+    Raises:
+      UserError: if an option is unknown, missing or of another type.
+    """
+    fields = {f.name: f for f in dataclasses.fields(Train)}
+    odd = sorted(set(plain) ^ (set(fields) - set(_OF_THE_SESSION)))
+    if odd:
+        raise UserError(f"its configuration has unknown or missing options: {odd}.")
+    for name, value in plain.items():
+        default = fields[name].default
+        types: Any = (int, float, str, type(None)) if default is None else type(default)
+        if isinstance(value, bool) or not isinstance(value, types):
+            raise UserError(f"the option {name} of its configuration is {value!r}.")
+    text = None if plain["text"] is None else Path(plain["text"])
+    config = Train(**{**plain, "text": text})
+    check(config)
+    return config
+
+
+def refuse_changes(old: Train, new: Train) -> list[str]:
+    """Returns warnings for the options in which a resumed run differs from its past.
+
+    Raises:
+      UserError: if an option differs that fixes the model, the data or their order.
+    """
+    changed = [
+        name
+        for name in vars(old)
+        if name not in FREE and getattr(old, name) != getattr(new, name)
+    ]
+    told = {
+        name: f"{flag(name)} was {getattr(old, name)} and is now {getattr(new, name)}"
+        for name in changed
+    }
+    refused = [told[name] for name in changed if name not in WARNED]
+    if refused:
+        raise UserError(
+            f"the run cannot be resumed with other options: {'; '.join(refused)}. "
+            "Leave them out, or start a new run."
+        )
+    return [f"{told[name]}: the run is no longer the one begun." for name in changed]

@@ -1,0 +1,59 @@
+"""The model: characters in, scores of the next character out."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import jrnn
+from experiments.char_lm.config import Sample, Train
+from experiments.char_lm.corpus import UNKNOWN_ID, Vocabulary
+from jrnn.types import Cell, Layer, Params, PRNGKey, State
+
+CELLS = {"lstm": jrnn.LSTM, "gru": jrnn.GRU}
+
+
+def build(config: Train, symbols: int) -> jrnn.Sequential:
+    """Returns embedding, recurrent layers and read-out.
+
+    Example:
+      >>> build(Train(hidden_size=8), symbols=5)
+      Sequential(Embed(vocabulary=5, size=64), Recurrent(cell=LSTM(hidden_size=8)), Dense(size=5))
+    """
+    cell: Cell = CELLS[config.cell](config.hidden_size)
+    layers: list[Layer] = [jrnn.Embed(symbols, config.embedding_size)]
+    for _ in range(config.layers):
+        layers.append(jrnn.Recurrent(cell))
+        if config.dropout:
+            layers.append(jrnn.Dropout(config.dropout))
+    return jrnn.Sequential(*layers, jrnn.Dense(symbols))
+
+
+def count(params: Params) -> int:
+    """Returns the number of parameters."""
+    return sum(leaf.size for leaf in jax.tree.leaves(params))
+
+
+def write(
+    model: jrnn.Sequential,
+    params: Params,
+    vocabulary: Vocabulary,
+    how: Sample,
+    state: State | None = None,
+) -> str:
+    """Continues `how.prime` and returns what comes after it; `<unk>` is not written."""
+    *others, dense = params
+    unable = dense._replace(b=dense.b.at[UNKNOWN_ID].set(-jnp.inf))
+    prime = vocabulary.encode(how.prime)[None]
+    key: PRNGKey = jax.random.key(how.seed)
+    _, symbols = jrnn.generate(
+        model,
+        (*others, unable),
+        state,
+        jnp.asarray(prime),
+        how.length,
+        key=key,
+        temperature=how.temperature,
+        top_k=how.top_k,
+        top_p=how.top_p,
+    )
+    return vocabulary.decode(np.asarray(symbols[0]))

@@ -1,0 +1,162 @@
+"""What training looks like: a header, a bar, samples, and how it ended."""
+
+import contextlib
+import os
+import shutil
+import sys
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from tqdm import tqdm
+
+from experiments.char_lm.corpus import SHOWN_UNKNOWN
+
+if TYPE_CHECKING:
+    from experiments.char_lm.train import Standing
+
+_NARROW = 105  # columns below which the bar says less
+_RECENT = 10  # calls that the figures of the bar average over
+_NOTCHES = 10  # lines in place of the bar, where the output is no terminal
+_LABEL = 12
+
+
+def say(text: str = "") -> None:
+    """Prints a line, above the bar if there is one."""
+    tqdm.write(text, file=sys.stdout)
+    sys.stdout.flush()
+
+
+def fact(label: str, text: str) -> None:
+    """Prints one line of a table."""
+    say(f"  {_dim(f'{label:<{_LABEL}}')} {text}")
+
+
+def warn(text: str) -> None:
+    """Prints a warning."""
+    say(f"warning: {text}")
+
+
+def sample(title: str, prime: str, text: str) -> None:
+    """Shows what the model writes, with a margin."""
+    say()
+    fact("sample", title)
+    for line in lines((prime + text).strip("\n"), columns() - 6):
+        say(f"  {_dim('|')} {line}")
+    say()
+
+
+def lines(text: str, width: int) -> list[str]:
+    """Cuts a text into lines that fit, without what a terminal would act on.
+
+    Example:
+      >>> lines("ab\\x1b[2Jc", width=4)
+      ['ab\N{REPLACEMENT CHARACTER}[', '2Jc']
+    """
+    rows = [printable(row) for row in text.split("\n")]
+    return [row[i : i + width] for row in rows for i in range(0, len(row) or 1, width)]
+
+
+def printable(text: str) -> str:
+    """Replaces control characters: what a model writes must not steer a terminal."""
+    return "".join(
+        c if c.isprintable() else (" " if c.isspace() else SHOWN_UNKNOWN)
+        for c in text.replace("\t", "    ")
+    )
+
+
+class Bar:
+    """A progress bar; where the output is no terminal, a line now and then."""
+
+    def __init__(self, done: float) -> None:
+        self.notch = done
+        self.recent: deque[Any] = deque(maxlen=_RECENT)
+        self.live = sys.stdout.isatty()
+        self.bar = tqdm(
+            total=1.0,
+            initial=min(done, 1.0),
+            disable=not self.live,
+            file=sys.stdout,
+            bar_format="{percentage:3.0f}% |{bar}| {desc}",
+            dynamic_ncols=True,
+            leave=False,
+        )
+
+    def show(self, now: "Standing") -> None:
+        """Shows where the training stands."""
+        self.recent.append(now)
+        figures = _figures(self.recent, self.live and columns() < _NARROW)
+        if self.live:
+            self.bar.n = min(now.done, 1.0)
+            self.bar.set_description_str(figures)
+        elif now.done >= self.notch + 1 / _NOTCHES or now.done >= 1:
+            self.notch = now.done
+            say(f"{min(now.done, 1.0):4.0%}  step {now.step}  {figures}")
+
+    def close(self) -> None:
+        """Takes the bar off the screen."""
+        self.bar.close()
+
+
+@contextlib.contextmanager
+def waiting(text: str) -> Iterator[Callable[[float], None]]:
+    """Shows what takes a while, and how far it is."""
+    with tqdm(
+        total=1.0,
+        disable=not sys.stdout.isatty(),
+        file=sys.stdout,
+        bar_format="{percentage:3.0f}% |{bar}| {desc}",
+        leave=False,
+        desc=text,
+    ) as bar:
+
+        def progress(share: float) -> None:
+            bar.n = share
+            bar.refresh()
+
+        yield progress
+
+
+def columns() -> int:
+    """Returns the width of the terminal."""
+    return shutil.get_terminal_size().columns
+
+
+def clock(seconds: float) -> str:
+    """Returns minutes and seconds: `3:07`.
+
+    Example:
+      >>> clock(187.2), clock(7322)
+      ('3:07', '2:02:02')
+    """
+    minutes, seconds = divmod(max(0, round(seconds)), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+
+
+def number(value: float) -> str:
+    """Returns a number with its thousands apart."""
+    return f"{round(value):,}".replace(",", " ")
+
+
+def _figures(recent: "deque[Standing]", narrow: bool) -> str:
+    count, last = len(recent), recent[-1]
+    loss, bits, norm, clipped = (
+        sum(getattr(one, name) for one in recent) / count
+        for name in ("loss", "bits", "norm", "clipped")
+    )
+    speed = sum(one.characters for one in recent) / sum(one.seconds for one in recent)
+    if narrow:
+        return (
+            f"{loss:.3f} nats {bits:.2f} bits, grad {norm:.2f}, clip {clipped:.0%}, "
+            f"{speed / 1000:.0f}k/s, {clock(last.left)}"
+        )
+    return (
+        f"loss {loss:.3f}, {bits:.2f} bits/char, grad {norm:.2f}, clipped "
+        f"{clipped:.0%}, {number(speed)} chars/s, {clock(last.left)} left"
+    )
+
+
+def _dim(text: str) -> str:
+    plain = not sys.stdout.isatty() or os.environ.get("NO_COLOR")
+    return text if plain else f"\x1b[2m{text}\x1b[0m"

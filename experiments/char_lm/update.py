@@ -1,0 +1,183 @@
+"""Training as one compiled function: several updates per call, on one device or more.
+
+The text is a ring that lies on the devices. Row b of the batch begins at b/B of it and
+reads on for ever: the state is carried from chunk to chunk and never reset, there is no
+tail and no epoch, and what a step reads follows from its number alone. That is what
+makes a resumed run equal to one that never stopped.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+import jrnn
+from experiments.char_lm.config import Train
+from experiments.devices import AXIS
+from jrnn import training
+from jrnn.types import Array, Params, PRNGKey, State
+
+FINAL_SHARE = 0.01  # of the learning rate, at the end
+
+
+class Learner(NamedTuple):
+    """What changes during training."""
+
+    params: Params
+    opt_state: Any
+    state: State  # [batch_size, ...] of the recurrent layers, carried across chunks
+
+
+class Block(NamedTuple):
+    """What one call works through: `size` updates from `step` on.
+
+    The learning rate follows the share of the training that is done, which is
+    `done + step * per_step`: by the clock `per_step` is zero, by steps `done` is.
+    """
+
+    step: Any  # int32, updates before this call
+    size: Any  # int32, updates of this call; another number does not recompile
+    position: Any  # int32, where on the ring the first row reads
+    done: Any  # float32
+    per_step: Any  # float32
+
+
+class Report(NamedTuple):
+    """Averages over the updates of a call, and the count of skipped ones so far."""
+
+    loss: Array  # nats per character
+    norm: Array  # of the gradient before clipping
+    clipped: Array  # share of the updates
+    skipped: Array  # updates since the run began whose gradient was not finite
+    in_a_row: Array  # of which at the end
+
+
+Advance = Callable[[Learner, Block, Array], tuple[Learner, Report]]
+
+
+def learning_rate(config: Train, done: Array) -> Array:
+    """Grows from zero during the warm-up, then falls along half a cosine to 1 %.
+
+    Example:
+      >>> config = Train(learning_rate=1.0, warmup=0.5)
+      >>> [round(float(learning_rate(config, d)), 3) for d in (0.25, 0.5, 0.75, 1.0)]
+      [0.5, 1.0, 0.505, 0.01]
+    """
+    rise = done / config.warmup if config.warmup else jnp.ones_like(done)
+    fall = jnp.clip((done - config.warmup) / (1 - config.warmup), 0, 1)
+    cosine = FINAL_SHARE + (1 - FINAL_SHARE) * (1 + jnp.cos(jnp.pi * fall)) / 2
+    return config.learning_rate * jnp.minimum(rise, cosine)
+
+
+def optimiser(config: Train, rate: Array | float) -> optax.GradientTransformation:
+    """Adam, clipped by the norm of the gradient of the whole batch."""
+    share = optax.stateless(lambda gradient, params: jax.lax.pmean(gradient, AXIS))
+    chain = training.optimiser(optax.adam(rate), clip=config.clip)
+    return optax.chain(share, chain)
+
+
+def begin(config: Train, model: jrnn.Sequential, mesh: Mesh) -> Learner:
+    """Draws a fresh learner, in its place on the devices."""
+
+    def draw(key: PRNGKey) -> Learner:
+        params = model.init(key)
+        state = model.initial_state(params, (config.batch_size,))
+        return Learner(params, optimiser(config, 0.0).init(params), state)
+
+    places = jax.tree.map(
+        lambda spec: NamedSharding(mesh, spec),
+        _SPECS,
+        is_leaf=lambda node: isinstance(node, PartitionSpec),
+    )
+    learner = jax.jit(draw)(jax.random.key(config.seed))
+    return Learner(*map(jax.device_put, learner, places))
+
+
+def make_advance(
+    config: Train, model: jrnn.Sequential, mesh: Mesh, characters: int
+) -> Advance:
+    """Returns the compiled function that trains on a block of a ring of characters.
+
+    The learner that is passed in is used up: its memory becomes that of the next one.
+    """
+    rows = config.batch_size // mesh.size
+    starts = np.arange(config.batch_size) * characters // config.batch_size
+    offsets = jnp.asarray(starts[:, None] + np.arange(config.chunk + 1), jnp.int32)
+
+    def loss(
+        params: Params, state: State, chunk: training.Chunk, key: PRNGKey | None
+    ) -> tuple[Array, State]:
+        inputs, targets = chunk.data
+        state, logits = model.apply(params, state, inputs, key=key)
+        return training.cross_entropy(logits, targets), state
+
+    def update(i: Array, learner: Learner, block: Block, text: Array) -> Any:
+        step = block.step + i
+        rate = learning_rate(config, block.done + step * block.per_step)
+        device = jax.lax.axis_index(AXIS)
+        own = jax.lax.dynamic_slice_in_dim(offsets, device * rows, rows)
+        read = text[(own + block.position + i * config.chunk) % characters]
+        mask = jnp.ones((rows, config.chunk), bool)
+        chunk = training.Chunk((read[:, :-1], read[:, 1:]), mask)
+        key = _key(config, step, device)
+        train = training.train_on_chunks(loss, optimiser(config, rate))
+        *parts, losses = train(*learner, jax.tree.map(_one, chunk), key)
+        return Learner(*parts), losses[0]
+
+    def advance(learner: Learner, block: Block, text: Array) -> tuple[Learner, Report]:
+        def body(i: Array, carry: Any) -> Any:
+            learner, sums = carry
+            learner, value = update(i, learner, block, text)
+            norm = _clip_state(learner.opt_state).norm
+            good = jnp.isfinite(norm)
+            more = jnp.stack([value, norm, norm > config.clip, 1.0])
+            return learner, sums + jnp.where(good, more, 0)
+
+        start = learner, jnp.zeros(4)
+        learner, sums = jax.lax.fori_loop(0, block.size, body, start)
+        means = jax.lax.pmean(sums[:3], AXIS) / jnp.maximum(sums[3], 1)
+        skip = learner.opt_state[1]
+        return learner, Report(*means, skip.skipped, skip.in_a_row)
+
+    split = jax.shard_map(
+        advance,
+        mesh=mesh,
+        in_specs=(_SPECS, PartitionSpec(), PartitionSpec()),
+        out_specs=(_SPECS, PartitionSpec()),
+        check_vma=False,  # the gradients are averaged by hand, once per update
+    )
+    return jax.jit(split, donate_argnums=0)
+
+
+def position(step: int, config: Train, characters: int) -> int:
+    """Returns how far a row has read after so many steps, on the ring."""
+    return step * config.chunk % characters
+
+
+def bits(nats: float) -> float:
+    """Converts nats to bits."""
+    return nats / math.log(2)
+
+
+_SPECS = Learner(PartitionSpec(), PartitionSpec(), PartitionSpec(AXIS))
+
+
+def _one(a: Any) -> Any:
+    return a[None]
+
+
+def _key(config: Train, step: Array, device: Array) -> PRNGKey | None:
+    """Returns the key of a step: a function of its number, so that nothing is saved."""
+    if not config.dropout:
+        return None
+    key = jax.random.fold_in(jax.random.key(config.seed), step)
+    return jax.random.fold_in(key, device)
+
+
+def _clip_state(opt_state: Any) -> training.ClipState:
+    return opt_state[1].inner[0]
