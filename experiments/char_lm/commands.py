@@ -15,10 +15,9 @@ from experiments.char_lm.config import Sample, Train
 
 _TRAIN = """Trains a character model by truncated backpropagation through time.
 
-Without options: two minutes on Python's own manual. Ctrl-C ends the training at the next
-update and saves it; a second Ctrl-C ends at once. Exit codes: 0 when the training ended or was
-interrupted by Ctrl-C, 75 when SIGTERM stopped it (saved: run again with --resume), 1 or 2 for an
-error."""
+Without options: two minutes on Python's own manual. Ctrl-C ends the training after the
+next few updates and saves it; a second Ctrl-C ends at once. Exit codes: 0 at the end or
+after Ctrl-C, 75 after SIGTERM (saved: go on with --resume), 1 or 2 for an error."""
 _SAMPLE = "Continues a text with a trained character model."
 
 
@@ -46,16 +45,13 @@ def sample(prog: str, arguments: list[str]) -> int:
 
 def _one_length(old: Train, new: Train) -> Train:
     """Lets a new length in steps replace an old one in minutes, and the reverse."""
-    longer = {name: getattr(new, name) != getattr(old, name) for name in _LENGTHS}
+    names = ("minutes", "steps")
+    longer = {name: getattr(new, name) != getattr(old, name) for name in names}
     if sum(longer.values()) != 1:
         return new
-    given = next(name for name, changed in longer.items() if changed)
-    return dataclasses.replace(
-        new, **{name: None for name in _LENGTHS if name != given}
-    )
-
-
-_LENGTHS = ["minutes", "steps"]
+    if longer["steps"]:
+        return dataclasses.replace(new, minutes=None)
+    return dataclasses.replace(new, steps=None)
 
 
 def _prepare(devices: str) -> None:

@@ -13,75 +13,83 @@ DEFAULT_MINUTES = 2.0
 
 @dataclasses.dataclass(frozen=True)
 class Train:
-    """Options of `train char_lm`; with `text` None the corpus is Python's manual."""
+    """Options of `train char_lm`.
+
+    Attributes:
+      text: UTF-8 file to learn from. Without it: the Python language reference that
+        ships with Python, half a million characters. The last 10 % are held out.
+      minutes: Length of the training by the clock; compilation, samples and evaluation
+        come on top. Without --minutes and --steps: 2.
+      steps: Length of the training in updates. The learning rate decays over this
+        length.
+      stop_after: Interrupt the run after this many updates, counted from its beginning,
+        as Ctrl-C would; --resume then continues as if it had never stopped.
+      out: Folder of the run. Without it: runs/char_lm-DATE-TIME.
+      resume: Folder of a run to continue, with its own options. Only the length, the
+        pace of samples and saves, --learning-rate, --clip and --devices may be changed.
+      cell: Kind of recurrent layer.
+      hidden_size: Units of each recurrent layer.
+      layers: Number of recurrent layers.
+      embedding_size: Features of a character on its way into the first recurrent layer.
+      dropout: Probability of dropping an output of a recurrent layer during training.
+      batch_size: Places of the text that are read at the same time.
+      chunk: Characters between two updates: how far gradients reach back; the state is
+        carried on.
+      learning_rate: Step size of Adam after the warm-up; it decays along a cosine.
+      warmup: Share of the training over which the learning rate grows from zero.
+      clip: Largest norm of the gradient.
+      seed: Source of all randomness.
+      devices: Devices that share the batch: a number, or auto for all cores or
+        accelerators.
+      samples: Number of short samples shown on the way.
+      save_minutes: Minutes between two checkpoints.
+    """
 
     text: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
-    """UTF-8 file to learn from. Without it: the Python language reference that ships
-    with Python, half a million characters. The last 10 % are held out."""
     minutes: Annotated[float | None, tyro.conf.arg(metavar="M")] = None
-    """Length of the training by the clock; compilation, samples and evaluation come on
-    top. Without --minutes and --steps: 2."""
     steps: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
-    """Length of the training in updates. The learning rate decays over this length."""
     stop_after: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
-    """Interrupt the run after this many updates, counted from its beginning, as Ctrl-C
-    would; --resume then continues as if it had never stopped."""
     out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
-    """Folder of the run. Without it: runs/char_lm-DATE-TIME."""
     resume: Annotated[Path | None, tyro.conf.arg(metavar="RUN")] = None
-    """Folder of a run to continue, with its own options. Only the length, the pace of
-    samples and saves, --learning-rate, --clip and --devices may be changed."""
-
     cell: Literal["lstm", "gru"] = "lstm"
-    """Kind of recurrent layer."""
     hidden_size: int = 256
-    """Units of each recurrent layer."""
     layers: int = 1
-    """Number of recurrent layers."""
     embedding_size: int = 64
-    """Features of a character on its way into the first recurrent layer."""
     dropout: float = 0.0
-    """Probability of dropping an output of a recurrent layer during training."""
-
     batch_size: int = 32
-    """Places of the text that are read at the same time."""
     chunk: int = 64
-    """Characters between two updates: gradients reach back so far, the state further."""
     learning_rate: float = 4e-3
-    """Step size of Adam after the warm-up; it decays along a cosine."""
     warmup: float = 0.01
-    """Share of the training over which the learning rate grows from zero."""
     clip: float = 1.0
-    """Largest norm of the gradient."""
     seed: int = 0
-    """Source of all randomness."""
     devices: str = "auto"
-    """Devices that share the batch: a number, or auto for all cores or accelerators."""
-
     samples: int = 4
-    """Number of short samples shown on the way."""
     save_minutes: float = 1.0
-    """Minutes between two checkpoints."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Sample:
-    """Options of `sample`."""
+    """Options of `sample`.
+
+    Attributes:
+      run: Folder of a run of `train char_lm`.
+      prime: Text to continue. Characters that training never saw are read as <unk>.
+        Without it: a line break.
+      length: Number of characters to write.
+      temperature: Above 1 for wilder text, below 1 for safer; 0 always takes the
+        likeliest.
+      top_k: Choose among the K likeliest characters only.
+      top_p: Choose among the likeliest characters that together have probability P.
+      seed: Another number, another text.
+    """
 
     run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
-    """Folder of a run of `train char_lm`."""
-    prime: str = "\n"
-    """Text to continue. Characters that training never saw are read as <unk>."""
+    prime: Annotated[str | None, tyro.conf.arg(metavar="TEXT")] = None
     length: int = 500
-    """Number of characters to write."""
     temperature: float = 0.8
-    """Above 1 for wilder text, below 1 for safer; 0 always takes the likeliest."""
     top_k: Annotated[int | None, tyro.conf.arg(metavar="K")] = None
-    """Choose among the K likeliest characters only."""
     top_p: Annotated[float | None, tyro.conf.arg(metavar="P")] = None
-    """Choose among the likeliest characters that together have probability P."""
     seed: int = 0
-    """Another number, another text."""
 
 
 # What a resumed run may change: silently, with a warning, and (all other fields) not.
@@ -141,6 +149,19 @@ def budget(config: Train) -> tuple[float | None, int | None]:
     if config.minutes is None and config.steps is None:
         return DEFAULT_MINUTES, None
     return config.minutes, config.steps
+
+
+def recipe(config: Train) -> Train:
+    """Returns what the compiled updates depend on; the other options at their default.
+
+    Example:
+      >>> recipe(Train(steps=20, seed=3)) == Train(seed=3)
+      True
+    """
+    others: dict[str, Any] = {
+        f.name: f.default for f in dataclasses.fields(Train) if f.name in FREE
+    }
+    return dataclasses.replace(config, **others)
 
 
 def flag(name: str) -> str:

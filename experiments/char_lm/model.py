@@ -16,8 +16,9 @@ def build(config: Train, symbols: int) -> jrnn.Sequential:
     """Returns embedding, recurrent layers and read-out.
 
     Example:
-      >>> build(Train(hidden_size=8), symbols=5)
-      Sequential(Embed(vocabulary=5, size=64), Recurrent(cell=LSTM(hidden_size=8)), Dense(size=5))
+      >>> model = build(Train(hidden_size=8), symbols=5)
+      >>> print(*model.layers, sep=", ")
+      Embed(vocabulary=5, size=64), Recurrent(cell=LSTM(hidden_size=8)), Dense(size=5)
     """
     cell: Cell = CELLS[config.cell](config.hidden_size)
     layers: list[Layer] = [jrnn.Embed(symbols, config.embedding_size)]
@@ -40,10 +41,12 @@ def write(
     how: Sample,
     state: State | None = None,
 ) -> str:
-    """Continues `how.prime` and returns what comes after it; `<unk>` is not written."""
+    """Returns the prime and what a model writes after it; `<unk>` is never written."""
     *others, dense = params
     unable = dense._replace(b=dense.b.at[UNKNOWN_ID].set(-jnp.inf))
-    prime = vocabulary.encode(how.prime)[None]
+    first = "\n" if "\n" in vocabulary.characters else vocabulary.characters[0]
+    start = first if how.prime is None else how.prime
+    prime = vocabulary.encode(start)[None]
     key: PRNGKey = jax.random.key(how.seed)
     _, symbols = jrnn.generate(
         model,
@@ -56,4 +59,4 @@ def write(
         top_k=how.top_k,
         top_p=how.top_p,
     )
-    return vocabulary.decode(np.asarray(symbols[0]))
+    return start + vocabulary.decode(np.asarray(symbols[0]))

@@ -225,7 +225,7 @@ def locked(path: Path) -> Iterator[None]:
     file = path / ".lock"
     with writing(file):
         path.mkdir(parents=True, exist_ok=True)
-        stream = open(file, "a+", encoding="utf-8")
+        stream = open(file, "a+", encoding="utf-8")  # noqa: SIM115  closed below
     with stream:
         if fcntl is not None:
             try:
@@ -256,8 +256,8 @@ def writing(file: Path, size: int | None = None) -> Iterator[None]:
     except OSError as error:
         bytes_ = "" if size is None else f" ({size} bytes)"
         raise UserError(
-            f"cannot write {file}{bytes_}: {error.strerror or error}. Checkpoints saved "
-            "before are intact: make room and continue with --resume."
+            f"cannot write {file}{bytes_}: {error.strerror or error}. Earlier "
+            "checkpoints are intact: make room and continue with --resume."
         ) from None
 
 

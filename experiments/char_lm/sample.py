@@ -17,7 +17,7 @@ def run(how: Sample) -> int:
       UserError: if the run cannot be used.
     """
     config, _, vocabulary = run_folder.read(how.run)
-    if not how.prime:
+    if how.prime == "":
         raise UserError(
             "--prime is empty: give at least one character, such as a space."
         )
@@ -34,13 +34,13 @@ def run(how: Sample) -> int:
         raise UserError(str(error)) from None
     if facts["vocabulary"] != vocabulary.sha256:
         raise UserError(f"{weights} belongs to another vocabulary than config.json.")
-    unknown = vocabulary.unknown(how.prime)
+    unknown = vocabulary.unknown(how.prime or "")
     if unknown:
         print(
             f"warning: read as <unk>, for training never saw them: {unknown!r}",
             file=sys.stderr,
         )
-    text = how.prime + models.write(model, params, vocabulary, how)
+    text = models.write(model, params, vocabulary, how)
     if sys.stdout.isatty():
         text = "\n".join(map(terminal.printable, text.split("\n")))
     print(text)

@@ -13,12 +13,13 @@ from tqdm import tqdm
 from experiments.char_lm.corpus import SHOWN_UNKNOWN
 
 if TYPE_CHECKING:
-    from experiments.char_lm.train import Standing
+    from experiments.char_lm.session import Standing
 
 _NARROW = 105  # columns below which the bar says less
 _RECENT = 10  # calls that the figures of the bar average over
 _NOTCHES = 10  # lines in place of the bar, where the output is no terminal
 _LABEL = 12
+_ROWS = 24  # told to tqdm, which shows nothing where a terminal claims to have none
 
 
 def say(text: str = "") -> None:
@@ -37,11 +38,11 @@ def warn(text: str) -> None:
     say(f"warning: {text}")
 
 
-def sample(title: str, prime: str, text: str) -> None:
+def sample(title: str, text: str) -> None:
     """Shows what the model writes, with a margin."""
     say()
     fact("sample", title)
-    for line in lines((prime + text).strip("\n"), columns() - 6):
+    for line in lines(text.strip("\n"), columns() - 6):
         say(f"  {_dim('|')} {line}")
     say()
 
@@ -78,7 +79,8 @@ class Bar:
             disable=not self.live,
             file=sys.stdout,
             bar_format="{percentage:3.0f}% |{bar}| {desc}",
-            dynamic_ncols=True,
+            ncols=columns(),
+            nrows=_ROWS,
             leave=False,
         )
 
@@ -87,7 +89,7 @@ class Bar:
         self.recent.append(now)
         figures = _figures(self.recent, self.live and columns() < _NARROW)
         if self.live:
-            self.bar.n = min(now.done, 1.0)
+            self.bar.n, self.bar.ncols = min(now.done, 1.0), columns()
             self.bar.set_description_str(figures)
         elif now.done >= self.notch + 1 / _NOTCHES or now.done >= 1:
             self.notch = now.done
@@ -106,6 +108,8 @@ def waiting(text: str) -> Iterator[Callable[[float], None]]:
         disable=not sys.stdout.isatty(),
         file=sys.stdout,
         bar_format="{percentage:3.0f}% |{bar}| {desc}",
+        ncols=columns(),
+        nrows=_ROWS,
         leave=False,
         desc=text,
     ) as bar:

@@ -6,6 +6,7 @@ tail and no epoch, and what a step reads follows from its number alone. That is 
 makes a resumed run equal to one that never stopped.
 """
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -48,13 +49,12 @@ class Block(NamedTuple):
 
 
 class Report(NamedTuple):
-    """Averages over the updates of a call, and the count of skipped ones so far."""
+    """Averages over the updates of a call whose gradients were finite."""
 
     loss: Array  # nats per character
     norm: Array  # of the gradient before clipping
     clipped: Array  # share of the updates
-    skipped: Array  # updates since the run began whose gradient was not finite
-    in_a_row: Array  # of which at the end
+    skipped: Array  # number of the others, since the run began
 
 
 Advance = Callable[[Learner, Block, Array], tuple[Learner, Report]]
@@ -82,28 +82,29 @@ def optimiser(config: Train, rate: Array | float) -> optax.GradientTransformatio
 
 
 def begin(config: Train, model: jrnn.Sequential, mesh: Mesh) -> Learner:
-    """Draws a fresh learner, in its place on the devices."""
-
-    def draw(key: PRNGKey) -> Learner:
-        params = model.init(key)
-        state = model.initial_state(params, (config.batch_size,))
-        return Learner(params, optimiser(config, 0.0).init(params), state)
-
+    """Draws a fresh learner for a recipe, in its place on the devices."""
     places = jax.tree.map(
         lambda spec: NamedSharding(mesh, spec),
         _SPECS,
         is_leaf=lambda node: isinstance(node, PartitionSpec),
     )
-    learner = jax.jit(draw)(jax.random.key(config.seed))
+    learner = _draw(config, model, jax.random.key(config.seed))
     return Learner(*map(jax.device_put, learner, places))
 
 
+@functools.lru_cache(maxsize=8)
 def make_advance(
     config: Train, model: jrnn.Sequential, mesh: Mesh, characters: int
 ) -> Advance:
-    """Returns the compiled function that trains on a block of a ring of characters.
+    """Returns the function that trains on a block of a ring of characters.
 
     The learner that is passed in is used up: its memory becomes that of the next one.
+
+    Args:
+      config: The recipe.
+      model: The model.
+      mesh: The devices.
+      characters: Length of the ring.
     """
     rows = config.batch_size // mesh.size
     starts = np.arange(config.batch_size) * characters // config.batch_size
@@ -133,16 +134,16 @@ def make_advance(
         def body(i: Array, carry: Any) -> Any:
             learner, sums = carry
             learner, value = update(i, learner, block, text)
-            norm = _clip_state(learner.opt_state).norm
-            good = jnp.isfinite(norm)
+            skip = learner.opt_state[1]
+            norm = skip.inner[0].norm
             more = jnp.stack([value, norm, norm > config.clip, 1.0])
-            return learner, sums + jnp.where(good, more, 0)
+            return learner, sums + jnp.where(skip.in_a_row == 0, more, 0)
 
         start = learner, jnp.zeros(4)
         learner, sums = jax.lax.fori_loop(0, block.size, body, start)
         means = jax.lax.pmean(sums[:3], AXIS) / jnp.maximum(sums[3], 1)
-        skip = learner.opt_state[1]
-        return learner, Report(*means, skip.skipped, skip.in_a_row)
+        skipped = learner.opt_state[1].skipped
+        return learner, Report(means[0], means[1], means[2], skipped)
 
     split = jax.shard_map(
         advance,
@@ -167,6 +168,13 @@ def bits(nats: float) -> float:
 _SPECS = Learner(PartitionSpec(), PartitionSpec(), PartitionSpec(AXIS))
 
 
+@functools.partial(jax.jit, static_argnames=("config", "model"))
+def _draw(config: Train, model: jrnn.Sequential, key: PRNGKey) -> Learner:
+    params = model.init(key)
+    state = model.initial_state(params, (config.batch_size,))
+    return Learner(params, optimiser(config, 0.0).init(params), state)
+
+
 def _one(a: Any) -> Any:
     return a[None]
 
@@ -177,7 +185,3 @@ def _key(config: Train, step: Array, device: Array) -> PRNGKey | None:
         return None
     key = jax.random.fold_in(jax.random.key(config.seed), step)
     return jax.random.fold_in(key, device)
-
-
-def _clip_state(opt_state: Any) -> training.ClipState:
-    return opt_state[1].inner[0]

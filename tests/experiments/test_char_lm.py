@@ -1,0 +1,288 @@
+"""Training runs of the character model, with a tiny one: begun, stopped, resumed."""
+
+import dataclasses
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from experiments import __main__ as command_line
+from experiments.char_lm import config as options, corpus, run_folder, train
+from experiments.char_lm.config import Train
+from experiments.char_lm.evaluate import held_out_loss
+from experiments.char_lm.session import Session
+from experiments.errors import UserError
+from jrnn.interop import files
+
+REPOSITORY = pathlib.Path(__file__).parents[2]
+TEXT = "The quick brown fox jumps over the lazy dog. " * 50 + "\n"
+CLOCKED = ("seconds", "left")
+
+
+@pytest.fixture(scope="module")
+def text(tmp_path_factory):
+    file = tmp_path_factory.mktemp("text") / "fox.txt"
+    file.write_text(TEXT)
+    return file
+
+
+@pytest.fixture
+def tiny(text, tmp_path):
+    """Options of a run of 40 updates that takes a moment; the same for all tests."""
+    return Train(
+        text=text,
+        steps=40,
+        out=tmp_path / "run",
+        hidden_size=5,
+        embedding_size=3,
+        batch_size=4,
+        chunk=7,
+        learning_rate=0.02,
+        dropout=0.1,
+        devices="2",
+        samples=0,
+    )
+
+
+def start(config):
+    """Begins a run and returns its folder."""
+    assert train.run(config) == 0
+    return config.out
+
+
+def resume(path, **changes):
+    """Resumes a run as another process would."""
+    old, *_ = run_folder.read(path)
+    return train.run(dataclasses.replace(old, resume=path, **changes), old)
+
+
+def open_session(config):
+    """Returns a session without a folder, ready to train."""
+    data = corpus.split(*corpus.read_text(config.text), config.batch_size, config.chunk)
+    config.out.mkdir(exist_ok=True)
+    return Session(config.out, config, data)
+
+
+def newest(path):
+    """Returns the arrays and the step of the newest checkpoint."""
+    arrays, texts = files.load_arrays(run_folder.checkpoints(path)[0], signed=True)
+    return files.digest(arrays, {}), int(texts["step"])
+
+
+def log(path):
+    """Returns the metrics without what a clock says."""
+    rows = (path / "metrics.jsonl").read_text().splitlines()
+    return [
+        {k: v for k, v in json.loads(row).items() if k not in CLOCKED} for row in rows
+    ]
+
+
+def test_a_stopped_run_resumes_bit_for_bit(tiny, tmp_path):
+    whole = start(tiny)
+    parts = start(dataclasses.replace(tiny, out=tmp_path / "parts", stop_after=20))
+    assert newest(parts)[1] == 20
+    assert resume(parts) == 0
+    assert newest(parts) == newest(whole)
+    assert log(parts) == log(whole) and len(log(whole)) == 4
+
+
+def test_a_run_stopped_within_a_call_resumes_bit_for_bit(tiny, tmp_path):
+    whole = start(tiny)
+    parts = start(dataclasses.replace(tiny, out=tmp_path / "parts", stop_after=13))
+    assert resume(parts, stop_after=14) == 0
+    assert resume(parts) == 0
+    assert newest(parts) == newest(whole) and newest(parts)[1] == 40
+
+
+def test_a_run_leaves_all_that_it_promises(tiny, capsys):
+    path = start(tiny)
+    shown = capsys.readouterr().out
+    for word in ("fox.txt", "symbols", "parameters", "bits/char", "held out", "sample"):
+        assert word in shown
+    assert f"--resume {path}" in shown and f"sample {path}" in shown
+    result = json.loads((path / "result.json").read_text())
+    assert result["finished"] and result["held_out_nats"] < 3.3  # log of 28 symbols
+    (session,) = json.loads((path / "env.json").read_text())
+    assert session["jax"] == jax.__version__ and session["devices"] == "2 x cpu"
+    assert "held-out" in (path / "samples.txt").read_text()
+    assert not list(path.rglob("*.part"))
+
+
+def test_a_finished_run_is_left_alone(tiny, capsys):
+    path = start(tiny)
+    before = newest(path), log(path)
+    assert resume(path) == 0
+    assert "has reached its end" in capsys.readouterr().out
+    assert (newest(path), log(path)) == before
+
+
+def test_the_loss_falls_and_two_devices_agree_with_one(tiny):
+    losses = []
+    for devices in ("1", "2"):  # each device draws its own dropout: leave it out
+        session = open_session(dataclasses.replace(tiny, dropout=0.0, devices=devices))
+        compiled = session.compile()
+        losses.append([session.advance(*compiled).loss for _ in range(4)])
+    one, two = losses
+    assert one[-1] < 0.9 * one[0]
+    assert one == pytest.approx(two, rel=1e-4)
+
+
+def test_another_size_or_text_cannot_be_resumed(tiny, text, tmp_path):
+    path = start(dataclasses.replace(tiny, stop_after=10))
+    with pytest.raises(UserError, match="--chunk was 7 and is now 8"):
+        resume(path, chunk=8)
+    other = tmp_path / "other.txt"
+    other.write_text(TEXT.replace("fox", "cat"))
+    with pytest.raises(UserError, match="another text .*sha256 was"):
+        resume(path, text=other)
+    moved = tmp_path / "moved.txt"
+    moved.write_text(TEXT)
+    assert resume(path, text=moved, stop_after=20) == 0
+
+
+def test_a_folder_with_a_run_is_not_overwritten(tiny):
+    start(dataclasses.replace(tiny, stop_after=10))
+    with pytest.raises(UserError, match="holds a run already.*--resume"):
+        train.run(tiny)
+
+
+def test_damage_is_noticed_and_the_checkpoint_before_is_used(tiny, capsys):
+    path = start(dataclasses.replace(tiny, stop_after=10))
+    resume(path, stop_after=20)
+    newer, older = run_folder.checkpoints(path)
+    damaged = bytearray(newer.read_bytes())
+    damaged[-3] ^= 4
+    newer.write_bytes(damaged)
+    (path / "checkpoints" / "step_abc").mkdir()
+    (path / "checkpoints" / "99.safetensors.bak").write_text("junk")
+    os.utime(older, (0, 0))
+    assert resume(path, stop_after=11) == 0
+    shown = capsys.readouterr().out
+    assert "passed over" in shown and newer.name in shown
+    assert log(path)[-1]["step"] == 11
+    for file in run_folder.checkpoints(path):
+        file.write_bytes(b"")
+    with pytest.raises(UserError, match="no checkpoint left"):
+        resume(path)
+
+
+def test_a_run_of_another_format_is_refused(tiny):
+    path = start(dataclasses.replace(tiny, stop_after=10))
+    file = path / "config.json"
+    file.write_text(file.read_text().replace('"format": 1', '"format": 2'))
+    with pytest.raises(UserError, match="format 2.*format 1"):
+        run_folder.read(path)
+
+
+def test_two_runs_cannot_share_a_folder(tmp_path):
+    with (
+        run_folder.locked(tmp_path),
+        pytest.raises(UserError, match=f"in use by process {os.getpid()}"),
+        run_folder.locked(tmp_path),
+    ):
+        pass
+    with run_folder.locked(tmp_path):
+        pass
+
+
+def test_a_disk_that_cannot_be_written_is_told_before_training(tiny, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match=r"cannot write .*file/run"):
+        train.run(dataclasses.replace(tiny, out=tmp_path / "file" / "run"))
+
+
+def test_bad_gradients_stop_a_run_and_are_never_saved(tiny):
+    session = open_session(tiny)
+    advance, ring = session.compile()
+    poison = jax.tree.map(lambda a: a * jnp.nan, session.learner.params)
+    session.learner = session.learner._replace(params=poison)
+    standing = session.advance(advance, ring)
+    assert standing.skipped == 10 and standing.loss == 0
+    with pytest.raises(UserError, match="at step 20: 20 gradients in a row"):
+        session.advance(advance, ring)
+    with pytest.raises(UserError, match="not finite"):
+        session.save()
+    assert run_folder.checkpoints(tiny.out) == []
+
+
+def test_evaluation_carries_the_state_to_the_end(tiny, monkeypatch):
+    session = open_session(tiny)
+    data, params = session.data, jax.device_get(session.learner.params)
+    read = jnp.concatenate([data.train[-1:], data.held_out])[None]
+    _, logits = session.model.apply(params, None, read[:, :-1])
+    chosen = jnp.take_along_axis(jax.nn.log_softmax(logits), read[:, 1:, None], -1)
+    monkeypatch.setattr("experiments.char_lm.evaluate.CHUNK", 100)
+    actual = held_out_loss(session.model, params, data)
+    assert actual == pytest.approx(-float(chosen.mean()), rel=1e-5)
+
+
+def run_command(*arguments):
+    """Starts `python -m experiments` in a process of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "experiments", *map(str, arguments)],
+        cwd=REPOSITORY,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def test_ctrl_c_saves_what_was_learned(tiny, tmp_path, capsys):
+    given = options.to_json(tiny) | {"steps": 10**6, "out": tmp_path / "stopped"}
+    given = {options.flag(k): v for k, v in given.items() if v is not None}
+    process = run_command("train", "char_lm", *sum(given.items(), ()))
+    metrics = tmp_path / "stopped" / "metrics.jsonl"
+    while process.poll() is None and not metrics.exists():
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, output
+    assert "Interrupted; what was learned is saved." in output
+    step = newest(tmp_path / "stopped")[1]
+    assert step == log(tmp_path / "stopped")[-1]["step"] > 0
+
+    where = str(tmp_path / "stopped")
+    words = ["sample", where, "--prime", "The Ω", "--length", "30", "--top-k", "3"]
+    monkey = pytest.MonkeyPatch()
+    with monkey.context() as patch:  # devices are chosen already
+        patch.setattr("experiments.devices.prepare", lambda devices: None)
+        patch.setattr(sys.stdout, "reconfigure", lambda **how: None, raising=False)
+        assert command_line.main(words) == 0
+    written = capsys.readouterr()
+    assert written.out.startswith("The Ω") and len(written.out) == 5 + 30 + 1
+    assert "<unk>" in written.err and "'Ω'" in written.err
+
+
+@pytest.mark.parametrize("words", [["--help"], ["train", "char_lm", "--help"]], ids=str)
+def test_help_is_instant_and_does_not_import_jax(words):
+    code = (
+        "import atexit, runpy, sys, time\n"
+        "report = lambda: print('jax' in sys.modules, time.process_time() < 1)\n"
+        "atexit.register(report)\n"
+        f"sys.argv[1:] = {words}\n"
+        "runpy.run_module('experiments', run_name='__main__')\n"
+    )
+    out = subprocess.run(
+        [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True
+    )
+    assert out.returncode == 0, out.stderr
+    assert "usage: python -m experiments" in out.stdout
+    assert out.stdout.strip().endswith("False True")
+
+
+def test_unknown_commands_are_listed(capsys):
+    assert command_line.main(["tarin"]) == 2
+    shown = capsys.readouterr().err
+    assert "no command is called 'tarin'" in shown and "train char_lm" in shown
+
+
+def test_a_run_that_is_none_is_an_error(tmp_path):
+    with pytest.raises(UserError, match=r"is no run: config\.json"):
+        run_folder.read(tmp_path)
