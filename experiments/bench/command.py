@@ -1,0 +1,55 @@
+"""The command `bench`: options in, exit code out."""
+
+import shlex
+
+import tyro
+
+from experiments.bench import config as options, report, rounds
+from experiments.bench.config import SWEEPS, Bench, Size, size_of
+
+_ABOUT = """Times jrnn beside the other libraries that are installed.
+
+One process for each library; they take turns, so that a busy moment of the machine hits
+all of them. Everything takes about an hour; --sizes A --cells lstm --sweeps a few
+minutes. Run it on a machine that does nothing else."""
+
+
+def main(prog: str, arguments: list[str]) -> int:
+    """Runs the benchmark and writes its report."""
+    config = tyro.cli(Bench, prog=prog, description=_ABOUT, args=arguments)
+    options.check(config)
+    told = report.circumstances(shlex.join([*prog.split(), *arguments]))
+    rows, swept = [], []
+    for cell in config.cells:
+        for text in config.sizes:
+            for mode in config.modes:
+                rows += _group(config, config.peers, cell, mode, text, size_of(text))
+    for axis in config.sweeps:
+        for value, size in sweep_sizes(axis):
+            name = f"{axis}={value}"
+            some = _group(config, config.sweep_peers, "lstm", "gradient", name, size)
+            swept += [{**row, "axis": axis, "value": value} for row in some]
+    settings = {"rounds": config.rounds, "calls": config.calls, "base": config.base}
+    results = {**told, "settings": settings, "rows": rows, "sweeps": swept}
+    for path in report.write(config.out, results):
+        print(path)
+    return 0
+
+
+def sweep_sizes(axis: str) -> list[tuple[int, Size]]:
+    """Returns the sizes along an axis: T, B, or H, which is the inputs' size too."""
+    start, values = SWEEPS[axis]
+    fields = {"T": ("time",), "B": ("batch",), "H": ("inputs", "hidden")}[axis]
+    return [(v, start._replace(**dict.fromkeys(fields, v))) for v in values]
+
+
+def _group(
+    config: Bench, peers: tuple[str, ...], cell: str, mode: str, name: str, size: Size
+) -> list[rounds.Row]:
+    """Times the peers on one problem, and prints what came out."""
+    rows = rounds.run(peers, cell, mode, size, rounds=config.rounds, calls=config.calls)
+    base = config.base if config.base in peers else peers[0]
+    rows = [{**row, "size": name} for row in rounds.compare(rows, base)]
+    print(f"\n{cell} {mode} at {name}: {report.sizes_line(size)}", flush=True)
+    print(report.terminal_table(rows, base), flush=True)
+    return rows

@@ -1,0 +1,128 @@
+"""Options of the benchmark, and the names they may hold."""
+
+import dataclasses
+import os
+import pathlib
+from typing import NamedTuple
+
+from experiments.errors import UserError
+
+CELLS = ("lstm", "gru", "elman")
+MODES = ("forward", "gradient", "gradient-inputs")
+PEERS = ("torch", "linen", "nnx", "haiku", "keras", "equinox", "jrnn:scan", "jrnn")
+
+
+class Size(NamedTuple):
+    """Sizes of one network and its data."""
+
+    time: int
+    batch: int
+    inputs: int
+    hidden: int
+
+
+SIZES = {
+    "A": Size(128, 32, 128, 128),
+    "B": Size(128, 16, 256, 512),
+    "C": Size(256, 1, 128, 256),
+    "D": Size(512, 64, 64, 256),
+    "E": Size(100, 128, 28, 128),
+}
+# What is varied, from which size, over which values.
+SWEEPS = {
+    "T": (Size(0, 16, 64, 64), (64, 128, 256, 512, 1024, 2048, 4096)),
+    "B": (Size(128, 0, 128, 128), (1, 4, 16, 32, 64, 128, 256)),
+    "H": (Size(64, 16, 0, 0), (32, 64, 128, 256, 512, 1024)),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Bench:
+    """Options of the benchmark."""
+
+    sizes: tuple[str, ...] = tuple(SIZES)
+    """Letters of the standard sizes, or time,batch,inputs,hidden."""
+
+    cells: tuple[str, ...] = CELLS
+    """Which of lstm, gru and elman."""
+
+    modes: tuple[str, ...] = MODES
+    """Which of forward, gradient (of the parameters) and gradient-inputs (of the inputs
+    too)."""
+
+    peers: tuple[str, ...] = PEERS
+    """Libraries to time: torch linen nnx haiku keras equinox jrnn. `jrnn:METHOD` picks
+    a kernel and `jrnn@2` splits the batch over two devices. One that is not installed
+    is left out."""
+
+    base: str = "torch"
+    """The peer that the others are divided by."""
+
+    rounds: int = 5
+    """How often the peers take turns."""
+
+    calls: int = 3
+    """Calls in a turn, of which the fastest counts."""
+
+    sweeps: tuple[str, ...] = tuple(SWEEPS)
+    """Which of T, B and H to draw the cost of an LSTM's gradient against."""
+
+    sweep_peers: tuple[str, ...] = ("linen", "jrnn")
+    """Libraries to sweep."""
+
+    out: pathlib.Path = pathlib.Path("docs")
+    """Folder to write benchmarks.md, benchmarks.json and benchmarks.svg to."""
+
+
+def size_of(text: str) -> Size:
+    """Reads a size: a letter of `SIZES`, or four numbers.
+
+    Raises:
+      UserError: if it is neither.
+    """
+    if text in SIZES:
+        return SIZES[text]
+    numbers = text.split(",")
+    if len(numbers) != 4 or not all(n.isdigit() and int(n) for n in numbers):
+        raise UserError(
+            f"--sizes {text}: a size is one of {', '.join(SIZES)}, or four positive "
+            "numbers time,batch,inputs,hidden such as 128,32,128,128."
+        )
+    return Size(*map(int, numbers))
+
+
+def check(config: Bench) -> None:
+    """Raises `UserError` at the first option that makes no sense."""
+    _known("cells", config.cells, CELLS)
+    _known("modes", config.modes, MODES)
+    _known("sweeps", config.sweeps, tuple(SWEEPS))
+    for text in config.sizes:
+        size_of(text)
+    for name in ("peers", "sweep_peers"):
+        libraries = tuple(split_peer(peer)[0] for peer in getattr(config, name))
+        _known(name.replace("_", "-"), libraries, (*PEERS[:6], "jrnn"))
+    if config.base not in config.peers:
+        raise UserError(f"--base {config.base} is not among --peers.")
+    if min(config.rounds, config.calls) < 1:
+        raise UserError("--rounds and --calls must be at least 1.")
+    if not config.out.is_dir() or not os.access(config.out, os.W_OK):
+        raise UserError(f"--out {config.out} is not a folder that can be written to.")
+
+
+def split_peer(peer: str) -> tuple[str, str, int]:
+    """Splits `jrnn:METHOD@2` into library, method and number of devices.
+
+    Raises:
+      UserError: if the number is none.
+    """
+    rest, _, devices = peer.partition("@")
+    if devices and not (devices.isdigit() and int(devices)):
+        raise UserError(f"{peer}: after @ comes a number of devices, as in jrnn@2.")
+    library, _, method = rest.partition(":")
+    return library, method or "auto", int(devices or 1)
+
+
+def _known(option: str, given: tuple[str, ...], known: tuple[str, ...]) -> None:
+    for name in given:
+        if name not in known:
+            raise UserError(f"--{option} {name}: choose from {', '.join(known)}.")

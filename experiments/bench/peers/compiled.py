@@ -1,0 +1,62 @@
+"""Makes the call that is timed from a function of JAX."""
+
+import importlib
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import PartitionSpec
+
+from experiments.bench.config import Size
+
+
+def prepare(
+    library: str, method: str, devices: int, cell: str, mode: str, size: Size
+) -> tuple[Callable[[], Any], Callable[[], int | None]]:
+    """Returns the call that is timed, and one that tells its temporary bytes."""
+    jax.config.update("jax_num_cpu_devices", devices)
+    build = importlib.import_module(f"experiments.bench.peers.{library}").build
+    run, params, xs = build(cell, size, method)
+
+    def loss(params: Any, xs: Any) -> jax.Array:
+        return jnp.sum(run(params, xs) ** 2)
+
+    functions = {
+        "forward": run,
+        "gradient": jax.grad(loss),
+        "gradient-inputs": jax.grad(loss, (0, 1)),
+    }
+    if devices > 1:
+        function, xs = _split(run, mode, devices, xs)
+    else:
+        function = functions[mode]
+    compiled = jax.jit(function)
+
+    def call() -> None:
+        jax.block_until_ready(compiled(params, xs))
+
+    def temporary() -> int | None:
+        analysis = compiled.lower(params, xs).compile().memory_analysis()
+        return None if analysis is None else analysis.temp_size_in_bytes
+
+    return call, temporary
+
+
+def _split(run: Any, mode: str, devices: int, xs: Any) -> tuple[Any, Any]:
+    """Splits the batch, the first axis of the inputs, over devices."""
+    mesh = jax.make_mesh((devices,), ("batch",))
+    rows, whole = PartitionSpec("batch"), PartitionSpec()
+
+    def part(params: Any, xs: Any) -> Any:
+        def loss(params: Any, xs: Any) -> jax.Array:
+            return jnp.sum(run(params, xs) ** 2)
+
+        if mode == "forward":
+            return run(params, xs)
+        argnums = 0 if mode == "gradient" else (0, 1)
+        return jax.grad(loss, argnums)(params, xs)
+
+    out = {"forward": rows, "gradient": whole, "gradient-inputs": (whole, rows)}[mode]
+    function = jax.shard_map(part, mesh=mesh, in_specs=(whole, rows), out_specs=out)
+    return function, jax.device_put(xs, jax.sharding.NamedSharding(mesh, rows))

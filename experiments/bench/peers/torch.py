@@ -1,0 +1,32 @@
+"""PyTorch: one layer, time first, with as many threads as there are cores."""
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from experiments.bench.config import Size
+from experiments.bench.peers import data
+
+LAYERS = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU, "elman": torch.nn.RNN}
+
+
+def prepare(cell: str, mode: str, size: Size) -> tuple[Callable[[], Any], Callable]:
+    """Returns the call that is timed, and one that knows of no temporary memory."""
+    torch.set_num_threads(len(os.sched_getaffinity(0)))
+    layer = LAYERS[cell](size.inputs, size.hidden)
+    xs = torch.from_numpy(data.inputs(size, time_major=True))
+    xs.requires_grad_(mode == "gradient-inputs")
+
+    def forward() -> None:
+        with torch.no_grad():
+            layer(xs)
+
+    def gradient() -> None:
+        layer.zero_grad()
+        xs.grad = None
+        ys, _ = layer(xs)
+        (ys**2).sum().backward()
+
+    return (forward if mode == "forward" else gradient), lambda: None

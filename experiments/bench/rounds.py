@@ -1,0 +1,95 @@
+"""Runs one process for each peer and lets them take turns."""
+
+import contextlib
+import importlib.util
+import json
+import os
+import statistics
+import subprocess
+import sys
+from typing import Any
+
+from experiments.bench.config import Size, split_peer
+
+MARK = "@result "  # before what a worker tells; libraries print lines of their own
+MODULES = {"linen": "flax", "nnx": "flax"}
+Row = dict[str, Any]
+
+
+def run(
+    peers: tuple[str, ...], cell: str, mode: str, size: Size, *, rounds: int, calls: int
+) -> list[Row]:
+    """Times peers on one problem.
+
+    Returns:
+      For each peer that is installed a row: cell, mode, sizes, the fastest call of each
+      of its turns in seconds, the time to the first result, and memory; or an error.
+    """
+    what = {"cell": cell, "mode": mode, **size._asdict()}
+    rows, workers = {}, {}
+    with contextlib.ExitStack() as ends:
+        for peer in filter(installed, peers):
+            worker = ends.enter_context(_start(peer, cell, mode, size))
+            told = _hear(worker)  # one after the other: compilation is timed too
+            rows[peer] = {"peer": peer, **what, **told}
+            if "error" not in told:
+                workers[peer] = worker
+                rows[peer]["seconds"] = []
+        for _ in range(rounds):
+            for peer, worker in workers.items():
+                told = _ask(worker, {"calls": calls})
+                rows[peer]["seconds"].append(min(told["seconds"]))
+        for peer, worker in workers.items():
+            rows[peer] |= _ask(worker, {"calls": 0})
+    return list(rows.values())
+
+
+def compare(rows: list[Row], base: str) -> list[Row]:
+    """Adds medians, and ratios to the turns of one peer with their range."""
+    turns = {row["peer"]: row["seconds"] for row in rows if "seconds" in row}
+    compared = []
+    for row in rows:
+        if "seconds" in row:
+            row = {**row, "median": statistics.median(row["seconds"])}
+            if turns.get(base):
+                ratios = [
+                    a / b for a, b in zip(row["seconds"], turns[base], strict=True)
+                ]
+                row["ratio"] = statistics.median(ratios)
+                row["range"] = [min(ratios), max(ratios)]
+        compared.append(row)
+    return compared
+
+
+def installed(peer: str) -> bool:
+    """Whether the library of a peer can be imported."""
+    library = split_peer(peer)[0]
+    return importlib.util.find_spec(MODULES.get(library, library)) is not None
+
+
+def _start(peer: str, cell: str, mode: str, size: Size) -> subprocess.Popen[str]:
+    words = [sys.executable, "-m", "experiments.bench.worker", peer, cell, mode]
+    return subprocess.Popen(
+        [*words, *map(str, size)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env={**os.environ, "KERAS_BACKEND": "jax"},
+    )
+
+
+def _ask(worker: subprocess.Popen[str], question: Any) -> Row:
+    assert worker.stdin is not None
+    worker.stdin.write(json.dumps(question) + "\n")
+    worker.stdin.flush()
+    return _hear(worker)
+
+
+def _hear(worker: subprocess.Popen[str]) -> Row:
+    """Returns the next thing a worker tells, or its end as an error."""
+    assert worker.stdout is not None
+    for line in worker.stdout:
+        if line.startswith(MARK):
+            return json.loads(line.removeprefix(MARK))
+    return {"error": f"ended with exit code {worker.wait()}"}

@@ -1,0 +1,78 @@
+"""One process that times one peer: `worker PEER CELL MODE T B D H`.
+
+It tells the time to the first result and the memory of the compiled program, then
+answers each line {"calls": n} with the seconds of n calls. {"calls": 0} asks for the
+most memory that was resident during the calls.
+"""
+
+import json
+import pathlib
+import pkgutil
+import resource
+import sys
+import time
+from typing import Any
+
+from experiments.bench.config import Size, split_peer
+from experiments.bench.rounds import MARK
+
+STATUS = pathlib.Path("/proc/self/status")
+CLEAR = pathlib.Path("/proc/self/clear_refs")
+
+
+def main(peer: str, cell: str, mode: str, *sizes: str) -> None:
+    """Answers questions until there are no more."""
+    try:
+        call, temporary = prepare(peer, cell, mode, Size(*map(int, sizes)))
+        start = time.perf_counter()
+        call()
+        first = time.perf_counter() - start
+        call()
+    except (AttributeError, NotImplementedError, TypeError, ValueError) as error:
+        tell({"error": f"{type(error).__name__}: {error}".splitlines()[0]})
+        return
+    if CLEAR.exists():  # forget what compiling took
+        CLEAR.write_text("5")
+    tell({"first": first, "temporary": temporary()})
+    for line in sys.stdin:
+        calls = json.loads(line)["calls"]
+        if calls:
+            tell({"seconds": [timed(call) for _ in range(calls)]})
+        else:
+            tell({"resident": resident()})
+
+
+def prepare(peer: str, cell: str, mode: str, size: Size) -> tuple[Any, Any]:
+    """Returns the call to time, and one that tells its temporary bytes."""
+    library, method, devices = split_peer(peer)
+    if library == "torch":  # without JAX in its process
+        where = "experiments.bench.peers.torch:prepare"
+        return pkgutil.resolve_name(where)(cell, mode, size)
+    where = "experiments.bench.peers.compiled:prepare"
+    how = (library, method, devices)
+    return pkgutil.resolve_name(where)(*how, cell, mode, size)
+
+
+def timed(call: Any) -> float:
+    """Returns the seconds that a call takes."""
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
+def resident() -> int:
+    """Returns the most bytes that were resident; on Linux, since compilation."""
+    if STATUS.exists():
+        for line in STATUS.read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def tell(what: Any) -> None:
+    """Tells the process that started this one."""
+    print(MARK + json.dumps(what), flush=True)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,94 @@
+"""The benchmark: what it prints is what it measured, and help needs no JAX."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from experiments.bench import command, config, report, rounds
+from experiments.errors import UserError
+
+
+def row(peer, seconds, **more):
+    what = {"cell": "lstm", "mode": "gradient", "size": "A", "time": 8, "batch": 2}
+    what |= {"inputs": 3, "hidden": 4, "peer": peer, "first": 1.5, "temporary": 2**20}
+    return {**what, "resident": 3 * 2**20, "seconds": seconds, **more}
+
+
+def test_ratios_are_of_the_same_turn():
+    rows = [row("torch", [1.0, 2.0, 4.0]), row("jrnn", [3.0, 2.0, 6.0])]
+    rows.append({"peer": "equinox", "error": "has no such cell"})
+    base, ours, none = rounds.compare(rows, "torch")
+    assert (ours["median"], ours["ratio"], ours["range"]) == (3.0, 1.5, [1.0, 3.0])
+    assert base["ratio"] == 1 and "ratio" not in none
+
+
+def test_the_page_prints_losses_like_wins():
+    rows = [row("torch", [0.001]), row("jrnn", [0.003]), row("linen", [0.0005])]
+    error = {"peer": "equinox", "error": "ValueError: no such cell"}
+    rows.append({**row("equinox", []), **error})
+    del rows[-1]["seconds"]
+    rows = rounds.compare(rows, "torch")
+    swept = [
+        {**row("jrnn", [0.001 * value]), "axis": "T", "value": value, "median": value}
+        for value in (64, 128, 256)
+    ]
+    told = report.circumstances("python -m experiments bench")
+    settings = {"rounds": 1, "calls": 1, "base": "torch"}
+    page = report.page({**told, "settings": settings, "rows": rows, "sweeps": swept})
+    assert "| lstm | jrnn | 3, **3.00** (3.00 to 3.00) |" in page
+    assert "| lstm | linen | 0.5, **0.50** (0.50 to 0.50) |" in page
+    assert "| lstm | equinox | - |" in page and "equinox: ValueError" in page
+    assert "| lstm | jrnn | 1.0, 3.0 |" in page  # memory
+    assert "64, 128, 256 | jrnn | 6.4e+04, 1.28e+05, 2.56e+05 | 1.00 | 1.00 |" in page
+    assert "    python -m experiments bench" in page and told["machine"] in page
+
+
+def test_slopes_are_those_of_powers():
+    assert report.slope([(1, 5), (2, 20), (4, 80)]) == pytest.approx(2)
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        (["--sizes", "Z"], "--sizes Z: a size is one of A, B, C, D, E"),
+        (["--sizes", "1,2,3"], "four positive numbers"),
+        (["--peers", "jax", "torch"], "--peers jax: choose from torch"),
+        (["--peers", "jrnn@x", "torch"], "after @ comes a number"),
+        (["--peers", "jrnn"], "--base torch is not among --peers"),
+        (["--rounds", "0"], "must be at least 1"),
+        (["--out", "/nowhere"], "is not a folder"),
+    ],
+)
+def test_wrong_options_are_told(options, message):
+    with pytest.raises(UserError, match=message):
+        command.main("bench", options)
+
+
+def test_peers_have_methods_and_devices():
+    assert config.split_peer("jrnn:scan@2") == ("jrnn", "scan", 2)
+    assert config.split_peer("linen") == ("linen", "auto", 1)
+    assert not rounds.installed("no_such_library")
+
+
+def test_help_needs_no_jax():
+    code = (
+        "import experiments.bench.command, sys; print('jax' in sys.modules)"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert out.stdout == "False\n", out.stderr
+
+
+def test_it_runs_from_end_to_end(tmp_path, capsys):
+    options = ["--cells", "elman", "--sizes", "4,2,3,5", "--modes", "gradient-inputs"]
+    options += ["--peers", "jrnn", "jrnn:scan@2", "jrnn:no_such_method"]
+    options += ["--base", "jrnn", "--rounds", "2", "--calls", "1", "--sweeps"]
+    assert command.main("bench", [*options, "--out", str(tmp_path)]) == 0
+    results = json.loads((tmp_path / "benchmarks.json").read_text())
+    one, two, wrong = results["rows"]
+    assert len(one["seconds"]) == len(two["seconds"]) == 2
+    assert all(row["resident"] > 0 and row["temporary"] > 0 for row in (one, two))
+    assert "method must be one of" in wrong["error"]
+    assert "jrnn:scan@2" in (tmp_path / "benchmarks.md").read_text()
+    assert "elman gradient-inputs" in capsys.readouterr().out
