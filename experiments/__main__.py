@@ -20,6 +20,10 @@ COMMANDS = {
         "experiments.char_lm.commands:sample",
         "continue a text with a trained character model",
     ),
+    "bench": (
+        "experiments.bench.command:main",
+        "time jrnn beside the other libraries that are installed",
+    ),
 }
 PROGRAM = "python -m experiments"
 

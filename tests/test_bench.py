@@ -73,9 +73,7 @@ def test_peers_have_methods_and_devices():
 
 
 def test_help_needs_no_jax():
-    code = (
-        "import experiments.bench.command, sys; print('jax' in sys.modules)"
-    )
+    code = "import experiments.bench.command, sys; print('jax' in sys.modules)"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert out.stdout == "False\n", out.stderr
 
