@@ -1,6 +1,7 @@
 """jrnn: recurrent neural networks in JAX, as pure functions."""
 
 from jrnn import (
+    diagnostics as diagnostics,
     initializers as initializers,
     kernels as kernels,
     training as training,

@@ -116,6 +116,14 @@ class LinearCell(Cell, Protocol):
 
 
 @runtime_checkable
+class Gating(Cell, Protocol):
+    """A cell that shows its gates, for `jrnn.diagnostics`."""
+
+    def gates(self, params: Params, state: State, u: Any) -> dict[str, Array]:
+        """Returns the gates of one step by name, each [..., H] and within [0, 1]."""
+
+
+@runtime_checkable
 class Layer(Protocol):
     """A function from sequences to sequences, with parameters and a state.
 

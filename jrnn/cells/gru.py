@@ -153,6 +153,13 @@ class GRU:
         n = self.activation(u_n + r * v_n)
         return GRUState(h=n + z * (state.h - n))
 
+    def gates(self, params: GRUParams, state: GRUState, u: Array) -> dict[str, Array]:
+        """Returns r and z, each [..., H]."""
+        size = 2 * self.hidden_size
+        rz = u[..., :size] + state.h @ params.w_h[:, :size]
+        r, z = jnp.split(self.gate(rz), 2, axis=-1)
+        return {"r": r, "z": z}
+
 
 @value
 class ResetBeforeGRU:
@@ -242,3 +249,10 @@ class ResetBeforeGRU:
         """Returns the state [..., H] itself."""
         del params, u
         return state.h
+
+    def gates(self, params: GRUParams, state: GRUState, u: Array) -> dict[str, Array]:
+        """Returns r and z, each [..., H]."""
+        size = 2 * self.hidden_size
+        rz = u[..., :size] + state.h @ params.w_h[:, :size]
+        r, z = jnp.split(self.gate(rz), 2, axis=-1)
+        return {"r": r, "z": z}

@@ -153,3 +153,9 @@ class LSTM:
         c = self.gate(f) * state.c + self.gate(i) * self.activation(g)
         out = self.output_activation or self.activation
         return LSTMState(h=self.gate(o) * out(c), c=c)
+
+    def gates(self, params: LSTMParams, state: LSTMState, u: Array) -> dict[str, Array]:
+        """Returns i, f and o, each [..., H]."""
+        v = self.hidden(state) @ self.recurrent_kernel(params)
+        i, f, _, o = jnp.split(self.combine(params, u, v), 4, axis=-1)
+        return {"i": self.gate(i), "f": self.gate(f), "o": self.gate(o)}

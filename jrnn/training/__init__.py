@@ -1,5 +1,6 @@
 """Training: losses, optimiser chains and truncated backpropagation through time."""
 
+from jrnn.training.folding import folded_loss as folded_loss
 from jrnn.training.losses import (
     cross_entropy as cross_entropy,
     mean_over_valid as mean_over_valid,

@@ -1,0 +1,125 @@
+"""Finds the first number that is not finite: at which step, and in which array."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jrnn import checks, masks
+from jrnn.scanning import scan
+from jrnn.types import Array, Cell, Params, State
+
+
+class NonFinite(NamedTuple):
+    """Where the first NaN or infinity is; -1 and -1 where there is none."""
+
+    step: Array  # [*batch] integers, the time step
+    leaf: Array  # [*batch] integers, which array, for `describe`
+
+
+def first_nonfinite(
+    cell: Cell,
+    params: Params,
+    state: State | None,
+    xs: Any,
+    *,
+    lengths: Array | None = None,
+    mask: Array | None = None,
+    reset: Array | None = None,
+) -> NonFinite:
+    """Returns the first time step and array of a scan that hold a NaN or an infinity.
+
+    Never raises, so that it can run inside a compiled training step; `describe` puts
+    the result into words. Within a step, causes come before effects: parameters, the
+    given state, inputs, states, outputs. Inputs in the padding do not count.
+
+    Args:
+      cell: What computes the steps.
+      params: Its parameters.
+      state: State before the first step; None for the initial state.
+      xs: Inputs [*batch, T, features].
+      lengths: As in `jrnn.scan`.
+      mask: As in `jrnn.scan`.
+      reset: As in `jrnn.scan`.
+
+    Returns:
+      The step and the array for each row of the batch.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, jrnn
+      >>> cell = jrnn.GRU(hidden_size=4)
+      >>> params = cell.init(jax.random.key(0), input_size=3)
+      >>> xs = jnp.ones((2, 5, 3)).at[1, 3, 0].set(jnp.nan)
+      >>> found = first_nonfinite(cell, params, None, xs)
+      >>> found.step.tolist()
+      [-1, 3]
+      >>> describe(found, cell, params, xs)
+      ['row 1: xs is not finite at step 3']
+    """
+    batch, time = checks.sequence_axes(xs, cell.feature_axes, time_major=False)
+    xs, lengths, mask, reset = jax.tree.map(jnp.asarray, (xs, lengths, mask, reset))
+    start = cell.initial_state(cell.prepare(params), batch) if state is None else state
+    states, ys = scan(
+        cell,
+        params,
+        start,
+        xs,
+        lengths=lengths,
+        mask=mask,
+        reset=reset,
+        return_states=True,
+    )
+
+    time_mask = None if mask is None else jnp.moveaxis(mask, -1, 0)
+    valid = masks.valid(lengths, time_mask, time)
+    seen = xs if valid is None else _inputs(jnp.moveaxis(valid, 0, -1), xs)
+    whole = [jnp.any(~jnp.isfinite(leaf)) for leaf in jax.tree.leaves(params)]
+    bad = [jnp.broadcast_to(flag, (*batch, time)) for flag in whole]
+    for leaf in jax.tree.leaves(start):  # they meet the first step
+        flags_0 = _any(leaf, len(batch))[..., None]
+        bad.append(jnp.broadcast_to(flags_0, (*batch, time)))
+    bad += [_any(leaf, len(batch) + 1) for leaf in jax.tree.leaves((seen, states, ys))]
+    table = jnp.stack(bad, axis=-1)  # [*batch, T, arrays]
+    flat = table.reshape(*batch, time * len(bad))  # in the order of time, then cause
+    place = jnp.argmax(flat, axis=-1)
+    some = jnp.any(flat, axis=-1)
+    step, leaf = place // len(bad), place % len(bad)
+    return NonFinite(jnp.where(some, step, -1), jnp.where(some, leaf, -1))
+
+
+def describe(found: NonFinite, cell: Cell, params: Params, xs: Any) -> list[str]:
+    """Puts what `first_nonfinite` found into words, one sentence per row that is bad.
+
+    Args:
+      found: The result of `first_nonfinite`, outside of `jax.jit`.
+      cell: The cell it was found for.
+      params: Its parameters.
+      xs: The inputs.
+
+    Returns:
+      Sentences such as "row 1: xs is not finite at step 3"; none if all is well.
+    """
+    batch, _ = checks.sequence_axes(xs, cell.feature_axes, time_major=False)
+    state = jax.eval_shape(lambda p: cell.initial_state(cell.prepare(p), batch), params)
+    causes = {"params": params, "state": state, "xs": xs, "states": state, "ys": 0}
+    names = [
+        n for name, tree in causes.items() for n in checks.named_leaves(name, tree)
+    ]
+    sentences = []
+    for row in np.ndindex(*batch):
+        step, leaf = int(found.step[row]), int(found.leaf[row])
+        if step >= 0:
+            label = f"row {', '.join(map(str, row))}: " if row else ""
+            sentences.append(f"{label}{names[leaf]} is not finite at step {step}")
+    return sentences
+
+
+def _any(leaf: Array, axes: int) -> Array:
+    """Returns whether any number is not finite, keeping the first `axes` axes."""
+    return jnp.any(~jnp.isfinite(leaf), axis=tuple(range(axes, leaf.ndim)))
+
+
+def _inputs(valid: Array, xs: Any) -> Any:
+    """Returns the inputs with zeros in the padding."""
+    return masks.where(valid, xs, jax.tree.map(jnp.zeros_like, xs))

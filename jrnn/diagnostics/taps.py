@@ -1,0 +1,161 @@
+"""A tap on the backward pass: the size of the gradient at every time step."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jrnn import checks
+from jrnn.types import (
+    Array,
+    Cell,
+    DType,
+    Params,
+    PRNGKey,
+    Shape,
+    State,
+    Structure,
+    exportable,
+    value,
+)
+
+
+@exportable
+class TappedParams(NamedTuple):
+    """Parameters of a cell with a tap on its state."""
+
+    cell: Params
+    tap: Array  # [steps] zeros; its gradient holds squared norms
+
+
+@exportable
+class TappedState(NamedTuple):
+    """State of a cell with a tap on its state."""
+
+    cell: State
+    t: Array  # [...] int32, steps since the state began
+
+
+@value
+class Tapped:
+    """A cell that tells how large the gradient is at each of its steps.
+
+    The values are those of the cell. In the backward pass, the gradient of a loss with
+    respect to the state h_t passes through the tap unchanged and leaves its squared
+    norm, summed over the batch, at entry t - 1 of the gradient of `tap`. So any loss of
+    any model shows, in the one backward pass it needs anyway, through which steps
+    gradient flows; `tapped_norms` reads it.
+
+    Steps are counted from the state's beginning: in the order of the run, without
+    padding, and afresh after a reset. The gradient of `tap` is a record and not the
+    derivative of anything: do not train with it.
+
+    Attributes:
+      cell: The cell to watch.
+      steps: The number of steps that are recorded.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, jrnn
+      >>> cell = Tapped(jrnn.Elman(1, bias=None), steps=3)
+      >>> inner = jrnn.ElmanParams(jnp.ones((1, 1)), jnp.full((1, 1), 0.5), None)
+      >>> params = TappedParams(inner, tap=jnp.zeros(3))
+      >>> xs = jnp.array([[1.0], [0.0], [0.0]])
+      >>> loss = lambda p: jrnn.scan(cell, p, None, xs)[1][-1, 0]
+      >>> norms = tapped_norms(jax.grad(loss)(params).tap)
+      >>> [round(float(norm), 4) for norm in norms]
+      [0.21, 0.4838, 1.0]
+    """
+
+    cell: Cell
+    steps: int
+
+    @property
+    def output_size(self) -> int:
+        return self.cell.output_size
+
+    @property
+    def feature_axes(self) -> int:
+        return self.cell.feature_axes
+
+    @property
+    def structure(self) -> Structure:
+        return "dense"  # the counter is a leaf unlike the others
+
+    def init(
+        self, key: PRNGKey, input_size: int, dtype: DType = jnp.float32
+    ) -> TappedParams:
+        """Draws the parameters of the cell, and zeros for the tap."""
+        checks.at_least("steps", self.steps, 1)
+        return TappedParams(
+            self.cell.init(key, input_size, dtype), jnp.zeros(self.steps)
+        )
+
+    def initial_state(
+        self, params: TappedParams, batch_shape: Shape = ()
+    ) -> TappedState:
+        """Returns the initial state of the cell, at step 0."""
+        inner = self.cell.initial_state(params.cell, batch_shape)
+        return TappedState(inner, jnp.zeros(batch_shape, jnp.int32))
+
+    def prepare(
+        self,
+        params: TappedParams,
+        *,
+        key: PRNGKey | None = None,
+        batch_shape: Shape = (),
+    ) -> TappedParams:
+        """Prepares the parameters of the cell."""
+        inner = self.cell.prepare(params.cell, key=key, batch_shape=batch_shape)
+        return TappedParams(inner, params.tap)
+
+    def project(
+        self, params: TappedParams, x: Any, *, key: PRNGKey | None = None
+    ) -> Any:
+        """Does what the cell does."""
+        return self.cell.project(params.cell, x, key=key)
+
+    def step(self, params: TappedParams, state: TappedState, u: Any) -> TappedState:
+        """Returns the next state, which the gradient enters through the tap."""
+        inner = self.cell.step(params.cell, state.cell, u)
+        # An entry out of range is read as zero, and its gradient is dropped.
+        entry = params.tap.at[state.t].get(mode="fill", fill_value=0)
+        return TappedState(_tap(inner, entry), state.t + 1)
+
+    def read(self, params: TappedParams, state: TappedState, u: Any) -> Array:
+        """Returns the output of the cell."""
+        return self.cell.read(params.cell, state.cell, u)
+
+
+def tapped_norms(tap: Array) -> Array:
+    """Returns the norm of the gradient at every step, from the gradient of a tap.
+
+    Args:
+      tap: The leaf `tap` of a gradient, [steps].
+
+    Returns:
+      Norms over the batch and the whole state, [steps].
+    """
+    return jnp.sqrt(tap)
+
+
+@jax.custom_vjp
+def _tap(state: State, entry: Array) -> State:
+    """Returns the state; the gradient of `entry` [...] is the squared norm."""
+    del entry
+    return state
+
+
+def _tap_forward(state: State, entry: Array) -> tuple[State, Array]:
+    return state, entry
+
+
+def _tap_backward(entry: Array, gradient: State) -> tuple[State, Array]:
+    axes = entry.ndim
+    squares = [
+        jnp.sum(jnp.square(g.astype(entry.dtype)), axis=tuple(range(axes, g.ndim)))
+        for g in jax.tree.leaves(gradient)
+    ]
+    return gradient, jnp.stack(squares).sum(axis=0)
+
+
+_tap.defvjp(_tap_forward, _tap_backward)
