@@ -1,0 +1,1 @@
+"""Notebooks that teach jrnn; the percent scripts are the source."""

@@ -1,0 +1,23 @@
+"""The README's example prints what the README says, and is as short as it looks."""
+
+import pathlib
+import re
+
+ROOT = pathlib.Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+
+
+def test_the_example_prints_what_is_printed_below_it(capsys):
+    code, output = re.search(
+        r"```python\n(.*?)```\n+```text\n(.*?)```", README, re.DOTALL
+    ).groups()
+    exec(compile(code, "README.md", "exec"), {})
+    assert capsys.readouterr().out == output
+    lines = [line for line in code.splitlines() if line and "import" not in line]
+    assert len(lines) <= 12
+
+
+def test_links_lead_somewhere():
+    for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
+        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
