@@ -9,7 +9,7 @@ from experiments.char_lm import corpus, model as models, run_folder, terminal, u
 from experiments.char_lm.config import Sample
 from experiments.char_lm.evaluate import GLANCE, held_out_loss, on_one_device
 from experiments.char_lm.session import Session
-from experiments.char_lm.terminal import fact, number, say
+from experiments.char_lm.terminal import amount, clock, fact, number, say
 
 SHORT, LONG = 240, 600  # characters of samples
 
@@ -18,8 +18,8 @@ def introduce(session: Session, warnings: list[str]) -> None:
     """Prints what is going to happen."""
     config, data = session.config, session.data
     unknown = int(np.sum(data.held_out == corpus.UNKNOWN_ID))
-    lengths = [f"{session.minutes:g} minutes"] if session.minutes else []
-    lengths += [f"{number(session.steps)} updates"] if session.steps else []
+    lengths = [amount(session.minutes, "minute")] if session.minutes else []
+    lengths += [amount(session.steps, "update")] if session.steps else []
     say()
     fact("corpus", data.name)
     fact(
@@ -41,7 +41,7 @@ def introduce(session: Session, warnings: list[str]) -> None:
     fact("devices", devices.describe(session.mesh))
     fact("run", str(session.path))
     if session.step:
-        fact("resumed", f"after {number(session.step)} updates")
+        fact("resumed", f"after {amount(session.step, 'update')}")
     for warning in warnings:
         terminal.warn(warning)
 
@@ -74,10 +74,7 @@ def finish(session: Session, interrupted: bool) -> None:
     if interrupted:
         say("Interrupted; what was learned is saved.\n")
     fact("held out", figures)
-    fact(
-        "trained",
-        f"{number(session.step)} updates in {terminal.clock(session.seconds)}",
-    )
+    fact("trained", f"{amount(session.step, 'update')} in {clock(session.seconds)}")
     fact("run", str(session.path))
     fact("write more", f"python -m experiments sample {session.path} --prime TEXT")
     fact("train on", resume_command(session))
@@ -88,7 +85,7 @@ def write_sample(session: Session, params: Any, about: str, length: int) -> None
     vocabulary = session.data.vocabulary
     how = Sample(session.path, length=length, seed=session.step)
     text = models.write(session.model, params, vocabulary, how)
-    title = f"after {number(session.step)} updates: {about}"
+    title = f"after {amount(session.step, 'update')}: {about}"
     terminal.sample(title, text)
     run_folder.append_line(session.path / "samples.txt", f"=== {title}\n{text}")
 

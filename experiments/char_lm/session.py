@@ -97,10 +97,10 @@ class Session:
         text = jax.device_put(jnp.asarray(self.data.train), ring)
         characters = len(self.data.train)
         advance = update.make_advance(self.recipe, self.model, self.mesh, characters)
-        began = time.monotonic()
         nothing = self.block()._replace(size=np.int32(0))
-        self.learner, _ = jax.block_until_ready(advance(self.learner, nothing, text))
-        terminal.fact("compiled", f"in {time.monotonic() - began:.1f} s")
+        with terminal.taking("compiling"):
+            self.learner, _ = advance(self.learner, nothing, text)
+            jax.block_until_ready(self.learner)
         return advance, text
 
     def advance(self, advance: update.Advance, text: jax.Array) -> Standing:

@@ -4,6 +4,7 @@ import contextlib
 import os
 import shutil
 import sys
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -41,7 +42,7 @@ def warn(text: str) -> None:
 def sample(title: str, text: str) -> None:
     """Shows what the model writes, with a margin."""
     say()
-    fact("sample", title)
+    say(f"  {_dim(title)}")
     for line in lines(text.strip("\n"), columns() - 6):
         say(f"  {_dim('|')} {line}")
     say()
@@ -74,6 +75,7 @@ class Bar:
         self.recent: deque[Any] = deque(maxlen=_RECENT)
         self.live = sys.stdout.isatty()
         self.bar = tqdm(
+            desc="starting",
             total=1.0,
             initial=min(done, 1.0),
             disable=not self.live,
@@ -98,6 +100,17 @@ class Bar:
     def close(self) -> None:
         """Takes the bar off the screen."""
         self.bar.close()
+
+
+@contextlib.contextmanager
+def taking(label: str) -> Iterator[None]:
+    """Prints a label at once, and how long it took in the end."""
+    print(f"  {_dim(f'{label:<{_LABEL}}')} ", end="", flush=True)
+    began = time.monotonic()
+    try:
+        yield
+    finally:
+        print(f"{time.monotonic() - began:.1f} s", flush=True)
 
 
 @contextlib.contextmanager
@@ -136,6 +149,17 @@ def clock(seconds: float) -> str:
     minutes, seconds = divmod(max(0, round(seconds)), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+
+
+def amount(value: float, unit: str) -> str:
+    """Returns a number with its unit.
+
+    Example:
+      >>> amount(1, "minute"), amount(1500, "update")
+      ('1 minute', '1 500 updates')
+    """
+    digits = number(value) if float(value).is_integer() else f"{value:g}"
+    return f"{digits} {unit}{'' if value == 1 else 's'}"
 
 
 def number(value: float) -> str:

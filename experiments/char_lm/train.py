@@ -81,7 +81,6 @@ def check_resumed(path: Path, old: Train, new: Train, data: corpus.Corpus) -> li
 def train(session: Session) -> int:
     """Trains to the end or to an interruption; returns the exit code."""
     advance, text = session.compile()
-    terminal.say()
     bar = terminal.Bar(session.done)
     try:
         with requests() as request:

@@ -1,87 +1,17 @@
-"""Training runs of the character model, with a tiny one: begun, stopped, resumed."""
+"""Training runs of the character model, with a tiny one: stopped, resumed, damaged."""
 
 import dataclasses
 import json
 import os
-import pathlib
-import signal
-import subprocess
-import sys
-import time
 
 import jax
 import jax.numpy as jnp
 import pytest
 
-from experiments import __main__ as command_line
-from experiments.char_lm import config as options, corpus, run_folder, train
-from experiments.char_lm.config import Train
+from experiments.char_lm import run_folder, train
 from experiments.char_lm.evaluate import held_out_loss
-from experiments.char_lm.session import Session
 from experiments.errors import UserError
-from jrnn.interop import files
-
-REPOSITORY = pathlib.Path(__file__).parents[2]
-TEXT = "The quick brown fox jumps over the lazy dog. " * 50 + "\n"
-CLOCKED = ("seconds", "left")
-
-
-@pytest.fixture(scope="module")
-def text(tmp_path_factory):
-    file = tmp_path_factory.mktemp("text") / "fox.txt"
-    file.write_text(TEXT)
-    return file
-
-
-@pytest.fixture
-def tiny(text, tmp_path):
-    """Options of a run of 40 updates that takes a moment; the same for all tests."""
-    return Train(
-        text=text,
-        steps=40,
-        out=tmp_path / "run",
-        hidden_size=5,
-        embedding_size=3,
-        batch_size=4,
-        chunk=7,
-        learning_rate=0.02,
-        dropout=0.1,
-        devices="2",
-        samples=0,
-    )
-
-
-def start(config):
-    """Begins a run and returns its folder."""
-    assert train.run(config) == 0
-    return config.out
-
-
-def resume(path, **changes):
-    """Resumes a run as another process would."""
-    old, *_ = run_folder.read(path)
-    return train.run(dataclasses.replace(old, resume=path, **changes), old)
-
-
-def open_session(config):
-    """Returns a session without a folder, ready to train."""
-    data = corpus.split(*corpus.read_text(config.text), config.batch_size, config.chunk)
-    config.out.mkdir(exist_ok=True)
-    return Session(config.out, config, data)
-
-
-def newest(path):
-    """Returns the arrays and the step of the newest checkpoint."""
-    arrays, texts = files.load_arrays(run_folder.checkpoints(path)[0], signed=True)
-    return files.digest(arrays, {}), int(texts["step"])
-
-
-def log(path):
-    """Returns the metrics without what a clock says."""
-    rows = (path / "metrics.jsonl").read_text().splitlines()
-    return [
-        {k: v for k, v in json.loads(row).items() if k not in CLOCKED} for row in rows
-    ]
+from tests.experiments.runs import TEXT, log, newest, open_session, resume, start
 
 
 def test_a_stopped_run_resumes_bit_for_bit(tiny, tmp_path):
@@ -221,66 +151,6 @@ def test_evaluation_carries_the_state_to_the_end(tiny, monkeypatch):
     monkeypatch.setattr("experiments.char_lm.evaluate.CHUNK", 100)
     actual = held_out_loss(session.model, params, data)
     assert actual == pytest.approx(-float(chosen.mean()), rel=1e-5)
-
-
-def run_command(*arguments):
-    """Starts `python -m experiments` in a process of its own."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "experiments", *map(str, arguments)],
-        cwd=REPOSITORY,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-
-
-def test_ctrl_c_saves_what_was_learned(tiny, tmp_path, capsys):
-    given = options.to_json(tiny) | {"steps": 10**6, "out": tmp_path / "stopped"}
-    given = {options.flag(k): v for k, v in given.items() if v is not None}
-    process = run_command("train", "char_lm", *sum(given.items(), ()))
-    metrics = tmp_path / "stopped" / "metrics.jsonl"
-    while process.poll() is None and not metrics.exists():
-        time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
-    output, _ = process.communicate(timeout=60)
-    assert process.returncode == 0, output
-    assert "Interrupted; what was learned is saved." in output
-    step = newest(tmp_path / "stopped")[1]
-    assert step == log(tmp_path / "stopped")[-1]["step"] > 0
-
-    where = str(tmp_path / "stopped")
-    words = ["sample", where, "--prime", "The Ω", "--length", "30", "--top-k", "3"]
-    monkey = pytest.MonkeyPatch()
-    with monkey.context() as patch:  # devices are chosen already
-        patch.setattr("experiments.devices.prepare", lambda devices: None)
-        patch.setattr(sys.stdout, "reconfigure", lambda **how: None, raising=False)
-        assert command_line.main(words) == 0
-    written = capsys.readouterr()
-    assert written.out.startswith("The Ω") and len(written.out) == 5 + 30 + 1
-    assert "<unk>" in written.err and "'Ω'" in written.err
-
-
-@pytest.mark.parametrize("words", [["--help"], ["train", "char_lm", "--help"]], ids=str)
-def test_help_is_instant_and_does_not_import_jax(words):
-    code = (
-        "import atexit, runpy, sys, time\n"
-        "report = lambda: print('jax' in sys.modules, time.process_time() < 1)\n"
-        "atexit.register(report)\n"
-        f"sys.argv[1:] = {words}\n"
-        "runpy.run_module('experiments', run_name='__main__')\n"
-    )
-    out = subprocess.run(
-        [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True
-    )
-    assert out.returncode == 0, out.stderr
-    assert "usage: python -m experiments" in out.stdout
-    assert out.stdout.strip().endswith("False True")
-
-
-def test_unknown_commands_are_listed(capsys):
-    assert command_line.main(["tarin"]) == 2
-    shown = capsys.readouterr().err
-    assert "no command is called 'tarin'" in shown and "train char_lm" in shown
 
 
 def test_a_run_that_is_none_is_an_error(tmp_path):

@@ -1,0 +1,31 @@
+"""The options of a tiny run; the same everywhere, so that it compiles once."""
+
+import pytest
+
+from experiments.char_lm.config import Train
+from tests.experiments.runs import TEXT
+
+
+@pytest.fixture(scope="session")
+def text(tmp_path_factory):
+    file = tmp_path_factory.mktemp("text") / "fox.txt"
+    file.write_text(TEXT)
+    return file
+
+
+@pytest.fixture
+def tiny(text, tmp_path):
+    """Options of a run of 40 updates that takes a moment; the same for all tests."""
+    return Train(
+        text=text,
+        steps=40,
+        out=tmp_path / "run",
+        hidden_size=5,
+        embedding_size=3,
+        batch_size=4,
+        chunk=7,
+        learning_rate=0.02,
+        dropout=0.1,
+        devices="2",
+        samples=0,
+    )

@@ -1,0 +1,113 @@
+"""The command line: help, signals, and the commands in processes of their own."""
+
+import dataclasses
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from experiments import __main__ as command_line, interruption
+from experiments.char_lm import config as options, train
+from experiments.char_lm.session import Session
+from tests.experiments.runs import log, newest, resume, start
+
+REPOSITORY = pathlib.Path(__file__).parents[2]
+
+
+def run_command(*arguments):
+    """Starts `python -m experiments` in a process of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "experiments", *map(str, arguments)],
+        cwd=REPOSITORY,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def test_ctrl_c_saves_what_was_learned(tiny, tmp_path, capsys):
+    given = options.to_json(tiny) | {"steps": 10**6, "out": tmp_path / "stopped"}
+    given = {options.flag(k): v for k, v in given.items() if v is not None}
+    process = run_command("train", "char_lm", *sum(given.items(), ()))
+    metrics = tmp_path / "stopped" / "metrics.jsonl"
+    while process.poll() is None and not metrics.exists():
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, output
+    assert "Interrupted; what was learned is saved." in output
+    step = newest(tmp_path / "stopped")[1]
+    assert step == log(tmp_path / "stopped")[-1]["step"] > 0
+
+    where = str(tmp_path / "stopped")
+    words = ["sample", where, "--prime", "The Ω", "--length", "30", "--top-k", "3"]
+    monkey = pytest.MonkeyPatch()
+    with monkey.context() as patch:  # devices are chosen already
+        patch.setattr("experiments.devices.prepare", lambda devices: None)
+        patch.setattr(sys.stdout, "reconfigure", lambda **how: None, raising=False)
+        assert command_line.main(words) == 0
+    written = capsys.readouterr()
+    assert written.out.startswith("The Ω") and len(written.out) == 5 + 30 + 1
+    assert "<unk>" in written.err and "'Ω'" in written.err
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, 75), (signal.SIGINT, 0)], ids=str
+)
+def test_a_signal_ends_a_run_after_the_call_and_resuming_goes_on(
+    tiny, tmp_path, monkeypatch, number, code
+):
+    whole = start(tiny)
+    advance = Session.advance
+
+    def strike(session, *compiled):
+        if session.step == 10:
+            os.kill(os.getpid(), number)
+        return advance(session, *compiled)
+
+    handlers = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    with monkeypatch.context() as patch:
+        patch.setattr(Session, "advance", strike)
+        assert train.run(dataclasses.replace(tiny, out=tmp_path / "struck")) == code
+    assert newest(tmp_path / "struck")[1] == 20
+    assert handlers == (
+        signal.getsignal(signal.SIGINT),
+        signal.getsignal(signal.SIGTERM),
+    )
+    assert resume(tmp_path / "struck") == 0
+    assert newest(tmp_path / "struck") == newest(whole)
+
+
+def test_a_second_signal_is_not_caught():
+    with interruption.requests() as request, pytest.raises(KeyboardInterrupt):
+        assert not request
+        os.kill(os.getpid(), signal.SIGINT)
+        assert request.signal == signal.SIGINT
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+@pytest.mark.parametrize("words", [["--help"], ["train", "char_lm", "--help"]], ids=str)
+def test_help_is_instant_and_does_not_import_jax(words):
+    code = (
+        "import atexit, runpy, sys, time\n"
+        "report = lambda: print('jax' in sys.modules, time.process_time() < 1)\n"
+        "atexit.register(report)\n"
+        f"sys.argv[1:] = {words}\n"
+        "runpy.run_module('experiments', run_name='__main__')\n"
+    )
+    out = subprocess.run(
+        [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True
+    )
+    assert out.returncode == 0, out.stderr
+    assert "usage: python -m experiments" in out.stdout
+    assert out.stdout.strip().endswith("False True")
+
+
+def test_unknown_commands_are_listed(capsys):
+    assert command_line.main(["tarin"]) == 2
+    shown = capsys.readouterr().err
+    assert "no command is called 'tarin'" in shown and "train char_lm" in shown
