@@ -216,12 +216,6 @@ def test_what_cannot_be_run_is_refused():
     params = cell.init(jax.random.key(0), 3)
     with pytest.raises(ValueError, match="`coefficients`, which GRU"):
         jrnn.scan(cell, params, None, jnp.ones((2, 5, 3)), method="linear")
-    cell = Leaky()
-    params = cell.init(jax.random.key(0), 3)
-    with pytest.raises(ValueError, match="remat=None"):
-        jrnn.scan(
-            cell, params, None, jnp.ones((2, 5, 3)), method="linear", remat="step"
-        )
     with pytest.raises(ValueError, match=r"b must have shape \[2, 5, 3\]"):
         jrnn.linear_recurrence(jnp.ones((2, 5, 3)), jnp.ones((2, 5, 4)))
     with pytest.raises(ValueError, match=r"h0 must have shape \[2, 3\]"):

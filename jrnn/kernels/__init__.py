@@ -10,7 +10,12 @@ from typing import Any
 import jax
 
 from jrnn import checks
-from jrnn.kernels import linear as linear, plain as plain, remat as remat
+from jrnn.kernels import (
+    cudnn as cudnn,
+    linear as linear,
+    plain as plain,
+    remat as remat,
+)
 from jrnn.kernels.linear import linear_recurrence as linear_recurrence
 from jrnn.kernels.plain import (
     Inputs as Inputs,
@@ -20,7 +25,7 @@ from jrnn.kernels.plain import (
 )
 from jrnn.types import Cell
 
-METHODS: dict[str, Any] = {"scan": plain, "linear": linear}
+METHODS: dict[str, Any] = {"scan": plain, "linear": linear, "cudnn": cudnn}
 
 
 def choose(method: str, cell: Cell, inputs: Inputs, options: Options):  # type: ignore[no-untyped-def]
@@ -48,6 +53,7 @@ def _fastest(cell: Cell, inputs: Inputs, options: Options) -> str:
         return "scan"  # symbolic sizes, as in exports, leave nothing to choose by
     many = shape[0] > 1
     stored = options.outputs or options.states  # else the plain scan stores nothing
+    stored = stored and options.remat is None
     if many and stored and linear.refusal(cell, inputs, options) is None:
         return "linear"
     return "scan"

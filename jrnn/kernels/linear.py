@@ -113,11 +113,9 @@ def run(
 
 def refusal(cell: Cell, inputs: Inputs, options: Options) -> str | None:
     """Returns why this kernel cannot run a cell, or None where it can."""
-    del inputs
+    del inputs, options
     if not isinstance(cell, LinearCell):
         return f"needs a cell with `coefficients`, which {cell} has not"
-    if options.remat is not None:
-        return "stores the states alone and has nothing to compute again: remat=None"
     return None
 
 

@@ -25,6 +25,7 @@ class Options(NamedTuple):
     remat: str | tuple[int, ...] | None = None
     states: bool = False  # stack the state after every step
     outputs: bool = True  # stack the output of every step
+    right_padded: bool = True  # padding, if any, is at the end of each row
 
 
 class Trajectory(NamedTuple):

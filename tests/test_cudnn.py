@@ -1,0 +1,115 @@
+"""The LSTM of cuDNN: what is passed to it and what comes back, without a GPU.
+
+Its call is replaced by the reference that JAX's own tests hold it to.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.experimental import rnn
+
+import jrnn
+from jrnn.kernels import cudnn
+from tests.cases import assert_close, randomise
+
+B, T, F, H = 3, 6, 5, 4
+
+
+def reference(x, h, c, weights, lengths, *how):
+    assert lengths.dtype == jnp.int32 and x.dtype == jnp.float32
+    layers, dropout, bidirectional = how[2:5]
+    unpacked = rnn.unpack_lstm_weights(weights, how[0], how[1], layers, bidirectional)
+    return rnn.lstm_ref(x, h, c, *unpacked, lengths, *how)
+
+
+@pytest.fixture
+def gpu(monkeypatch):
+    monkeypatch.setattr(cudnn.rnn, "lstm", reference)
+    monkeypatch.setattr(cudnn, "unavailable", lambda: None)
+
+
+@functools.partial(jax.jit, static_argnames=("cell", "method", "how"))
+def results(cell, args, lengths, method, how):
+    def loss(args):
+        out = jrnn.scan(cell, *args, lengths=lengths, method=method, **dict(how))
+        return sum(jnp.sum(jnp.sin(leaf)) for leaf in jax.tree.leaves(out)), out
+
+    return jax.value_and_grad(loss, has_aux=True)(args)
+
+
+@pytest.mark.parametrize(
+    "cell, lengths, how",
+    [
+        (jrnn.LSTM(H), None, {}),
+        (jrnn.LSTM(H, bias="double"), [T, 2, 0], {"reverse": True}),
+        (jrnn.LSTM(H, bias=None), [0, 1, T], {"remat": "sqrt", "reverse": True}),
+        (jrnn.LSTM(H), [4, 0, 3], {"return_sequence": False}),
+    ],
+)
+def test_values_and_gradients_are_those_of_the_plain_scan(gpu, cell, lengths, how):
+    params = randomise(cell.init(jax.random.key(0), F), 1)
+    state = randomise(cell.initial_state(params, (B,)), 2)
+    xs = randomise(jnp.zeros((B, T, F)), 3, scale=1.0)
+    if lengths is not None:
+        lengths = jnp.array(lengths)
+        xs = jnp.where((jnp.arange(T) < lengths[:, None])[..., None], xs, jnp.nan)
+    args = (params, state, xs), lengths
+    actual = results(cell, *args, "cudnn", tuple(how.items()))
+    assert_close(actual, results(cell, *args, "scan", tuple(how.items())))
+
+
+def test_any_batch_axes_work(gpu):
+    cell = jrnn.LSTM(H, activation=jnp.tanh, gate=jax.nn.sigmoid)
+    params = randomise(cell.init(jax.random.key(0), F), 1)
+    for shape in [(T, F), (2, 1, T, F), (2, 0, F), (0, T, F)]:
+        xs = jnp.asarray(np.random.default_rng(0).standard_normal(shape), "float32")
+        actual = jrnn.scan(cell, params, None, xs, method="cudnn")
+        assert_close(actual, jrnn.scan(cell, params, None, xs, method="scan"))
+
+
+def test_what_cannot_be_run_is_refused(gpu):
+    def refused(message, cell=None, dtypes=("f4", "f4"), **how):
+        cell = cell or jrnn.LSTM(H)
+        params = cell.init(jax.random.key(0), F, dtypes[0])
+        xs = jnp.ones((B, T, F), dtypes[1])
+        state = jax.tree.map(
+            lambda h: h.astype(xs.dtype), cell.initial_state(params, (B,))
+        )
+        with pytest.raises(ValueError, match=message):
+            jrnn.scan(cell, params, state, xs, method="cudnn", **how)
+
+    flags = jnp.ones((B, T), bool)
+    refused("computes `jrnn.LSTM` alone, not GRU.* Use method='auto'", jrnn.GRU(H))
+    relu = jrnn.activations.relu
+    refused("sigmoid and tanh alone", jrnn.LSTM(H, activation=relu))
+    refused("sigmoid and tanh alone", jrnn.LSTM(H, output_activation=relu))
+    refused("sigmoid and tanh alone", jrnn.LSTM(H, gate=relu))
+    refused("float32 alone, and xs are bfloat16", dtypes=("bfloat16", "bfloat16"))
+    refused(
+        "float32 alone, and params are bfloat16", params_dtypes=("bfloat16", "bfloat16")
+    )
+    refused("cannot start afresh", reset=flags)
+    refused("give `lengths` instead of `mask`", mask=flags)
+    refused("states between steps", return_states=True)
+
+
+def test_without_a_gpu_the_error_says_so():
+    cell = jrnn.LSTM(H)
+    params = cell.init(jax.random.key(0), F)
+    with pytest.raises(
+        ValueError, match="needs a GPU, and JAX runs on cpu. Use method"
+    ):
+        jrnn.scan(cell, params, None, jnp.ones((T, F)), method="cudnn")
+
+
+def test_other_makers_of_gpus_are_refused(monkeypatch):
+    class Device:
+        class client:  # noqa: N801  as in JAX
+            platform_version = "PJRT C API\nrocm 60200"
+
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    monkeypatch.setattr(jax, "devices", lambda: [Device])
+    assert "NVIDIA" in cudnn.unavailable()
