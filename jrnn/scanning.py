@@ -202,12 +202,7 @@ def _scan(
     if time:
         state, fresh = _typed(cell, params, inputs, state, fresh)
 
-    options = kernels.Options(
-        states=return_states,
-        outputs=return_sequence,
-        right_padded=mask is None,
-        **how,
-    )
+    options = kernels.Options(return_states, return_sequence, mask is None, **how)
     kernel = kernels.choose(method, cell, inputs, options)
     loop = (cell, params, state, fresh, inputs, options)
     final, states, ys = kernels.remat.run(kernel, *loop)

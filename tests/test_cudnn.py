@@ -88,9 +88,7 @@ def test_what_cannot_be_run_is_refused(gpu):
     refused("sigmoid and tanh alone", jrnn.LSTM(H, output_activation=relu))
     refused("sigmoid and tanh alone", jrnn.LSTM(H, gate=relu))
     refused("float32 alone, and xs are bfloat16", dtypes=("bfloat16", "bfloat16"))
-    refused(
-        "float32 alone, and params are bfloat16", params_dtypes=("bfloat16", "bfloat16")
-    )
+    refused("float32 alone, and params are bfloat16", dtypes=("bfloat16", "f4"))
     refused("cannot start afresh", reset=flags)
     refused("give `lengths` instead of `mask`", mask=flags)
     refused("states between steps", return_states=True)

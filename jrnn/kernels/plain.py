@@ -20,12 +20,12 @@ class Inputs(NamedTuple):
 class Options(NamedTuple):
     """How a loop over time is run; static."""
 
-    reverse: bool = False
-    unroll: int = 1
-    remat: str | tuple[int, ...] | None = None
     states: bool = False  # stack the state after every step
     outputs: bool = True  # stack the output of every step
     right_padded: bool = True  # padding, if any, is at the end of each row
+    reverse: bool = False
+    unroll: int = 1
+    remat: str | tuple[int, ...] | None = None
 
 
 class Trajectory(NamedTuple):
