@@ -105,3 +105,13 @@ def filled(params: Any) -> tuple[Array, Array]:
     if params.b_h is None:
         return b_x, zeros
     return b_x, zeros.at[-params.b_h.shape[-1] :].set(params.b_h)
+
+
+def check_plain_convolution(cell: ConvLSTM, library: str) -> None:
+    """Raises unless both convolutions are alike, as they are in Flax and Haiku."""
+    steps = (*(cell.strides or ()), *(cell.dilation or ()))
+    if cell.padding != "same" or any(step != 1 for step in steps):
+        raise ValueError(
+            f"{library} gives both convolutions of an LSTM one stride and padding; "
+            f"only padding='same' with stride and dilation 1 converts, not {cell!r}."
+        )

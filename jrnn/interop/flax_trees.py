@@ -206,14 +206,8 @@ def _check(cell: Any, kind: str) -> None:
         raise ValueError(
             f"Flax's cells have one activation_fn, but {cell!r} has two activations."
         )
-    if kind == "conv_lstm" and (
-        cell.padding != "same"
-        or any(n != 1 for n in (*(cell.strides or ()), *(cell.dilation or ())))
-    ):
-        raise ValueError(
-            "Flax's ConvLSTMCell applies strides and padding to the state as well; "
-            f"only padding='same' with stride and dilation 1 converts, not {cell!r}."
-        )
+    if kind == "conv_lstm":
+        cells.check_plain_convolution(cell, "Flax")
     if kind == "reset_before_gru":
         raise ValueError(
             "Flax's GRUCell applies the reset gate after the state's product; a "

@@ -90,9 +90,9 @@ def check_sizes(layers: list[Any], params: list[Any]) -> None:
     outputs = None
     for index, (layer, arrays) in enumerate(zip(layers, params, strict=True)):
         for cell, own in sides(layer, arrays):
-            if outputs is not None and own.w_x.shape[0] != outputs:
+            if outputs is not None and own.w_x.shape[-2] != outputs:
                 raise ValueError(
-                    f"Layer {index}, {cell!r}, reads {own.w_x.shape[0]} features, but "
+                    f"Layer {index}, {cell!r}, reads {own.w_x.shape[-2]} features, but "
                     f"the layer below returns {outputs}."
                 )
         outputs = layer.output_size
