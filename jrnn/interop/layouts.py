@@ -32,6 +32,12 @@ ACTIVATIONS: dict[str, tuple[Activation, ...]] = {
     "sigmoid": (activations.sigmoid, jax.nn.sigmoid),
     "relu": (activations.relu, jax.nn.relu),
     "linear": (activations.identity, jax.nn.identity),
+    "relu6": (activations.relu6, jax.nn.relu6),
+    "softplus": (activations.softplus, jax.nn.softplus),
+    "softsign": (activations.softsign, jax.nn.soft_sign),
+    "silu": (activations.silu, jax.nn.silu),
+    "selu": (activations.selu, jax.nn.selu),
+    "exponential": (activations.exponential, jnp.exp),
 }
 
 
