@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from jrnn import checks
 from jrnn.interop import leaves
-from jrnn.types import Array, DType, Layer, Params
+from jrnn.types import Array, DType, Layer, Params, Shape
 
 # What a layer takes besides parameters and inputs, with its axes.
 TAKES = {"state": "", "lengths": "b", "mask": "b, t", "reset": "b, t"}
@@ -18,7 +18,7 @@ TAKES = {"state": "", "lengths": "b", "mask": "b, t", "reset": "b, t"}
 def export_layer(
     layer: Layer,
     params: Params,
-    input_size: int,
+    input_size: int | Shape,
     *,
     takes: Sequence[str] = (),
     dtype: DType = jnp.float32,
@@ -28,7 +28,7 @@ def export_layer(
 
         exported.call(weights, xs, **takes) -> (state, ys)
 
-    `xs` are [batch, time, input_size]. Nothing in the artefact is jrnn's: weights and
+    `xs` are [batch, time, features]. Nothing in the artefact is jrnn's: weights and
     states are dictionaries of arrays by name, as `leaves.pack` makes them, so that
     `numpy.savez(path, **leaves.pack(params))` stores the weights. Without "state" among
     what it takes, it starts from the initial state; with it, it continues from a state
@@ -38,7 +38,7 @@ def export_layer(
       layer: The layer; a model is one.
       params: Its parameters; only their shapes and dtypes matter.
       input_size: The number of input features; 0 for inputs that are integer ids
-        [batch, time].
+        [batch, time], and all sizes of one step for images.
       takes: Names of further arguments: any of "state", "lengths", "mask", "reset".
       dtype: The dtype of the inputs, unless they are ids.
       platforms: Names of platforms to compile for, such as "cpu", "cuda", "tpu"; None
@@ -86,8 +86,9 @@ def export_layer(
         after, ys = layer.apply(leaves.unpack(params, weights), before, xs, **how)
         return leaves.pack(after), ys
 
+    one_step = input_size if isinstance(input_size, tuple) else (input_size,)
     xs_like = (
-        jax.ShapeDtypeStruct((batch, time, input_size), dtype)
+        jax.ShapeDtypeStruct((batch, time, *one_step), dtype)
         if input_size
         else jax.ShapeDtypeStruct((batch, time), jnp.int32)
     )

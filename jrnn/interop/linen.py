@@ -8,7 +8,11 @@ import jax.numpy as jnp
 from flax.core import FrozenDict
 
 from jrnn import checks, scanning
-from jrnn.interop import foreign, leaves
+from jrnn.interop import flax_weights, foreign, leaves
+from jrnn.interop.flax_weights import (
+    state_from_flax as state_from_flax,
+    state_to_flax as state_to_flax,
+)
 from jrnn.types import (
     Array,
     Cell,
@@ -20,6 +24,9 @@ from jrnn.types import (
     State,
     value,
 )
+
+from_params = flax_weights.linen_from_params
+to_params = flax_weights.linen_to_params
 
 Axes = tuple[str | None, ...]  # names of mesh axes, one for each axis of a leaf
 

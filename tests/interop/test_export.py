@@ -126,6 +126,14 @@ def test_an_artefact_continues_from_a_state_and_takes_ids():
     assert_close((state["1.h"], ys), (final[1].h, expected[:, 2:]))
 
 
+def test_a_layer_of_images_exports():
+    layer = jrnn.Recurrent(jrnn.ConvLSTM(2, kernel_size=(3,), spatial=(5,)))
+    params = randomise(layer.init(jax.random.key(0), F), 1)
+    xs = randomise(jnp.zeros((B, T, 5, F)), 2)
+    _, ys = export_layer(layer, params, (5, F)).call(leaves.pack(params), xs)
+    assert_close(ys, layer.apply(params, None, xs)[1])
+
+
 def test_an_unknown_argument_is_refused():
     layer = jrnn.Recurrent(jrnn.GRU(H))
     params = layer.init(jax.random.key(0), F)

@@ -43,6 +43,15 @@ def test_a_cell_drops_into_nn_rnn():
     assert_close(*[jax.value_and_grad(f, has_aux=True)(params) for f in (theirs, ours)])
 
 
+def test_a_cell_of_images_drops_into_nn_rnn():
+    cell = jrnn.ConvLSTM(2, kernel_size=(3,), spatial=(5,))
+    model = nn.RNN(linen.LinenCell(cell))
+    xs = randomise(jnp.zeros((B, 3, 5, F)), 2)
+    params = randomise(cell.init(KEY, F), 1)
+    ys = model.apply({"params": {"cell": leaves.pack(params)}}, xs)
+    assert_close(ys, jrnn.scan(cell, params, None, xs)[1])
+
+
 def test_cells_drop_into_nn_bidirectional():
     (cell, ahead), (_, back) = cell_and_params(1), cell_and_params(2)
     cells = [nn.RNN(linen.LinenCell(cell)) for _ in range(2)]
