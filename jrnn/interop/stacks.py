@@ -14,6 +14,7 @@ from jrnn.cells import (
     GRUState,
     LSTMState,
     MGUState,
+    PeepholeLSTM,
     ProjectedLSTM,
     ResetBeforeGRU,
 )
@@ -101,6 +102,7 @@ def check_sizes(layers: list[Any], params: list[Any]) -> None:
 STATES: dict[type[Any], type[Any]] = {
     Elman: ElmanState,
     LSTM: LSTMState,
+    PeepholeLSTM: LSTMState,
     ProjectedLSTM: LSTMState,
     ConvLSTM: LSTMState,
     GRU: GRUState,
