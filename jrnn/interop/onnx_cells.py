@@ -86,13 +86,24 @@ def _with_f(array: Array | None) -> Array | None:
 
 def _arrays(kind: str, params: Any) -> dict[str, Array]:
     """Returns the kernels and both biases in ONNX's layout."""
-    biases = layouts.both_biases(kind, params) or ()
+    biases = [] if params.b_x is None else [params.b_x, _second_bias(params)]
     w, r, *turned = [
         layouts.reorder(array, kind, "jrnn", "onnx", axis=0)
         for array in (params.w_x.T, params.w_h.T, *biases)
     ]
     arrays = {"W": w, "R": r}
     return arrays | {"B": jnp.concatenate(turned)} if turned else arrays
+
+
+def _second_bias(params: Any) -> Array:
+    """Returns the bias of the state's product [k*H], zero where there is none.
+
+    A GRU with a single bias has [H] under the reset gate, the last of the gates.
+    """
+    zeros = jnp.zeros_like(params.b_x)
+    if params.b_h is None:
+        return zeros
+    return zeros.at[-params.b_h.shape[0] :].set(params.b_h)
 
 
 def read(
