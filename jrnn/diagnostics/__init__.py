@@ -2,7 +2,7 @@
 
 Every function takes a cell, its parameters, a state and inputs, as `jrnn.scan` does,
 and returns arrays; all but `describe` work under `jax.jit`, with the cell static, and
-are fastest there.
+are fastest there. `jrnn.diagnostics.plots`, which needs matplotlib, draws the results.
 """
 
 from jrnn.diagnostics.gates import (
