@@ -24,6 +24,10 @@ COMMANDS = {
         "experiments.bench.command:main",
         "time jrnn beside the other libraries that are installed",
     ),
+    "gradient_flow": (
+        "experiments.gradient_flow:main",
+        "draw how gradients fade with time in Elman networks, GRUs and LSTMs",
+    ),
 }
 PROGRAM = "python -m experiments"
 

@@ -181,6 +181,16 @@ def test_linear_cells_follow_the_powers_of_their_matrix():
     np.testing.assert_allclose(flow, expected, rtol=1e-12)
 
 
+def test_tiny_and_huge_gradients_keep_their_norm():
+    xs = jnp.ones((10, 2), jnp.float32)
+    for factor in (1e-3, 1e3):
+        cell, params = elman(factor * np.eye(2), activation=identity)
+        params = jax.tree.map(lambda a: a.astype(jnp.float32), params)
+        flow = run(diagnostics.gradient_by_lag, cell, params, None, xs)
+        expected = math.sqrt(2) * factor ** np.arange(11.0)
+        np.testing.assert_allclose(flow, expected, rtol=1e-5)
+
+
 def test_jacobian_norms_are_those_of_the_products():
     cell = jrnn.LSTM(H)
     params, state, xs = setting(Case(cell, None))

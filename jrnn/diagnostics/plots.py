@@ -64,9 +64,8 @@ def jacobian_norms(norms: Any, ax: Axes | None = None) -> Axes:
       The axes.
     """
     ax = _axes(ax)
-    norms = np.asarray(norms, float)
-    shown = np.ma.masked_invalid(_positive(norms))
-    reach = np.ma.max(np.ma.maximum(shown, 1 / shown), initial=10.0)
+    shown = _positive(np.asarray(norms, float))
+    reach = max(10.0, np.nanmax(shown), 1 / np.nanmin(shown))
     image = ax.imshow(
         shown, cmap="RdBu_r", norm=LogNorm(1 / reach, reach), origin="lower"
     )

@@ -47,11 +47,17 @@ def by_example(
 
 
 def tree_norm(tree: Any) -> Array:
-    """Returns the Euclidean norm of all leaves together."""
-    wide = [_widen(leaf) for leaf in jax.tree.leaves(tree)]
-    return jnp.sqrt(sum(jnp.sum(jnp.square(leaf)) for leaf in wide))
+    """Returns the Euclidean norm of all leaves together.
+
+    The squares are of numbers scaled to at most one: those of a gradient below 1e-19
+    would vanish in float32, and those of a large one overflow.
+    """
+    wide = [leaf.astype(_wide(leaf)) for leaf in jax.tree.leaves(tree)]
+    largest = jnp.max(jnp.stack([jnp.max(jnp.abs(leaf)) for leaf in wide]))
+    scale = jnp.where(largest > 0, largest, 1)
+    squares = [jnp.sum(jnp.square(leaf / scale)) for leaf in wide]
+    return scale * jnp.sqrt(jnp.stack(squares).sum())
 
 
-def _widen(leaf: Array) -> Array:
-    """Casts half precision, whose squares overflow, to float32."""
-    return leaf.astype(jnp.promote_types(leaf.dtype, jnp.float32))
+def _wide(leaf: Array) -> Any:
+    return jnp.promote_types(leaf.dtype, jnp.float32)

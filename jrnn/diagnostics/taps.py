@@ -48,7 +48,8 @@ class Tapped:
 
     Steps are counted from the state's beginning: in the order of the run, without
     padding, and afresh after a reset. The gradient of `tap` is a record and not the
-    derivative of anything: do not train with it.
+    derivative of anything: do not train with it. In float32, norms below 1e-19 read as
+    zero and norms above 1e19 as infinite, because their squares are.
 
     Attributes:
       cell: The cell to watch.

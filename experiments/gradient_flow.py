@@ -1,0 +1,101 @@
+"""Draws how far back in time gradients reach: the picture of `docs/gradients.md`."""
+
+import dataclasses
+import pathlib
+import sys
+
+import jax
+import jax.numpy as jnp
+import matplotlib
+import numpy as np
+import tyro
+
+import jrnn
+from experiments.errors import UserError
+from jrnn import diagnostics
+
+matplotlib.use("agg")
+
+from jrnn.diagnostics import plots  # noqa: E402  after the choice of what draws
+
+_ABOUT = """Draws gradient norm against lag, for networks as they are initialised.
+
+The loss is the sum of the last output and the inputs are white noise. Lines are medians
+over seeds and sequences, bands hold eight in ten of them."""
+
+
+@dataclasses.dataclass(frozen=True)
+class GradientFlow:
+    """Options of the command.
+
+    Attributes:
+      out: Where the picture goes.
+      hidden: Number of hidden units of every network.
+      inputs: Number of input features.
+      steps: Number of time steps, and so the longest lag.
+      seeds: Number of networks of each kind.
+      sequences: Number of sequences for each network.
+    """
+
+    out: pathlib.Path = pathlib.Path("docs/images/gradient_flow.png")
+    hidden: int = 64
+    inputs: int = 16
+    steps: int = 100
+    seeds: int = 8
+    sequences: int = 8
+
+
+def main(prog: str, arguments: list[str]) -> int:
+    """Draws the picture and prints the horizons."""
+    config = tyro.cli(GradientFlow, prog=prog, description=_ABOUT, args=arguments)
+    for name, size in vars(config).items():
+        if name != "out" and size < 1:
+            raise UserError(f"--{name} must be at least 1, got {size}.")
+    curves = {name: flow(cell, config) for name, cell in cells(config.hidden).items()}
+    figure, ax = plots.plt.subplots(figsize=(7, 4.2), layout="constrained")
+    plots.gradient_by_lag(curves, ax)
+    config.out.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(config.out, dpi=150, metadata={"Software": None})
+    plots.plt.close(figure)
+    for name, curve in curves.items():
+        steps = float(diagnostics.memory_horizon(jnp.asarray(slope(curve))))
+        fading = f"fades by a factor of e every {steps:.3g} steps"
+        print(f"{name:<22}{fading if np.isfinite(steps) else 'does not fade'}")
+    print(config.out)
+    return 0
+
+
+def cells(hidden: int) -> dict[str, jrnn.Cell]:
+    """Returns what is compared, by the name in the picture."""
+    return {
+        "Elman": jrnn.Elman(hidden),
+        "GRU": jrnn.GRU(hidden),
+        "LSTM": jrnn.LSTM(hidden),
+        "LSTM, forget bias 3": jrnn.LSTM(hidden, forget_bias=3.0),
+    }
+
+
+def flow(cell: jrnn.Cell, config: GradientFlow) -> np.ndarray:
+    """Returns gradient norms by lag, [seeds, sequences, steps + 1]."""
+    shape = (config.sequences, config.steps, config.inputs)
+
+    @jax.jit
+    def one(seed: jax.Array) -> jax.Array:
+        key_params, key_xs = jax.random.split(jax.random.key(seed))
+        params = cell.init(key_params, config.inputs)
+        xs = jax.random.normal(key_xs, shape)
+        return diagnostics.gradient_by_lag(cell, params, None, xs)
+
+    return np.asarray(jax.lax.map(one, jnp.arange(config.seeds)))
+
+
+def slope(curve: np.ndarray) -> float:
+    """Returns the slope of the median of log norms over the later half of the lags."""
+    middle = np.log(np.median(curve.reshape(-1, curve.shape[-1]), axis=0))
+    start = len(middle) // 2
+    later = middle[start - 1 :]
+    return float(np.polyfit(np.arange(len(later)), later, deg=1)[0])
+
+
+if __name__ == "__main__":
+    sys.exit(main("python -m experiments.gradient_flow", sys.argv[1:]))
