@@ -11,6 +11,7 @@ from jrnn.cells import (
     LRU as LRU,
     LSTM as LSTM,
     MGU as MGU,
+    ClipCotangent as ClipCotangent,
     ConvLSTM as ConvLSTM,
     ConvLSTMParams as ConvLSTMParams,
     Elman as Elman,
@@ -21,12 +22,17 @@ from jrnn.cells import (
     IndRNN as IndRNN,
     IndRNNParams as IndRNNParams,
     IndRNNState as IndRNNState,
+    LayerNormed as LayerNormed,
+    LayerNormedParams as LayerNormedParams,
+    LearnedState as LearnedState,
+    LearnedStateParams as LearnedStateParams,
     LRUParams as LRUParams,
     LRUState as LRUState,
     LSTMParams as LSTMParams,
     LSTMState as LSTMState,
     MGUParams as MGUParams,
     MGUState as MGUState,
+    MixedPrecision as MixedPrecision,
     ParaGRU as ParaGRU,
     ParaGRUParams as ParaGRUParams,
     ParaGRUState as ParaGRUState,
@@ -35,8 +41,12 @@ from jrnn.cells import (
     ProjectedLSTM as ProjectedLSTM,
     ProjectedLSTMParams as ProjectedLSTMParams,
     ResetBeforeGRU as ResetBeforeGRU,
+    ResidualCell as ResidualCell,
+    WeightDrop as WeightDrop,
+    Zoneout as Zoneout,
     activations as activations,
 )
+from jrnn.diagnostics import check_structure as check_structure
 from jrnn.kernels import linear_recurrence as linear_recurrence
 from jrnn.layers import (
     Bidirectional as Bidirectional,

@@ -1,5 +1,6 @@
 """Cells: one time step each, as pure mathematics; and wrappers from cell to cell."""
 
+from jrnn.cells.clip_cotangent import ClipCotangent as ClipCotangent
 from jrnn.cells.conv_lstm import (
     ConvLSTM as ConvLSTM,
     ConvLSTMParams as ConvLSTMParams,
@@ -20,6 +21,10 @@ from jrnn.cells.indrnn import (
     IndRNNParams as IndRNNParams,
     IndRNNState as IndRNNState,
 )
+from jrnn.cells.layer_normed import (
+    LayerNormed as LayerNormed,
+    LayerNormedParams as LayerNormedParams,
+)
 from jrnn.cells.lru import LRU as LRU, LRUParams as LRUParams, LRUState as LRUState
 from jrnn.cells.lstm import (
     LSTM as LSTM,
@@ -36,7 +41,15 @@ from jrnn.cells.peephole import (
     PeepholeLSTM as PeepholeLSTM,
     PeepholeLSTMParams as PeepholeLSTMParams,
 )
+from jrnn.cells.precision import MixedPrecision as MixedPrecision
 from jrnn.cells.projected_lstm import (
     ProjectedLSTM as ProjectedLSTM,
     ProjectedLSTMParams as ProjectedLSTMParams,
+)
+from jrnn.cells.weight_drop import WeightDrop as WeightDrop
+from jrnn.cells.wrappers import (
+    LearnedState as LearnedState,
+    LearnedStateParams as LearnedStateParams,
+    ResidualCell as ResidualCell,
+    Zoneout as Zoneout,
 )

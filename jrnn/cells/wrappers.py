@@ -1,0 +1,293 @@
+"""Cells made of a cell: what it keeps, where it starts, how it passes things on."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jrnn import checks
+from jrnn.types import (
+    Array,
+    Cell,
+    DType,
+    GatedCell,
+    Params,
+    PRNGKey,
+    Shape,
+    State,
+    Structure,
+    exportable,
+    value,
+)
+
+
+@value
+class Zoneout:
+    """Keeps some units as they were, at random [1].
+
+        s' = m * s + (1 - m) * cell(s),    m = 1 with probability rate
+
+    for every leaf of the state and every step. Without a key, in evaluation, m is its
+    mean: s' = rate * s + (1 - rate) * cell(s). The output is read from the new state.
+
+    Attributes:
+      cell: What to compute in each step.
+      rates: Probability that a unit keeps its value, in [0, 1): one number, or one for
+        each leaf of the state, for an LSTM those of (h, c).
+
+    Example:
+      >>> import jax, jax.numpy as jnp, jrnn
+      >>> cell = jrnn.Zoneout(jrnn.LSTM(hidden_size=4), rates=(0.05, 0.5))
+      >>> params = cell.init(jax.random.key(0), input_size=3)
+      >>> xs = jnp.ones((2, 5, 3))
+      >>> _, ys = jrnn.scan(cell, params, None, xs, key=jax.random.key(1))
+      >>> ys.shape
+      (2, 5, 4)
+
+    References:
+      [1] Krueger et al., 2017, https://arxiv.org/abs/1606.01305
+    """
+
+    cell: Cell
+    rates: float | tuple[float, ...]
+
+    @property
+    def output_size(self) -> int:
+        return self.cell.output_size
+
+    @property
+    def feature_axes(self) -> int:
+        return self.cell.feature_axes
+
+    @property
+    def structure(self) -> Structure:
+        return self.cell.structure
+
+    def init(self, key: PRNGKey, input_size: int, dtype: DType = jnp.float32) -> Params:
+        """Draws the parameters of the cell."""
+        params = self.cell.init(key, input_size, dtype)
+        self._by_leaf(jax.eval_shape(self.cell.initial_state, params))
+        return params
+
+    def initial_state(self, params: Params, batch_shape: Shape = ()) -> State:
+        """Returns the initial state of the cell."""
+        return self.cell.initial_state(params, batch_shape)
+
+    def prepare(
+        self, params: Params, *, key: PRNGKey | None = None, batch_shape: Shape = ()
+    ) -> Params:
+        """Prepares the parameters of the cell."""
+        return self.cell.prepare(params, key=key, batch_shape=batch_shape)
+
+    def project(self, params: Params, x: Any, *, key: PRNGKey | None = None) -> Any:
+        """Projects the input, and draws what each unit keeps at each step."""
+        if key is None:
+            return self.cell.project(params, x), None
+        key_mask, key = jax.random.split(key)
+        leaf = jax.tree.leaves(x)[0]
+        batch = leaf.shape[: leaf.ndim - self.feature_axes]
+        like = jax.eval_shape(self.cell.initial_state, params)
+        leaves, structure = jax.tree.flatten(like)
+        keys = jax.random.split(key_mask, len(leaves))
+        masks = [
+            jax.random.bernoulli(k, rate, (*batch, *leaf.shape)).astype(leaf.dtype)
+            for k, rate, leaf in zip(keys, self._by_leaf(like), leaves, strict=True)
+        ]
+        u = self.cell.project(params, x, key=key)
+        return u, jax.tree.unflatten(structure, masks)
+
+    def step(self, params: Params, state: State, u: Any) -> State:
+        """Returns a blend of the state and the one after it."""
+        u, kept = u
+        new = self.cell.step(params, state, u)
+        if kept is None:
+            rates = jax.tree.unflatten(jax.tree.structure(state), self._by_leaf(state))
+            return jax.tree.map(lambda r, a, b: r * a + (1 - r) * b, rates, state, new)
+        return jax.tree.map(lambda m, a, b: m * a + (1 - m) * b, kept, state, new)
+
+    def read(self, params: Params, state: State, u: Any) -> Array:
+        """Returns the output of the cell in the blended state."""
+        return self.cell.read(params, state, u[0])
+
+    def _by_leaf(self, state: State) -> tuple[float, ...]:
+        number = len(jax.tree.leaves(state))
+        rates = self.rates if isinstance(self.rates, tuple) else (self.rates,) * number
+        checks.count("rates", rates, number, "one per leaf of the state")
+        for rate in rates:
+            checks.probability("rates", rate)
+        return rates
+
+
+@value
+class ResidualCell:
+    """A shortcut around a cell: its output is added to its input.
+
+        y = x + cell(x)
+
+    Attributes:
+      cell: A cell whose output has the size of its input.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, jrnn
+      >>> cell = jrnn.ResidualCell(jrnn.GRU(hidden_size=3))
+      >>> params = cell.init(jax.random.key(0), input_size=3)
+      >>> _, ys = jrnn.scan(cell, params, None, jnp.ones((2, 5, 3)))
+      >>> ys.shape
+      (2, 5, 3)
+
+    References:
+      Prakash et al., 2016, https://arxiv.org/abs/1610.03098
+    """
+
+    cell: Cell
+
+    @property
+    def output_size(self) -> int:
+        return self.cell.output_size
+
+    @property
+    def feature_axes(self) -> int:
+        return self.cell.feature_axes
+
+    @property
+    def structure(self) -> Structure:
+        return self.cell.structure
+
+    def init(self, key: PRNGKey, input_size: int, dtype: DType = jnp.float32) -> Params:
+        """Draws the parameters of the cell.
+
+        Raises:
+          ValueError: if the cell changes the number of features.
+        """
+        checks.equal_sizes("the cell of ResidualCell", self.output_size, input_size)
+        return self.cell.init(key, input_size, dtype)
+
+    def initial_state(self, params: Params, batch_shape: Shape = ()) -> State:
+        """Returns the initial state of the cell."""
+        return self.cell.initial_state(params, batch_shape)
+
+    def prepare(
+        self, params: Params, *, key: PRNGKey | None = None, batch_shape: Shape = ()
+    ) -> Params:
+        """Prepares the parameters of the cell."""
+        return self.cell.prepare(params, key=key, batch_shape=batch_shape)
+
+    def project(self, params: Params, x: Array, *, key: PRNGKey | None = None) -> Any:
+        """Projects the input, and keeps it for the output."""
+        return self.cell.project(params, x, key=key), x
+
+    def step(self, params: Params, state: State, u: Any) -> State:
+        """Returns the next state of the cell."""
+        return self.cell.step(params, state, u[0])
+
+    def read(self, params: Params, state: State, u: Any) -> Array:
+        """Returns the output of the cell plus its input."""
+        return self.cell.read(params, state, u[0]) + u[1]
+
+
+@exportable
+class LearnedStateParams(NamedTuple):
+    """Parameters of a cell, and the state that it starts from."""
+
+    cell: Params
+    state: State  # one example's initial state
+
+
+@value
+class LearnedState:
+    """Learns the state that a sequence, or an episode after a reset, starts from.
+
+    It begins as the initial state of the cell. Every example starts from the same.
+
+    Attributes:
+      cell: What to compute in each step.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, jrnn
+      >>> cell = jrnn.LearnedState(jrnn.GRU(hidden_size=4))
+      >>> params = cell.init(jax.random.key(0), input_size=3)
+      >>> loss = lambda p: jrnn.scan(cell, p, None, jnp.ones((2, 5, 3)))[1].sum()
+      >>> bool((jax.grad(loss)(params).state.h != 0).all())
+      True
+    """
+
+    cell: Cell
+
+    def __new__(cls, cell: Any = None) -> Any:
+        """Returns a gated cell where the cell is one."""
+        gated = cls is LearnedState and isinstance(cell, GatedCell)
+        return super().__new__(GatedLearnedState if gated else cls)
+
+    @property
+    def output_size(self) -> int:
+        return self.cell.output_size
+
+    @property
+    def feature_axes(self) -> int:
+        return self.cell.feature_axes
+
+    @property
+    def structure(self) -> Structure:
+        return self.cell.structure
+
+    def init(
+        self, key: PRNGKey, input_size: int, dtype: DType = jnp.float32
+    ) -> LearnedStateParams:
+        """Draws the parameters of the cell; the state starts as the cell's own."""
+        params = self.cell.init(key, input_size, dtype)
+        return LearnedStateParams(params, self.cell.initial_state(params))
+
+    def initial_state(
+        self, params: LearnedStateParams, batch_shape: Shape = ()
+    ) -> State:
+        """Returns the learned state, for every example of a batch."""
+        return jax.tree.map(
+            lambda a: jnp.broadcast_to(a, (*batch_shape, *a.shape)), params.state
+        )
+
+    def prepare(
+        self,
+        params: LearnedStateParams,
+        *,
+        key: PRNGKey | None = None,
+        batch_shape: Shape = (),
+    ) -> LearnedStateParams:
+        """Prepares the parameters of the cell."""
+        cell = self.cell.prepare(params.cell, key=key, batch_shape=batch_shape)
+        return params._replace(cell=cell)
+
+    def project(
+        self, params: LearnedStateParams, x: Any, *, key: PRNGKey | None = None
+    ) -> Any:
+        """Projects the input with the cell."""
+        return self.cell.project(params.cell, x, key=key)
+
+    def step(self, params: LearnedStateParams, state: State, u: Any) -> State:
+        """Returns the next state of the cell."""
+        return self.cell.step(params.cell, state, u)
+
+    def read(self, params: LearnedStateParams, state: State, u: Any) -> Array:
+        """Returns the output of the cell."""
+        return self.cell.read(params.cell, state, u)
+
+
+class GatedLearnedState(LearnedState):
+    """A `LearnedState` around a gated cell, which is gated too."""
+
+    cell: Any
+
+    def hidden(self, state: State) -> Array:
+        """Returns what is multiplied."""
+        return self.cell.hidden(state)
+
+    def recurrent_kernel(self, params: LearnedStateParams) -> Array:
+        """Returns the matrix that multiplies it."""
+        return self.cell.recurrent_kernel(params.cell)
+
+    def combine(self, params: LearnedStateParams, u: Any, v: Array) -> Any:
+        """Returns the pre-activations."""
+        return self.cell.combine(params.cell, u, v)
+
+    def update(self, params: LearnedStateParams, state: State, p: Any) -> State:
+        """Returns the next state."""
+        return self.cell.update(params.cell, state, p)

@@ -1,0 +1,224 @@
+"""Cells made of cells: what each changes, and all that it leaves as it was."""
+
+import copy
+import pickle
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jrnn
+from tests import cases, oracles
+from tests.cases import B, F, H, T, assert_close, randomise
+
+
+def setting(cell, batch=(B,), dtype=jnp.float32):
+    return cases.setting(cases.Case(cell, None), batch, dtype)
+
+
+def normalise(a):
+    return (a - a.mean(-1, keepdims=True)) / np.sqrt(a.var(-1, keepdims=True) + 1e-5)
+
+
+def layer_normed_lstm(cell, params, state, x):
+    p = params.cell
+    pre = params.scale_x * normalise(x @ p.w_x) + p.b_x
+    pre = pre + params.scale_h * normalise(state.h @ p.w_h)
+    i, f, g, o = np.split(pre, 4, axis=-1)
+    c = oracles.sigmoid(f) * state.c + oracles.sigmoid(i) * np.tanh(g)
+    out = np.tanh(params.scale_c * normalise(c) + params.shift_c)
+    h = oracles.sigmoid(o) * out
+    return state._replace(h=h, c=c), h
+
+
+def layer_normed_gru(cell, params, state, x):
+    p, size = params.cell, cell.output_size
+    u = params.scale_x * normalise(x @ p.w_x) + p.b_x
+    v = params.scale_h * normalise(state.h @ p.w_h)
+    rz = oracles.sigmoid(u[..., : 2 * size] + v[..., : 2 * size])
+    r, z = np.split(rz, 2, axis=-1)
+    n = np.tanh(u[..., 2 * size :] + r * (v[..., 2 * size :] + p.b_h))
+    h = (1 - z) * n + z * state.h
+    return state._replace(h=h), h
+
+
+def zoneout(cell, params, state, x):
+    new, _ = oracles.lstm(cell.cell, params, state, x)
+    h, c = 0.1 * state.h + 0.9 * new.h, 0.4 * state.c + 0.6 * new.c
+    return state._replace(h=h, c=c), h
+
+
+def residual(cell, params, state, x):
+    state, y = oracles.gru(cell.cell, params, state, x)
+    return state, y + x
+
+
+def unchanged(oracle):
+    return lambda cell, params, state, x: oracle(cell.cell, params, state, x)
+
+
+def learned(cell, params, state, x):
+    return oracles.gru(cell.cell, params.cell, state, x)
+
+
+CELLS = [
+    (jrnn.LayerNormed(jrnn.LSTM(H)), layer_normed_lstm),
+    (jrnn.LayerNormed(jrnn.GRU(H)), layer_normed_gru),
+    (jrnn.Zoneout(jrnn.LSTM(H), rates=(0.1, 0.4)), zoneout),
+    (jrnn.ResidualCell(jrnn.GRU(F)), residual),
+    (jrnn.WeightDrop(jrnn.LSTM(H), 0.5), unchanged(oracles.lstm)),
+    (jrnn.ClipCotangent(jrnn.GRU(H), value=1e9), unchanged(oracles.gru)),
+    (jrnn.MixedPrecision(jrnn.GRU(H), "float64", "float64"), unchanged(oracles.gru)),
+    (jrnn.LearnedState(jrnn.GRU(H)), learned),
+]
+
+
+@pytest.mark.parametrize(("cell", "oracle"), CELLS, ids=lambda a: str(a)[:40])
+def test_wrapped_cells_agree_with_numpy_without_a_key(cell, oracle):
+    with jax.enable_x64(True):
+        args = setting(cell, dtype=jnp.float64)
+        actual = jrnn.scan(cell, *args)
+        case = cases.Case(cell, oracle)
+        expected = oracles.unroll(case, *jax.tree.map(np.asarray, args))
+        assert_close(actual, expected, 1e-12)
+
+
+@pytest.mark.parametrize("cell", [cell for cell, _ in CELLS], ids=str)
+def test_wrapped_cells_are_plain_values(cell):
+    assert pickle.loads(pickle.dumps(cell)) == cell == copy.copy(cell)
+    assert type(pickle.loads(pickle.dumps(cell))) is type(cell)
+    assert hash(cell) == hash(copy.copy(cell))
+    assert "0x" not in repr(cell)
+
+
+@pytest.mark.parametrize("wrap", ["WeightDrop", "LearnedState", "MixedPrecision"])
+def test_wrappers_of_gated_cells_are_gated_and_agree_with_their_parts(wrap):
+    make = getattr(jrnn, wrap)
+    extra = (0.5,) if wrap == "WeightDrop" else ()
+    cell = make(jrnn.GRU(H), *extra)
+    assert isinstance(cell, jrnn.GatedCell)
+    assert not isinstance(make(jrnn.ResetBeforeGRU(H), *extra), jrnn.GatedCell)
+    params = cell.prepare(randomise(cell.init(jax.random.key(0), F), 1))
+    state = randomise(cell.initial_state(params, (B,)), 2)
+    u = cell.project(params, randomise(jnp.zeros((B, F)), 3))
+    v = cell.hidden(state) @ cell.recurrent_kernel(params)
+    parts = cell.update(params, state, cell.combine(params, u, v))
+    assert_close(cell.step(params, state, u), parts, 0)
+
+
+def test_zoneout_keeps_units_at_its_rates_and_draws_at_every_step():
+    cell = jrnn.Zoneout(jrnn.LSTM(50), rates=(0.25, 0.75))
+    params, state, xs = setting(cell, batch=(20,))
+    states, _ = jrnn.scan(
+        cell, params, state, xs, key=jax.random.key(0), return_states=True
+    )
+    for leaf, start, rate in zip(states, state, cell.rates, strict=True):
+        before = jnp.concatenate([start[:, None], leaf[:, :-1]], axis=1)
+        kept = leaf == before
+        assert abs(float(kept.mean()) - rate) < 0.03
+        assert not np.array_equal(kept[:, 0], kept[:, 1])
+    with pytest.raises(ValueError, match="one per leaf"):
+        jrnn.Zoneout(jrnn.LSTM(4), rates=(0.1,)).init(jax.random.key(0), 3)
+
+
+def test_weight_drop_holds_one_mask_for_a_sequence():
+    cell = jrnn.WeightDrop(jrnn.Elman(H, bias=None), 0.5)
+    params, state, xs = setting(cell)
+    key = jax.random.key(3)
+    _, ys = jrnn.scan(cell, params, state, xs, key=key)
+    dropped = cell.prepare(params, key=jax.random.split(key)[0])
+    _, expected = jrnn.scan(cell.cell, dropped, state, xs)
+    assert_close(ys, expected)
+    assert 0 < int(jnp.sum(dropped.w_h == 0)) < H * H
+    _, again = jrnn.scan(cell, params, state, xs, key=jax.random.key(4))
+    assert float(jnp.abs(again - ys).max()) > 1e-3
+    with pytest.raises(ValueError, match="leaves must be one of"):
+        jrnn.WeightDrop(jrnn.GRU(H), 0.5, leaves=("w",)).init(key, F)
+
+
+def test_a_learned_state_starts_sequences_and_episodes():
+    cell = jrnn.LearnedState(jrnn.GRU(H))
+    params, _, xs = setting(cell)
+    reset = jnp.zeros((B, T), bool).at[:, 3].set(True)
+    _, ys = jrnn.scan(cell, params, None, xs, reset=reset)
+    start = jax.tree.map(lambda a: jnp.stack([a] * B), params.state)
+    _, head = jrnn.scan(cell.cell, params.cell, start, xs[:, :3])
+    _, tail = jrnn.scan(cell.cell, params.cell, start, xs[:, 3:])
+    assert_close(ys, jnp.concatenate([head, tail], axis=1))
+
+
+@pytest.mark.parametrize(
+    "inner", [jrnn.LSTM(16), jrnn.ResetBeforeGRU(16), jrnn.LRU(16)], ids=str
+)
+def test_mixed_precision_computes_narrow_and_remembers_wide(inner):
+    cell = jrnn.MixedPrecision(inner)
+    params = cell.init(jax.random.key(0), F)
+    xs = randomise(jnp.zeros((B, 64, F)), 3, scale=1.0)
+
+    def loss(params, cell):
+        state, ys = jrnn.scan(cell, params, None, xs)
+        return jnp.mean(jnp.square(ys.astype(jnp.float32))), (state, ys)
+
+    grads, (state, ys) = jax.grad(loss, has_aux=True)(params, cell)
+    exact, (_, expected) = jax.grad(loss, has_aux=True)(params, inner)
+    assert ys.dtype == jnp.bfloat16
+    assert {leaf.dtype.name for leaf in jax.tree.leaves(state)} == {"float32"}
+    assert {leaf.dtype.name for leaf in jax.tree.leaves(grads)} == {"float32"}
+    scale = float(jnp.abs(expected).max())
+    assert float(jnp.abs(ys.astype(jnp.float32) - expected).max()) < 0.03 * scale
+    for a, b in zip(jax.tree.leaves(grads), jax.tree.leaves(exact), strict=True):
+        assert float(jnp.abs(a - b).max()) < 0.05 * float(jnp.abs(b).max()) + 1e-4
+
+
+def test_a_wide_memory_is_closer_to_float32_than_a_narrow_one():
+    errors = {}
+    inner = jrnn.LSTM(16, forget_bias=4.0)
+    params = inner.init(jax.random.key(0), F)
+    xs = randomise(jnp.zeros((B, 512, F)), 3, scale=1.0)
+    _, exact = jrnn.scan(inner, params, None, xs)
+    for memory in (jnp.float32, jnp.bfloat16):
+        cell = jrnn.MixedPrecision(inner, state=memory)
+        _, ys = jrnn.scan(cell, params, None, xs)
+        errors[memory] = float(jnp.abs(ys.astype(jnp.float32) - exact).mean())
+    assert errors[jnp.float32] < 0.7 * errors[jnp.bfloat16]
+
+
+EXPLODING = jrnn.Elman(4, activation=jrnn.activations.identity, bias=None)
+
+
+@pytest.mark.parametrize("bound", [{"value": 1.0}, {"norm": 1.0}], ids=str)
+def test_clipping_on_the_way_back_stays_finite_where_the_norm_is_infinite(bound):
+    q = jnp.linalg.qr(jax.random.normal(jax.random.key(0), (4, 4)))[0]
+    params = jrnn.ElmanParams(jnp.eye(4), 1.5 * q, None)
+    xs = jnp.zeros((500, 4)).at[400:].set(1e-30)  # the outputs stay finite
+
+    def loss(params, cell):
+        return jnp.sum(jrnn.scan(cell, params, None, xs)[1][-1])
+
+    plain = jax.grad(loss)(params, EXPLODING)
+    tx = jrnn.training.clip_by_global_norm(1.0)
+    updates, report = tx.update(plain, tx.init(params))
+    assert not jnp.isfinite(report.norm)
+    assert not jnp.isfinite(updates.w_h).all()
+    clipped = jax.grad(loss)(params, jrnn.ClipCotangent(EXPLODING, **bound))
+    assert all(bool(jnp.isfinite(g).all()) for g in jax.tree.leaves(clipped))
+    assert float(jnp.abs(clipped.w_x).max()) > 0
+
+
+def test_a_wide_clip_changes_nothing_and_a_narrow_one_bounds_each_example():
+    params, state, xs = setting(EXPLODING)
+
+    def loss(state, cell):
+        return jnp.sum(jrnn.scan(cell, params, state, xs)[1][:, -1])
+
+    exact = jax.grad(loss)(state, EXPLODING)
+    wide = jax.grad(loss)(state, jrnn.ClipCotangent(EXPLODING, norm=1e6))
+    assert_close(wide, exact, 1e-6)
+    narrow = jax.grad(loss)(state, jrnn.ClipCotangent(EXPLODING, norm=1e-3))
+    assert float(jnp.linalg.norm(narrow.h, axis=-1).max()) <= 1.001e-3
+    assert float(jnp.linalg.norm(exact.h, axis=-1).min()) > 2e-3
+    by_value = jax.grad(loss)(state, jrnn.ClipCotangent(EXPLODING, value=1e-3))
+    assert float(jnp.abs(by_value.h).max()) <= 1e-3
+    with pytest.raises(ValueError, match="give one of them"):
+        jrnn.ClipCotangent(EXPLODING)
