@@ -1,6 +1,22 @@
 """Training: losses, optimiser chains and truncated backpropagation through time."""
 
+from jrnn.training.clipping import (
+    ZClipState as ZClipState,
+    per_layer as per_layer,
+    zclip as zclip,
+)
 from jrnn.training.folding import folded_loss as folded_loss
+from jrnn.training.gradients import (
+    ARTBP as ARTBP,
+    BPTT as BPTT,
+    RTRL as RTRL,
+    TBPTT as TBPTT,
+    EProp as EProp,
+    Method as Method,
+    SnAp1 as SnAp1,
+    train_along as train_along,
+    value_and_grad as value_and_grad,
+)
 from jrnn.training.losses import (
     cross_entropy as cross_entropy,
     mean_over_valid as mean_over_valid,
@@ -16,6 +32,17 @@ from jrnn.training.optimisers import (
     optimiser as optimiser,
     raise_if_stuck as raise_if_stuck,
     skip_nonfinite as skip_nonfinite,
+)
+from jrnn.training.regularisers import (
+    Average as Average,
+    activation_penalty as activation_penalty,
+    add_to_average as add_to_average,
+    averaging_starts as averaging_starts,
+    chunk_lengths as chunk_lengths,
+    gradient_flossing as gradient_flossing,
+    random_chunks as random_chunks,
+    start_average as start_average,
+    temporal_activation_penalty as temporal_activation_penalty,
 )
 from jrnn.training.tbptt import (
     Chunk as Chunk,

@@ -27,17 +27,19 @@ class Chunk(NamedTuple):
     mask: Array  # [chunks, *batch, length] False where the short tail is padded
 
 
-def cut(sequences: Any, length: int, *, batch_axes: int = 1) -> Chunk:
+def cut(sequences: Any, length: int, *, overlap: int = 0, batch_axes: int = 1) -> Chunk:
     """Cuts sequences along time into chunks of one length; the tail is padded.
 
-        [*batch, time, ...]  ->  [chunks, *batch, length, ...]
+        [*batch, time, ...]  ->  [chunks, *batch, overlap + length, ...]
 
     One length means one compilation. The mask marks what is real, so a tail of three
     steps counts as three steps.
 
     Args:
       sequences: A tree of arrays [*batch, time, ...] that share batch and time.
-      length: Number of steps of a chunk.
+      length: Number of steps of a chunk that are not in the one before.
+      overlap: Number of steps before these that a chunk begins with; padded where the
+        sequence begins.
       batch_axes: Number of batch axes.
 
     Returns:
@@ -55,6 +57,7 @@ def cut(sequences: Any, length: int, *, batch_axes: int = 1) -> Chunk:
       [True, False, False]
     """
     checks.at_least("length", length, 1)
+    checks.at_least("overlap", overlap, 0)
     sequences = jax.tree.map(jnp.asarray, sequences)
     leaves = checks.named_leaves("sequences", sequences)
     shapes = {leaf.shape[: batch_axes + 1] for leaf in leaves.values()}
@@ -67,11 +70,12 @@ def cut(sequences: Any, length: int, *, batch_axes: int = 1) -> Chunk:
     *batch, time = next(iter(shapes))
     number = -(-time // length)
 
+    steps = jnp.arange(number)[:, None] * length + jnp.arange(overlap + length)
+
     def chop(a: Array) -> Array:
         pad = [(0, 0)] * a.ndim
-        pad[batch_axes] = (0, number * length - time)
-        shape = (*batch, number, length, *a.shape[batch_axes + 1 :])
-        return jnp.moveaxis(jnp.pad(a, pad).reshape(shape), batch_axes, 0)
+        pad[batch_axes] = (overlap, number * length - time)
+        return jnp.moveaxis(jnp.pad(a, pad).take(steps, axis=batch_axes), batch_axes, 0)
 
     valid = jnp.ones((*batch, time), bool)
     return Chunk(jax.tree.map(chop, sequences), chop(valid))

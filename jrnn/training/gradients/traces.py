@@ -1,0 +1,150 @@
+"""A cell that carries, with its state, how the state depends on its parameters.
+
+Where a parameter reaches one unit only, the derivative of that unit's state with
+respect to it is one number: the traces of all parameters have their own shapes.
+
+    S' = J * S + I      J: the unit's state before to after;  I: parameter to state now
+
+Such a cell needs no gradient through time. Its state is cut from the past, and the
+traces say what the past contributed.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jrnn.diagnostics.structure import leaves_of_ones, reach, sums_by_unit
+from jrnn.types import Array, Cell, GatedCell, Params, PRNGKey, Shape, State, value
+
+
+class TracedState(NamedTuple):
+    """A state, and for each of its leaves the traces of the parameters."""
+
+    state: State  # that of the cell, [*batch, H] each leaf
+    traces: tuple[Params, ...]  # one tree per leaf, [*batch, *shape of the parameter]
+
+
+@value
+class Traced:
+    """A cell whose gradient is carried forwards in time, by traces.
+
+    Attributes:
+      cell: A cell of whose parameters each reaches one unit within a step: its last
+        axis runs over the units, gates side by side.
+      recurrence: What of a recurrent product counts in J: "all" (the cell has none),
+        "self", each unit's connection to itself, or "none".
+    """
+
+    cell: Cell
+    recurrence: str
+
+    structure = "dense"  # the traces are part of the state
+
+    @property
+    def output_size(self) -> int:
+        return self.cell.output_size
+
+    @property
+    def feature_axes(self) -> int:
+        return self.cell.feature_axes
+
+    def init(self, key: PRNGKey, input_size: int, dtype: Any = jnp.float32) -> Params:
+        """Draws the parameters of the cell."""
+        return self.cell.init(key, input_size, dtype)
+
+    def initial_state(self, params: Params, batch_shape: Shape = ()) -> TracedState:
+        """Returns the initial state; it is traced too, for it may be learned."""
+        state = self.cell.initial_state(params, batch_shape)
+        traces = sums_by_unit(lambda p: self.cell.initial_state(p), params)
+        traces = jax.tree.map(
+            lambda a: jnp.broadcast_to(a, (*batch_shape, *a.shape)), traces
+        )
+        return jax.lax.stop_gradient(TracedState(state, traces))
+
+    def prepare(
+        self, params: Params, *, key: PRNGKey | None = None, batch_shape: Shape = ()
+    ) -> Params:
+        """Prepares the parameters of the cell, without randomness."""
+        del key  # refused at the border
+        return self.cell.prepare(params, batch_shape=batch_shape)
+
+    def project(self, params: Params, x: Any, *, key: PRNGKey | None = None) -> Any:
+        """Returns the input as it is: traces need to know what it does."""
+        del params, key
+        return x
+
+    def step(self, params: Params, state: TracedState, x: Any) -> TracedState:
+        """Returns the next state, whose gradient in `params` is all that traces say."""
+        fixed, old = jax.lax.stop_gradient((params, state.state))
+        new = self.cell.step(fixed, old, self.cell.project(fixed, x))  # gradient in x
+        now = self._immediate(fixed, old, jax.lax.stop_gradient(x))
+        jacobian = self._jacobian(fixed, old, jax.lax.stop_gradient(x))
+        traces = jax.lax.stop_gradient(
+            tuple(
+                jax.tree.map(lambda i, *s, row=row: _propagate(i, s, row), i, *state[1])
+                for i, row in zip(now, jacobian, strict=True)
+            )
+        )
+        change = jax.tree.map(jnp.subtract, params, fixed)  # zero, with a gradient
+        leaves, structure = jax.tree.flatten(new)
+        reached = [
+            leaf + reach(trace, change, leaf)
+            for leaf, trace in zip(leaves, traces, strict=True)
+        ]
+        return TracedState(jax.tree.unflatten(structure, reached), traces)
+
+    def read(self, params: Params, state: TracedState, x: Any) -> Array:
+        """Returns the output of the cell."""
+        u = self.cell.project(params, x)
+        return self.cell.read(params, state.state, u)
+
+    def _immediate(self, params: Params, state: State, x: Any) -> tuple[Params, ...]:
+        """Returns dstate'/dparams within this step: one tree for each leaf."""
+
+        def one(state: State, x: Any) -> tuple[Params, ...]:
+            return sums_by_unit(
+                lambda p: self.cell.step(p, state, self.cell.project(p, x)), params
+            )
+
+        for _ in range(jax.tree.leaves(state)[0].ndim - 1):
+            one = jax.vmap(one)
+        return one(state, x)
+
+    def _jacobian(self, params: Params, state: State, x: Any) -> list[list[Array]]:
+        """Returns J by unit: [leaf after][leaf before], each [*batch, H].
+
+        Units do not mix, so one tangent of ones finds the derivative of every unit.
+        """
+        u = self.cell.project(params, x)
+        columns = [
+            jax.jvp(lambda s: self._own_step(params, state, s, u), (state,), (ones,))[1]
+            for ones in leaves_of_ones(state)
+        ]
+        rows = zip(*map(jax.tree.leaves, columns), strict=True)
+        return [list(row) for row in rows]
+
+    def _own_step(self, params: Params, state: State, moved: State, u: Any) -> State:
+        """Steps from `moved`, which each unit notices of itself alone."""
+        cell = self.cell
+        if self.recurrence == "all" or not isinstance(cell, GatedCell):
+            return cell.step(params, moved, u)
+        kernel, h = cell.recurrent_kernel(params), cell.hidden(state)
+        v = h @ kernel
+        if self.recurrence == "self":
+            size = h.shape[-1]
+            own = jnp.einsum("jgj->gj", kernel.reshape(size, -1, size)).ravel()
+            moved_by = cell.hidden(moved) - h
+            v = v + own * jnp.tile(moved_by, kernel.shape[-1] // size)
+        return cell.update(params, moved, cell.combine(params, u, v))
+
+
+def _propagate(now: Array, before: tuple[Array, ...], row: list[Array]) -> Array:
+    """Returns one parameter's trace after the step: sum over leaves of J S, plus I."""
+    size, batch = row[0].shape[-1], row[0].ndim - 1
+    if now.ndim == batch or now.shape[-1] % size:
+        return now  # reaches no unit: it is not of the recurrence
+    for factor, trace in zip(row, before, strict=True):
+        axes = (*factor.shape[:-1], *(1,) * (now.ndim - batch - 1), now.shape[-1])
+        now = now + jnp.tile(factor, now.shape[-1] // size).reshape(axes) * trace
+    return now

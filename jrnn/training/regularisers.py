@@ -1,0 +1,262 @@
+"""Regularisers of recurrent training.
+
+Penalties are added to a loss. They want the outputs of the recurrent layers, so apply
+the body of a model and its head apart:
+
+    state, hs = body.apply(params.body, state, xs, key=key)
+    _, logits = head.apply(params.head, None, hs)
+    loss = cross_entropy(logits, labels, mask) + 2.0 * activation_penalty(hs, mask)
+
+Noise is in cells and layers: `jrnn.WeightDrop`, `jrnn.Zoneout`, and
+`jrnn.Dropout(rate, locked=True)`, one mask for a whole sequence.
+"""
+
+import functools
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jrnn import checks
+from jrnn.diagnostics import lyapunov_spectrum
+from jrnn.training.losses import mean_over_valid
+from jrnn.training.tbptt import Chunk
+from jrnn.types import Array, Cell, Params, State
+
+SHORTEST = 5  # steps of the shortest random chunk
+SPREAD = 5  # deviation of the length of a chunk, in steps
+
+
+def activation_penalty(ys: Array, mask: Array | None = None) -> Array:
+    """Penalises large outputs (AR) [1]: the mean of y^2.
+
+    Args:
+      ys: Outputs of a recurrent layer [*batch, time, features], after dropout.
+      mask: Booleans [*batch, time]; None for all valid.
+
+    Returns:
+      A scalar.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> float(activation_penalty(jnp.full((2, 5, 3), 2.0)))
+      4.0
+
+    References:
+      [1] Merity et al., 2017, https://arxiv.org/abs/1708.01009
+    """
+    if mask is not None:
+        ys = jnp.where(mask[..., None], ys, 0)
+    return mean_over_valid(jnp.mean(jnp.square(ys), axis=-1), mask)
+
+
+def temporal_activation_penalty(ys: Array, mask: Array | None = None) -> Array:
+    """Penalises outputs that jump (TAR) [1]: the mean of (y_t+1 - y_t)^2.
+
+    Args:
+      ys: Outputs of a recurrent layer [*batch, time, features], before dropout.
+      mask: Booleans [*batch, time]; None for all valid. A pair counts where both of its
+        steps are valid.
+
+    Returns:
+      A scalar; zero where there is no pair.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> float(temporal_activation_penalty(jnp.array([[1.0], [3.0], [3.0]])))
+      2.0
+
+    References:
+      [1] Merity et al., 2017, https://arxiv.org/abs/1708.01009
+    """
+    pairs = None
+    if mask is not None:
+        ys = jnp.where(mask[..., None], ys, 0)
+        pairs = mask[..., 1:] & mask[..., :-1]
+    jumps = ys[..., 1:, :] - ys[..., :-1, :]
+    return mean_over_valid(jnp.mean(jnp.square(jumps), axis=-1), pairs)
+
+
+def gradient_flossing(
+    cell: Cell,
+    params: Params,
+    state: State | None,
+    xs: Any,
+    *,
+    exponents: int = 1,
+    transient: int = 0,
+) -> Array:
+    """Penalises Lyapunov exponents away from zero [1]: sum of their squares.
+
+        sum over the largest `exponents` of exponent^2, mean over the batch
+
+    An exponent of zero is a direction in which gradients neither vanish nor explode.
+    Floss before training, and now and then in between, on its own: some steps of an
+    optimiser on this penalty alone. It differentiates through a QR decomposition at
+    every step; take few exponents and short sequences.
+
+    Args:
+      cell: The cell to condition.
+      params: Its parameters.
+      state: State before the first step; None for the initial state.
+      xs: Inputs [*batch, time, features].
+      exponents: How many, the largest first.
+      transient: Number of steps at the start that are not counted.
+
+    Returns:
+      A scalar. A unit cut off by a ReLU makes it infinite.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, jrnn
+      >>> cell = jrnn.Elman(2, activation=jrnn.activations.identity, bias=None)
+      >>> params = jrnn.ElmanParams(jnp.ones((1, 2)), jnp.exp(0.5) * jnp.eye(2), None)
+      >>> loss = gradient_flossing(cell, params, None, jnp.ones((9, 1)), exponents=2)
+      >>> round(float(loss), 4)  # both exponents are 1/2
+      0.5
+
+    References:
+      [1] Engelken, 2023, https://arxiv.org/abs/2312.17306
+    """
+    found = lyapunov_spectrum(
+        cell, params, state, xs, exponents=exponents, transient=transient
+    )
+    return jnp.mean(jnp.sum(jnp.square(found.exponents), axis=-1))
+
+
+class Average(NamedTuple):
+    """A running average of parameters."""
+
+    mean: Params
+    number: Array  # [] int32, how many are in it
+
+
+def start_average(params: Params) -> Average:
+    """Starts an average with these parameters in it.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> int(start_average(jnp.array(1.0)).number)
+      1
+    """
+    return Average(params, jnp.ones((), jnp.int32))
+
+
+def add_to_average(average: Average, params: Params) -> Average:
+    """Adds parameters to an average; every entry weighs the same.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> average = start_average(jnp.array(1.0))
+      >>> for value in (2.0, 6.0):
+      ...     average = add_to_average(average, jnp.array(value))
+      >>> float(average.mean), int(average.number)
+      (3.0, 3)
+    """
+    number = average.number + 1
+    mean = jax.tree.map(
+        lambda m, p: m + ((p - m) / number).astype(m.dtype), average.mean, params
+    )
+    return Average(mean, number)
+
+
+def averaging_starts(losses: Sequence[float], patience: int = 5) -> bool:
+    """Whether training has stopped getting better, so that averaging pays [1].
+
+        the last loss > the best of all but the last `patience` ones before it
+
+    The trigger of NT-ASGD: train with plain SGD, look at a validation loss now and
+    then, and once this is true average the parameters of every step from there on, with
+    `start_average` and `add_to_average`. The average is the model.
+
+    Args:
+      losses: Validation losses so far, the last one just now.
+      patience: How many of the latest losses are not compared with.
+
+    Returns:
+      A Python bool.
+
+    Example:
+      >>> averaging_starts([5.0, 3.0, 3.1, 3.2, 3.3], patience=2)
+      True
+      >>> averaging_starts([5.0, 3.0, 3.1, 3.2], patience=2)
+      False
+
+    References:
+      [1] Merity et al., 2017, https://arxiv.org/abs/1708.02182
+    """
+    checks.at_least("patience", patience, 1)
+    earlier = losses[: max(0, len(losses) - 1 - patience)]
+    return bool(earlier) and losses[-1] > min(earlier)
+
+
+def chunk_lengths(mean: int) -> tuple[int, ...]:
+    """Returns the at most three lengths that `random_chunks` pads to.
+
+    Example:
+      >>> chunk_lengths(70)
+      (45, 70, 80)
+    """
+    checks.at_least("mean", mean, 1)
+    half, whole = max(SHORTEST, mean // 2), max(SHORTEST, mean)
+    return tuple(sorted({half + 2 * SPREAD, whole, whole + 2 * SPREAD}))
+
+
+def random_chunks(
+    sequences: Any, mean: int, *, seed: int, batch_axes: int = 1
+) -> Iterator[Chunk]:
+    """Cuts sequences along time into chunks of random lengths [1].
+
+        length ~ normal(mean with probability 0.95, else mean / 2; deviation 5)
+
+    so that borders fall elsewhere in every epoch. Chunks are padded to one of the
+    `chunk_lengths`: a compiled function of them compiles at most three times. A short
+    chunk should take a short step: scale the update by its number of valid steps over
+    `mean`.
+
+    Args:
+      sequences: A tree of arrays [*batch, time, ...] that share batch and time.
+      mean: The usual number of steps.
+      seed: Of the lengths; another one for each epoch.
+      batch_axes: Number of batch axes.
+
+    Yields:
+      Chunks [*batch, length, ...] with their masks, which join to the sequences.
+
+    Example:
+      >>> import numpy as np
+      >>> chunks = list(random_chunks(np.arange(300)[None], mean=70, seed=0))
+      >>> sum(int(chunk.mask.sum()) for chunk in chunks)
+      300
+      >>> {chunk.mask.shape[1] for chunk in chunks} <= {45, 70, 80}
+      True
+
+    References:
+      [1] Merity et al., 2017, https://arxiv.org/abs/1708.02182
+    """
+    buckets = chunk_lengths(mean)
+    rng = np.random.default_rng(seed)
+    sequences = jax.tree.map(np.asarray, sequences)
+    *batch, time = jax.tree.leaves(sequences)[0].shape[: batch_axes + 1]
+    start = 0
+    while start < time:
+        centre = mean if rng.random() < 0.95 else mean / 2
+        drawn = round(rng.normal(centre, SPREAD))
+        length = min(max(drawn, SHORTEST), buckets[-1], time - start)
+        bucket = next(size for size in buckets if size >= length)
+
+        cut = functools.partial(
+            _piece, axis=batch_axes, start=start, length=length, size=bucket
+        )
+        mask = np.broadcast_to(np.arange(bucket) < length, (*batch, bucket))
+        yield Chunk(jax.tree.map(cut, sequences), jnp.asarray(mask))
+        start += length
+
+
+def _piece(a: Any, *, axis: int, start: int, length: int, size: int) -> Any:
+    """Takes `length` steps of an array and pads them to `size`."""
+    part = a[(slice(None),) * axis + (slice(start, start + length),)]
+    pad = [(0, 0)] * a.ndim
+    pad[axis] = (0, size - length)
+    return np.pad(part, pad)
