@@ -69,7 +69,7 @@ def save_arrays(
     require(suffix in _WRITERS, f"{path}: the suffix is not one of {[*_WRITERS]}.")
     own = {name: np.asarray(array) for name, array in arrays.items()}
     texts = {str(name): str(text) for name, text in (metadata or {}).items()}
-    with _blame(path):
+    with blame(path):
         formats.check_arrays(own)
         texts[_VERSION] = "1"
         texts[_HASH] = digest(own, texts)
@@ -107,7 +107,7 @@ def load_arrays(
     suffix = path.suffix.lower()
     require(suffix in _READERS, f"{path}: the suffix is not one of {[*_READERS]}.")
     data = read_regular(path, max_bytes)
-    with _blame(path):
+    with blame(path):
         arrays, metadata = _READERS[suffix](data, max_bytes)
         _verify(arrays, metadata, signed)
     broken = [name for name, array in arrays.items() if not _finite(array)]
@@ -158,7 +158,7 @@ def load(
       FileError: if the file is damaged, was not written by jrnn, or does not fit.
     """
     arrays, metadata = load_arrays(path, signed=True, max_bytes=max_bytes)
-    with _blame(pathlib.Path(path)):
+    with blame(path):
         config = json.loads(metadata.get(_CONFIG, "{}"))
         return unflatten(template, arrays, cast=cast), config
 
@@ -191,7 +191,7 @@ def _verify(arrays: formats.Arrays, metadata: formats.Metadata, signed: bool) ->
 
 
 @contextlib.contextmanager
-def _blame(path: pathlib.Path) -> Iterator[None]:
+def blame(path: Path) -> Iterator[None]:
     """Turns whatever a parser stumbles over into one error that names the file."""
     try:
         yield

@@ -1,5 +1,6 @@
 """PyTorch's own files: pickles, read as tensors alone or not at all."""
 
+import importlib.util
 import io
 import zipfile
 from collections.abc import Mapping
@@ -20,6 +21,8 @@ from jrnn.interop.formats import (
 
 def parse_pt(data: bytes, limit: int) -> tuple[Arrays, Metadata]:
     """Reads the bytes of a `.pt` file: a dictionary of tensors, and nothing else."""
+    installed = importlib.util.find_spec("torch") is not None
+    require(installed, "reading .pt files needs PyTorch; .safetensors does not.")
     import torch  # noqa: PLC0415  optional
 
     version = tuple(int(n) for n in torch.__version__.split(".")[:2])

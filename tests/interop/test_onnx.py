@@ -158,13 +158,14 @@ def test_models_come_back(layer, layout):
     ],
     ids=repr,
 )
-def test_the_reference_of_onnx_computes_the_same_in_float64(cell):
+@pytest.mark.parametrize("layout", [0, 1])
+def test_the_reference_of_onnx_computes_the_same_in_float64(cell, layout):
     with jax.enable_x64(True):
         layer = jrnn.Recurrent(cell)
         shapes = jax.eval_shape(lambda: cell.init(jax.random.key(0), F))
         params = randomise(shapes, 1, jnp.float64)
         xs = np.random.default_rng(2).standard_normal((B, T, F))
-        model = interop.to_model(layer, params)
+        model = interop.to_model(layer, params, layout=layout)
         evaluator = onnx.reference.ReferenceEvaluator(model)
         (actual,) = evaluator.run(None, {"xs": xs})
         _, expected = layer.apply(params, None, xs)
