@@ -55,8 +55,14 @@ def _cell(tree: Tree) -> Tree:
 
 def write_layers(
     layer: Layer, params: Params, write: Callable[[Any, Any], Tree]
-) -> dict[str, Any]:
-    """Writes a layer, its directions or its stack; `write` writes a cell."""
+) -> dict[int | None, Any]:
+    """Writes each layer of a stack, by its position; a single one under None.
+
+    Args:
+      layer: What to write.
+      params: Its parameters.
+      write: Writes one cell.
+    """
     written = []
     for part, own in zip(
         stacks.recurrent(layer, "Flax"), stacks.entries(layer, params), strict=True
@@ -65,11 +71,8 @@ def write_layers(
         both = dict(zip(("forward_rnn", "backward_rnn"), trees, strict=False))
         written.append(both if isinstance(part, Bidirectional) else trees[0])
     if not isinstance(layer, Sequential):
-        return written[0]
-    return {
-        f"layers_{index}": tree
-        for index, tree in zip(stacks.positions(layer), written, strict=True)
-    }
+        return {None: written[0]}
+    return dict(zip(stacks.positions(layer), written, strict=True))
 
 
 def _reader(tree: Tree) -> layouts.Reader:

@@ -80,7 +80,10 @@ def linen_to_params(layer: Layer, params: Params) -> dict[str, Any]:
       >>> sorted(flax_weights.linen_to_params(layer, params)["cell"])
       ['hn', 'hr', 'hz', 'in', 'ir', 'iz']
     """
-    return trees.write_layers(layer, params, trees.write_linen)
+    written = trees.write_layers(layer, params, trees.write_linen)
+    if None in written:
+        return written[None]
+    return {f"layers_{index}": tree for index, tree in written.items()}
 
 
 def nnx_from_params(
@@ -99,7 +102,8 @@ def nnx_from_params(
       activation: The cells' `activation_fn`.
 
     Returns:
-      The layer and its parameters, as from `linen_from_params`.
+      The layer and its parameters, as from `linen_from_params`. A GRU's `b_h` is
+      None: NNX has no bias under the reset gate.
 
     Raises:
       ValueError: if weights are missing, left over, or do not fit each other.
@@ -163,7 +167,8 @@ def nnx_to_params(
             return {("if_" if k == "if" else k): v for k, v in tree.items()}
         return trees.write_dense(cell, arrays, kind)
 
-    return trees.write_layers(layer, params, write)
+    written = trees.write_layers(layer, params, write)
+    return written.get(None, {"layers": written})
 
 
 def state_from_flax(layer: Layer, carry: Any) -> State:
