@@ -1,18 +1,17 @@
 """Plots show the numbers they are given, on axes that say what they are."""
 
 import jax.numpy as jnp
-import matplotlib
 import numpy as np
 import pytest
 
 import jrnn
-from experiments import gradient_flow
 from experiments.errors import UserError
 from jrnn import diagnostics
 
-matplotlib.use("agg")
+pytest.importorskip("matplotlib").use("agg")
 
-from jrnn.diagnostics import plots  # noqa: E402  after the choice of what draws
+from experiments import gradient_flow  # noqa: E402  where there is what draws
+from jrnn.diagnostics import plots  # noqa: E402
 
 
 @pytest.fixture(autouse=True)

@@ -149,3 +149,8 @@ class MGU:
         f = self.gate(f)
         n = self.activation(u_n + (f * v_n if self.reset else v_n))
         return MGUState(h=n + f * (state.h - n))
+
+    def gates(self, params: MGUParams, state: MGUState, u: Array) -> dict[str, Array]:
+        """Returns f [..., H]."""
+        v = self.hidden(state) @ self.recurrent_kernel(params)
+        return {"f": self.gate(self.combine(params, u, v)[0])}

@@ -140,3 +140,14 @@ class ParaGRU:
         """Returns the state [..., H] itself."""
         del params, u
         return state.h
+
+    def gates(
+        self, params: ParaGRUParams, state: ParaGRUState, u: Array
+    ) -> dict[str, Array]:
+        """Returns r and z, each [..., H]."""
+        u_r, u_z, _ = jnp.split(u, 3, axis=-1)
+        w_r, w_z, _ = jnp.split(params.w_h, 3)
+        return {
+            "r": self.gate(u_r + w_r * state.h),
+            "z": self.gate(u_z + w_z * state.h),
+        }

@@ -165,6 +165,21 @@ class PeepholeLSTM:
         self, params: PeepholeLSTMParams, state: LSTMState, p: Array
     ) -> LSTMState:
         """Applies the gates [..., k*H], and what each sees of the memory."""
+        gates, c = self._remember(params, state, p)
+        out = self.output_activation or self.activation
+        return LSTMState(h=gates["o"] * out(c), c=c)
+
+    def gates(
+        self, params: PeepholeLSTMParams, state: LSTMState, u: Array
+    ) -> dict[str, Array]:
+        """Returns i, f and o, each [..., H]."""
+        v = self.hidden(state) @ self.recurrent_kernel(params)
+        return self._remember(params, state, self.combine(params, u, v))[0]
+
+    def _remember(
+        self, params: PeepholeLSTMParams, state: LSTMState, p: Array
+    ) -> tuple[dict[str, Array], Array]:
+        """Returns the gates, and the next memory, which the last of them sees."""
         *before, g, o = jnp.split(p, self.blocks, axis=-1)
         *looks, look_o = self._looks(params, p)
         gates = [
@@ -172,8 +187,7 @@ class PeepholeLSTM:
         ]
         i, f = (gates[0], 1 - gates[0]) if self.coupled else gates
         c = f * state.c + i * self.activation(g)
-        out = self.output_activation or self.activation
-        return LSTMState(h=self.gate(o + look_o * c) * out(c), c=c)
+        return {"i": i, "f": f, "o": self.gate(o + look_o * c)}, c
 
     def _looks(self, params: PeepholeLSTMParams, p: Array) -> list[Array]:
         """Returns the peepholes of the gates before the candidate, and of o."""

@@ -136,3 +136,10 @@ class ProjectedLSTM:
         """Returns h [..., P]."""
         del params, u
         return state.h
+
+    def gates(
+        self, params: ProjectedLSTMParams, state: LSTMState, u: Array
+    ) -> dict[str, Array]:
+        """Returns i, f and o, each [..., H]."""
+        i, f, _, o = jnp.split(u + state.h @ params.w_h, 4, axis=-1)
+        return {"i": self.gate(i), "f": self.gate(f), "o": self.gate(o)}
