@@ -13,6 +13,7 @@ from jrnn import checks
 from jrnn.kernels import (
     cudnn as cudnn,
     linear as linear,
+    pallas as pallas,
     plain as plain,
     remat as remat,
 )
@@ -25,7 +26,12 @@ from jrnn.kernels.plain import (
 )
 from jrnn.types import Cell
 
-METHODS: dict[str, Any] = {"scan": plain, "linear": linear, "cudnn": cudnn}
+METHODS: dict[str, Any] = {
+    "scan": plain,
+    "linear": linear,
+    "cudnn": cudnn,
+    "pallas": pallas,
+}
 
 
 def choose(method: str, cell: Cell, inputs: Inputs, options: Options):  # type: ignore[no-untyped-def]
