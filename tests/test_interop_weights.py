@@ -227,7 +227,15 @@ def test_the_bias_that_nnx_lacks_must_be_zero():
             "order",
         ),
         (equinox.from_params, draw(cell_gru | {"bias": (12,)}, "f4"), "bias_n False"),
+        (equinox.from_params, draw(cell_gru | {"weight_hh": (0, 0)}, "f4"), "matrix"),
+        (flax.nnx_from_params, draw(fused(2, "i"), "f4"), "has 2 gates"),
+        (
+            haiku.from_params,
+            draw({"lstm/linear": {"w": (7,), "b": (7,)}}, "f4"),
+            "equal",
+        ),
         (keras.from_weights, draw(listed(3, None), "f4"), "do not tell"),
+        (keras.from_weights, [], "do not tell"),
         (keras.from_weights, draw(2 * listed(4, (16,), H), "f4"), "do not tell"),
     ],
 )

@@ -66,6 +66,11 @@ def make(
       ValueError: if the arrays do not fit each other.
     """
     made = KINDS[kind]
+    if min(w_x.ndim, w_h.ndim) < 2 or not w_x.size or not w_h.size:
+        raise ValueError(
+            f"The kernels of a {made.cell.__name__} must be matrices with entries, got "
+            f"{list(w_x.shape)} and {list(w_h.shape)}."
+        )
     size, wide = w_h.shape[-2:]
     if wide != made.blocks * size:
         raise ValueError(

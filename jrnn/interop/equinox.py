@@ -37,7 +37,8 @@ def from_params(params: Mapping[str, Any]) -> tuple[Recurrent, Params]:
     w_x, w_h = weights.take("weight_ih").T, weights.take("weight_hh").T
     b_x, b_h = weights.maybe("bias"), weights.maybe("bias_n")
     weights.done()
-    kind = {3: "gru", 4: "lstm"}.get(w_h.shape[-1] // w_h.shape[0])
+    number = layouts.blocks("weight_hh", w_h.T, w_h.shape[0], axis=0)
+    kind = {3: "gru", 4: "lstm"}.get(number)
     if kind is None or (kind == "gru" and (b_x is None) != (b_h is None)):
         raise ValueError(
             f"No cell of Equinox has a weight_hh {list(w_h.T.shape)} with "

@@ -138,7 +138,10 @@ def read_dense(tree: Tree, options: Options) -> Any:
     """Reads a cell of NNX that has one layer for the input and one for the state."""
     weights = _reader(tree)
     w_x, w_h = (weights.take(f"dense_{side}/kernel") for side in ("i", "h"))
-    kind = DENSE.get(w_h.shape[-1] // w_h.shape[0], "elman")
+    number = layouts.blocks("dense_h/kernel", w_h, w_h.shape[0])
+    if number not in DENSE:
+        raise ValueError(f"No cell of NNX has {number} gates: {list(w_h.shape)}.")
+    kind = DENSE[number]
     b_x = weights.maybe(f"dense_{'h' if kind == 'lstm' else 'i'}/bias")
     b_h = weights.maybe("hn_bias") if kind == "gru" else None
     weights.done()

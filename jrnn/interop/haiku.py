@@ -174,6 +174,7 @@ def _read(weights: layouts.Reader, spatial: Shape | None) -> tuple[Any, Params]:
     w, b = (_gates(weights.take(f"linear/{name}"), "haiku", "jrnn") for name in "wb")
     weights.done()
     size = w.shape[-1] // 4
+    layouts.blocks("linear/w", w, size)
     return cells.make("lstm", w[:-size], w[-size:], cells.shift_forget(b, 1.0))
 
 

@@ -170,7 +170,7 @@ def _cut(arrays: Sequence[Array], width: int) -> list[Level] | None:
 
 def _of_shapes(w_x: Array, w_h: Array, bias: Array | None = None) -> Spec | None:
     """Returns the cell that arrays may be of."""
-    if w_x.ndim != 2 or w_h.ndim != 2 or w_x.shape[1] != w_h.shape[1]:
+    if w_x.ndim != 2 or w_h.ndim != 2 or w_x.shape[1] != w_h.shape[1] or not w_h.size:
         return None
     kind = BLOCKS.get(w_h.shape[1] // w_h.shape[0])
     if kind is None or w_h.shape[1] % w_h.shape[0] or (bias is None and kind == "gru"):

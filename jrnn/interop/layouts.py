@@ -101,6 +101,20 @@ def shape(name: str, value: Array, expected: tuple[int, ...]) -> None:
         )
 
 
+def blocks(name: str, kernel: Array, size: int, axis: int = -1) -> int:
+    """Returns how many gates of `size` units lie along an axis of a kernel.
+
+    Raises:
+      ValueError: if it is no matrix, is empty, or holds no whole number of them.
+    """
+    if kernel.ndim != 2 or not kernel.size or not size or kernel.shape[axis] % size:
+        raise ValueError(
+            f"{name} must be a matrix with one block of {size} units per gate, got "
+            f"{list(kernel.shape)}."
+        )
+    return kernel.shape[axis] // size
+
+
 class Reader:
     """The named arrays of a file or a module, each of which is to be read once.
 

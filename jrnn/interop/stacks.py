@@ -112,7 +112,13 @@ STATES: dict[type[Any], type[Any]] = {
 
 
 def has_memory(cell: Cell) -> bool:
-    """Whether the state of a cell is h and c."""
+    """Whether the state of a cell is h and c.
+
+    Raises:
+      ValueError: if the cell is none that other libraries have.
+    """
+    if type(cell) not in STATES:
+        raise ValueError(f"The state of {cell!r} has no counterpart elsewhere.")
     return STATES[type(cell)] is LSTMState
 
 

@@ -195,16 +195,17 @@ def _read(
     """Reads the cell of one layer and direction."""
     w_x, w_h = (weights.take(f"weight_{part}{suffix}") for part in ("ih", "hh"))
     w_p = weights.maybe(f"weight_hr{suffix}")
-    read = w_h.shape[-1]
+    read = w_h.shape[-1] if w_h.ndim else 0
     size = read if w_p is None else w_p.shape[-1]
-    rows = w_h.shape[0]
-    blocks, rest = divmod(rows, size)
-    if rest or blocks not in KINDS or (w_p is not None and blocks != 4):
+    blocks = layouts.blocks(f"weight_hh{suffix}", w_h, size, axis=0)
+    if blocks not in KINDS or (w_p is not None and blocks != 4):
         raise ValueError(
             f"weight_hh{suffix} is {list(w_h.shape)}, but its rows must be 1, 3 or 4 "
             f"times the {size} units, as in an RNN, a GRU or an LSTM."
         )
-    layouts.shape(f"weight_ih{suffix}", w_x, (rows, *w_x.shape[1:2]))
+    rows = blocks * size
+    layouts.blocks(f"weight_ih{suffix}", w_x, size, axis=0)
+    layouts.shape(f"weight_ih{suffix}", w_x, (rows, w_x.shape[1]))
     b_x, b_h = (weights.maybe(f"bias_{part}{suffix}") for part in ("ih", "hh"))
     if (b_x is None) != (b_h is None):
         raise ValueError(f"One of bias_ih{suffix} and bias_hh{suffix} is missing.")
