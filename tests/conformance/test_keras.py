@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jrnn.interop import keras
-from tests.conformance import recorded
+from tests.conformance import recorded, two_states
 
 
 def as_keras(ys, config, mask):
@@ -26,13 +26,17 @@ def as_keras(ys, config, mask):
 
 def run_keras(weights, inputs, config):
     """Imports the weights; runs the layer on what precedes `x`, if any, and on `x`."""
-    layer, params = keras.from_weights(list(weights), config)
+    own = "TwoStatesRNNCell" in str(config)
+    read = two_states.build if own else keras.from_weights
+    layer, params = read(list(weights), config)
     initial = [jnp.asarray(inputs[k]) for k in sorted(inputs) if k.startswith("init")]
-    state = keras.state_from_keras(layer, initial) if initial else None
+    state_from = two_states.state_from if own else keras.state_from_keras
+    state = state_from(layer, initial) if initial else None
     mask = inputs.get("mask")
     for name in [*sorted(k for k in inputs if k.startswith("x_before")), "x"]:
         state, ys = layer.apply(params, state, inputs[name], mask=mask)
-    return as_keras(ys, config, mask), keras.state_to_keras(layer, state)
+    states = state if own else keras.state_to_keras(layer, state)
+    return as_keras(ys, config, mask), states
 
 
 @recorded.every("keras")
@@ -77,8 +81,6 @@ def test_literals_of_the_tests_of_keras(path):
     config = linear(case.config["keras"])
     if config["class_name"] == "TimeDistributed":
         pytest.skip("not a recurrent layer")
-    if "TwoStatesRNNCell" in str(config):
-        pytest.skip("a cell that only those tests have")
     ys, states = run_keras(case.weights.values(), case.inputs, config)
     pair = config["config"].get("merge_mode", "") is None
     value = list(ys) if pair else [ys, *states]
