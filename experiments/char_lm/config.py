@@ -31,7 +31,8 @@ class Train:
       hidden_size: Units of each recurrent layer.
       layers: Number of recurrent layers.
       embedding_size: Features of a character on its way into the first recurrent layer.
-      dropout: Probability of dropping an output of a recurrent layer during training.
+      dropout: Probability of dropping an output of a recurrent layer during training,
+        for the length of a chunk.
       batch_size: Places of the text that are read at the same time.
       chunk: Characters between two updates: how far gradients reach back; the state is
         carried on.
@@ -41,6 +42,7 @@ class Train:
       seed: Source of all randomness.
       devices: Devices that share the batch: a number, or auto for all cores or
         accelerators.
+      score: Number of held-out characters to score at the end, at most.
       samples: Number of short samples shown on the way.
       save_minutes: Minutes between two checkpoints.
     """
@@ -63,6 +65,7 @@ class Train:
     clip: float = 1.0
     seed: int = 0
     devices: str = "auto"
+    score: int = 1_000_000
     samples: int = 4
     save_minutes: float = 1.0
 
@@ -94,7 +97,7 @@ class Sample:
 
 # What a resumed run may change: silently, with a warning, and (all other fields) not.
 FREE = frozenset(
-    ["text", "minutes", "steps", "stop_after", "out", "resume", "samples"]
+    ["text", "minutes", "steps", "stop_after", "out", "resume", "score", "samples"]
     + ["save_minutes"]
 )
 WARNED = frozenset(["learning_rate", "warmup", "clip", "devices"])
@@ -108,6 +111,7 @@ _AT_LEAST = {
     "embedding_size": 1,
     "batch_size": 1,
     "chunk": 1,
+    "score": 1,
     "samples": 0,
     "length": 0,
     "temperature": 0,

@@ -25,7 +25,8 @@ def build(config: Train, symbols: int) -> jrnn.Sequential:
     for _ in range(config.layers):
         layers.append(jrnn.Recurrent(cell))
         if config.dropout:
-            layers.append(jrnn.Dropout(config.dropout))
+            # One mask for a whole chunk: there is little to draw.
+            layers.append(jrnn.Dropout(config.dropout, locked=True))
     return jrnn.Sequential(*layers, jrnn.Dense(symbols))
 
 

@@ -57,14 +57,14 @@ def glance(session: Session) -> None:
 def finish(session: Session, interrupted: bool) -> None:
     """Scores the held-out text and says what can be done next."""
     params, data = on_one_device(session.learner.params), session.data
-    size = number(len(data.held_out))
-    with terminal.waiting(f"reading {size} held-out characters") as progress:
-        nats = held_out_loss(session.model, params, data, progress=progress)
+    size = min(len(data.held_out), session.config.score)
+    with terminal.waiting(f"reading {number(size)} held-out characters") as progress:
+        nats = held_out_loss(session.model, params, data, size, progress)
     result = {
         "step": session.step,
         "seconds": session.seconds,
         "finished": session.done >= 1,
-        "held_out_characters": len(data.held_out),
+        "held_out_characters": size,
         "held_out_nats": nats,
         "held_out_bits": update.bits(nats),
     }

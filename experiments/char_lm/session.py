@@ -126,6 +126,7 @@ class Session:
             seconds=seconds,
         )
         row = standing._asdict() | {"seconds": self.seconds}
+        del row["left"]
         run_folder.append_line(self.path / "metrics.jsonl", json.dumps(row))
         try:
             training.raise_if_stuck(self.learner.opt_state)

@@ -39,6 +39,7 @@ def test_a_run_leaves_all_that_it_promises(tiny, capsys):
     assert f"--resume {path}" in shown and f"sample {path}" in shown
     result = json.loads((path / "result.json").read_text())
     assert result["finished"] and result["held_out_nats"] < 3.3  # log of 28 symbols
+    assert result["held_out_characters"] == 225  # a tenth
     (session,) = json.loads((path / "env.json").read_text())
     assert session["jax"] == jax.__version__ and session["devices"] == "2 x cpu"
     assert "held-out" in (path / "samples.txt").read_text()
@@ -151,6 +152,8 @@ def test_evaluation_carries_the_state_to_the_end(tiny, monkeypatch):
     monkeypatch.setattr("experiments.char_lm.evaluate.CHUNK", 100)
     actual = held_out_loss(session.model, params, data)
     assert actual == pytest.approx(-float(chosen.mean()), rel=1e-5)
+    part = held_out_loss(session.model, params, data, limit=150)
+    assert part == pytest.approx(-float(chosen[:, :150].mean()), rel=1e-5)
 
 
 def test_a_run_that_is_none_is_an_error(tmp_path):
