@@ -169,7 +169,7 @@ def digest(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> str
     outline = [[n, str(arrays[n].dtype), list(arrays[n].shape)] for n in names]
     sha = hashlib.sha256(json.dumps([outline, sorted(metadata.items())]).encode())
     for name in names:
-        sha.update(np.ascontiguousarray(arrays[name]).tobytes())
+        sha.update(np.ascontiguousarray(arrays[name]).reshape(-1).view(np.uint8).data)
     return sha.hexdigest()
 
 

@@ -131,14 +131,10 @@ def format_safetensors(arrays: Mapping[str, np.ndarray], metadata: Metadata) -> 
 
 def parse_npz(data: bytes, limit: int) -> tuple[Arrays, Metadata]:
     """Reads the bytes of a `.npz` file, member by member, never a pickle."""
-    # Counted before the directory is parsed, as each entry costs memory.
-    found = data.count(b"PK\x01\x02")
-    require(found <= MAX_TENSORS + 1, f"it holds more than {MAX_TENSORS} members.")
     arrays: Arrays = {}
     metadata: Metadata = {}
-    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+    with open_archive(data, limit) as archive:
         members = archive.infolist()
-        check_members(members, limit)
         _check_gapless(data, members)
         for member in members:
             content = _read_member(archive, member)
@@ -170,8 +166,13 @@ def format_npz(arrays: Mapping[str, np.ndarray], metadata: Metadata) -> bytes:
     return buffer.getvalue()
 
 
-def check_members(members: list[zipfile.ZipInfo], limit: int) -> None:
-    """Raises unless the members of an archive are small, plain, apart and distinct."""
+def open_archive(data: bytes, limit: int) -> zipfile.ZipFile:
+    """Opens a zip archive whose members are few, small, plain, apart and distinct."""
+    # Counted before the directory is parsed, as each entry costs memory.
+    found = data.count(b"PK\x01\x02")
+    require(found <= MAX_TENSORS + 1, f"it holds more than {MAX_TENSORS} members.")
+    archive = zipfile.ZipFile(io.BytesIO(data))
+    members = archive.infolist()
     end = total = 0
     for member in sorted(members, key=lambda member: member.header_offset):
         name, size, packed = member.filename, member.file_size, member.compress_size
@@ -188,6 +189,7 @@ def check_members(members: list[zipfile.ZipInfo], limit: int) -> None:
         end = member.header_offset + 30 + len(name.encode()) + packed
     names = {member.filename for member in members}
     require(len(names) == len(members), "it holds two members of one name.")
+    return archive
 
 
 def _check_gapless(data: bytes, members: list[zipfile.ZipInfo]) -> None:

@@ -2,7 +2,6 @@
 
 import importlib.util
 import io
-import zipfile
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,8 +12,8 @@ from jrnn.interop.formats import (
     Arrays,
     Metadata,
     check_arrays,
-    check_members,
     check_name,
+    open_archive,
     require,
 )
 
@@ -31,8 +30,7 @@ def parse_pt(data: bytes, limit: int) -> tuple[Arrays, Metadata]:
         f"reading .pt files is safe from PyTorch 2.10 on, this is {torch.__version__}. "
         "Upgrade it, or convert the file to .safetensors where you trust it.",
     )
-    with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        check_members(archive.infolist(), limit)
+    open_archive(data, limit).close()
     found = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     plain = isinstance(found, Mapping) and all(
         isinstance(tensor, torch.Tensor) for tensor in found.values()
