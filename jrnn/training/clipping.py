@@ -5,7 +5,7 @@
 | every number                        | `optax.clip(1.0)`                             |
 | the norm of the whole gradient      | `jrnn.training.clip_by_global_norm(1.0)`      |
 | the size of each parameter's        | `optax.clip_by_block_rms(1.0)`                |
-| each layer's, against its weights   | `optax.adaptive_grad_clip(0.01)`              |
+| each unit's, against its weights    | `optax.adaptive_grad_clip(0.01)`              |
 | norms that stand out from the past  | `zclip()`, below                              |
 | the state's, at every step back     | `jrnn.ClipCotangent(cell, norm=1.0)`          |
 
