@@ -102,7 +102,7 @@ def test_an_artefact_runs_where_jrnn_is_not_installed(tmp_path):
     assert_close(out, wanted)
 
 
-@pytest.mark.parametrize("cell", [jrnn.LSTM(H), jrnn.LRU(H)], ids=str)
+@pytest.mark.parametrize("cell", [jrnn.GRU(H), jrnn.LRU(H)], ids=str)
 def test_a_faster_kernel_gives_way_to_symbolic_sizes(cell):
     layer = jrnn.Recurrent(cell)
     params = layer.init(jax.random.key(0), F)

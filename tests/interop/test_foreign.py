@@ -85,7 +85,7 @@ both = pytest.mark.parametrize("library", LAYERS)
 def test_attention_and_normalisation_work_in_a_model(library):
     parts = LAYERS[library]
     model = jrnn.Sequential(
-        jrnn.Recurrent(jrnn.GRU(SIZE)),
+        jrnn.Recurrent(jrnn.Elman(SIZE)),
         jrnn.Residual(parts["attention"]),
         parts["norm"],
         parts["dense"],

@@ -67,9 +67,9 @@ def test_a_layer_takes_masks_resets_and_states():
 
 
 def test_an_optimiser_trains_it_and_a_checkpoint_restores_it(tmp_path):
-    layer = jrnn.Sequential(jrnn.Bidirectional(jrnn.GRU(H)), jrnn.Dense(2))
+    layer = jrnn.Sequential(jrnn.Bidirectional(jrnn.Elman(H)), jrnn.Dense(2))
     module = make_layer(layer)
-    optimizer = nnx.Optimizer(module, optax.adam(0.01), wrt=nnx.Param)
+    optimizer = nnx.Optimizer(module, optax.adam(0.001), wrt=nnx.Param)
 
     @nnx.jit
     def train(module, optimizer):
@@ -81,7 +81,7 @@ def test_an_optimiser_trains_it_and_a_checkpoint_restores_it(tmp_path):
     assert losses == sorted(losses, reverse=True)
 
     stored = nnx.to_pure_dict(nnx.state(module, nnx.Param))
-    assert set(stored["params"][0]["forward"]) == {"w_x", "w_h", "b_x", "b_h"}
+    assert set(stored["params"][0]["forward"]) == {"w_x", "w_h", "b_x"}
     checkpoint = pytest.importorskip("orbax.checkpoint")
     with checkpoint.StandardCheckpointer() as writer:
         writer.save(tmp_path / "model", stored)

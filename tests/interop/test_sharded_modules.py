@@ -15,7 +15,7 @@ LinenLayer = pytest.importorskip("jrnn.interop.linen").LinenLayer
 NNXLayer = pytest.importorskip("jrnn.interop.nnx").NNXLayer
 
 BATCH = 4
-LAYER = jrnn.Recurrent(jrnn.GRU(H))
+LAYER = jrnn.Recurrent(jrnn.Elman(H))
 XS = randomise(jnp.zeros((BATCH, T, F)), 3)
 LENGTHS = np.array([T, 0, 3, 5])
 
