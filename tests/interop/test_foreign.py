@@ -113,6 +113,20 @@ def test_attention_and_normalisation_work_in_a_model(library):
 
 
 @both
+def test_padding_reaches_no_gradient_of_a_first_layer(library):
+    layer = LAYERS[library]["dense"]
+    params = layer.init(KEY, F)
+    xs, lengths = jnp.ones((B, T, F)).at[0, 3:].set(jnp.nan), jnp.array([3, T])
+
+    def loss(params):
+        ys = layer.apply(params, (), xs, lengths=lengths)[1]
+        return jnp.sum(ys[0, :3]) + jnp.sum(ys[1])
+
+    for slope in jax.tree.leaves(jax.grad(loss)(params)):
+        assert_close(slope, jnp.full_like(slope, 3.0 + T))
+
+
+@both
 def test_a_key_means_training(library):
     layer = LAYERS[library]["dropout"]
     xs = jnp.ones((B, T, F))
