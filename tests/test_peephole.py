@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 
 import jrnn
-from tests.cases import F, H, assert_close, randomise, setting
+from tests import oracles
+from tests.cases import Case, F, H, assert_close, randomise, setting
 
 
 def test_the_output_gate_sees_the_new_memory():
@@ -19,7 +20,7 @@ def test_the_output_gate_sees_the_new_memory():
 
 def test_without_peepholes_and_coupling_it_is_the_plain_lstm():
     plain = jrnn.LSTM(H, bias="double")
-    params, state, xs = setting(plain)
+    params, state, xs = setting(Case(plain, oracles.lstm), dtype=jnp.float32)
     bare = jrnn.PeepholeLSTM(H, peepholes=False)
     zero = jrnn.PeepholeLSTM(H)
     expected = jrnn.scan(plain, params, state, xs)
@@ -31,7 +32,8 @@ def test_without_peepholes_and_coupling_it_is_the_plain_lstm():
 
 def test_coupled_gates_are_those_of_a_plain_lstm_with_negated_weights():
     coupled = jrnn.PeepholeLSTM(H, coupled=True, peepholes=False)
-    params, state, xs = setting(coupled)
+    case = Case(coupled, oracles.peephole_lstm)
+    params, state, xs = setting(case, dtype=jnp.float32)
 
     def uncouple(a):
         i, g, o = jnp.split(a, 3, axis=-1)

@@ -10,6 +10,7 @@ from jrnn.interop.onnx_cells import expect
 
 _MOVES = {"Concat", "Gather", "Identity", "Reshape", "Slice", "Split", "Squeeze"}
 _MOVES |= {"Cast", "Expand", "Transpose", "Unsqueeze"}
+MAX_SIZE = 1 << 28  # of what is made from constants: joins could double and double
 _TWO_SIDED = {"Add", "Gather", "MatMul"}  # the data is whichever input is no constant
 
 
@@ -18,6 +19,7 @@ class Graph:
 
     def __init__(self, graph: Any):
         self.arrays = {each.name: each for each in graph.initializer}
+        self.known: dict[str, np.ndarray | None] = {}  # constants found so far
         self.makers = {name: node for node in graph.node for name in node.output}
         self.inputs = {
             each.name: each.type.tensor_type
@@ -59,17 +61,27 @@ class Graph:
         `above` are the tensors that it is needed for.
         """
         expect(name not in above, "the graph runs in a circle.")
+        if name not in self.known:
+            self.known[name] = self._constant(name, (*above, name))
+        return self.known[name]
+
+    def _constant(self, name: str, above: tuple[str, ...]) -> np.ndarray | None:
         if name in self.arrays:
-            array = self.arrays[name]
-            inside = array.data_location != onnx.TensorProto.EXTERNAL
+            held = self.arrays[name]
+            inside = held.data_location != onnx.TensorProto.EXTERNAL
             expect(inside, f"{name!r} is in another file; use `onnx.load`.")
-            return onnx.numpy_helper.to_array(array)
+            return onnx.numpy_helper.to_array(held)
         node = self.makers.get(name)
-        if node is None or node.op_type not in _MOVES | {"Constant"}:
+        if node is None or node.op_type not in _MOVES - {"Expand"} | {"Constant"}:
             return None
-        feeds = {e: self.constant(e, (*above, name)) for e in node.input if e}
-        if any(array is None for array in feeds.values()):
-            return None
+        feeds: dict[str, np.ndarray] = {}
+        for each in filter(None, node.input):
+            array = self.constant(each, above)
+            if array is None:
+                return None
+            feeds[each] = array
+        size = sum(feeds[each].size for each in filter(None, node.input))
+        expect(size <= MAX_SIZE, f"{name!r} is joined to more than {MAX_SIZE} numbers.")
         values: Any = onnx.reference.ReferenceEvaluator(node).run(None, feeds)
         return np.asarray(values[list(node.output).index(name)])
 

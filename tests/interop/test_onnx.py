@@ -62,7 +62,6 @@ LAYERS = [
         jrnn.Sequential(
             jrnn.Bidirectional(jrnn.LSTM(3, bias="double"), merge="mean"), jrnn.Dense(2)
         ),
-        jrnn.Bidirectional(jrnn.Elman(6, bias="double")),
     ),
     jrnn.Sequential(
         jrnn.Embed(7, 5),
@@ -173,7 +172,7 @@ def test_the_reference_of_onnx_computes_the_same_in_float64(cell, layout):
 
 
 def test_gradients_pass_through_the_conversion():
-    layer = jrnn.Bidirectional(jrnn.LSTM(H, bias="double"))
+    layer = jrnn.Recurrent(jrnn.LSTM(H, bias="double"), reverse=True)
     params, _, xs = setting(layer)
     operator = interop.to_operator(layer, params)
 

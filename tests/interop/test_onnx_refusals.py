@@ -52,7 +52,8 @@ def test_what_onnx_cannot_express_is_an_error(layer, why):
 
 def test_options_and_parameters_are_checked():
     layer = jrnn.Recurrent(jrnn.GRU(H))
-    params = layer.init(jax.random.key(0), F)
+    shapes = jax.eval_shape(lambda: layer.init(jax.random.key(0), F))
+    params = randomise(shapes, 1)
     with pytest.raises(ValueError, match="layout must be 0 or 1"):
         interop.to_model(layer, params, layout=2)
     with pytest.raises(ValueError, match="of one dtype"):
@@ -117,6 +118,19 @@ H0 = np.ones((1, 3, H), "f")
         (
             graph([("Squeeze", ["w"], ["w"], {}), ("GRU", ["X", "w", "R"], ["Y"], {})]),
             "in a circle",
+        ),
+        (
+            graph(
+                [
+                    *(
+                        ("Concat", [f"c{i}"] * 1024, [f"c{i + 1}"], {"axis": 0})
+                        for i in range(3)
+                    ),
+                    ("GRU", ["X", "c3", "R"], ["Y"], {}),
+                ],
+                {"c0": np.zeros(1, bool)},
+            ),
+            "joined to more than",
         ),
         (graph([("GRU", ["X", "X", "R"], ["Y"], {})]), "input 1 of GRU is no constant"),
         (
