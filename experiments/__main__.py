@@ -6,6 +6,7 @@ A function takes the words that called it and the other arguments, and returns t
 code.
 """
 
+import os
 import pkgutil
 import sys
 
@@ -73,8 +74,8 @@ if __name__ == "__main__":
     except UserError as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
-        print("\ninterrupted", file=sys.stderr)
-        sys.exit(130)
+        print("\nInterrupted.", flush=True)
+        os._exit(130)  # computations may be under way: leave nothing to be torn down
     except BrokenPipeError:  # the reader of our output has gone, as with `| head`
         sys.stderr.close()
         sys.exit(141)

@@ -1,9 +1,12 @@
 """Ctrl-C and SIGTERM as a request to end at the next good moment."""
 
 import contextlib
+import os
 import signal
 import threading
 from collections.abc import Iterator
+
+_NOTICE = b"\nEnding in a moment; once more to end at once.\n"
 
 
 class Request:
@@ -27,8 +30,9 @@ def requests() -> Iterator[Request]:
     def catch(number: int, frame: object) -> None:
         del frame
         request.signal = number
+        os.write(2, _NOTICE)  # `print` may be the very function interrupted
         for each in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(each, old[each])
+            signal.signal(each, signal.SIG_DFL)  # at once, even in compiled code
 
     old = {each: signal.signal(each, catch) for each in (signal.SIGINT, signal.SIGTERM)}
     try:

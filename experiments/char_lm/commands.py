@@ -17,7 +17,8 @@ _TRAIN = """Trains a character model by truncated backpropagation through time.
 
 Without options: two minutes on Python's own manual. Ctrl-C ends the training after the
 next few updates and saves it; a second Ctrl-C ends at once. Exit codes: 0 at the end or
-after Ctrl-C, 75 after SIGTERM (saved: go on with --resume), 1 or 2 for an error."""
+after Ctrl-C, 75 after SIGTERM (saved: go on with --resume), 130 when there was nothing
+to save, 1 or 2 for an error."""
 _SAMPLE = "Continues a text with a trained character model."
 
 

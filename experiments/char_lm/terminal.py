@@ -177,7 +177,7 @@ def _figures(recent: "deque[Standing]", narrow: bool) -> str:
     if narrow:
         return (
             f"{loss:.3f} nats {bits:.2f} bits, grad {norm:.2f}, clip {clipped:.0%}, "
-            f"{speed / 1000:.0f}k/s, {clock(last.left)}"
+            f"{speed / 1000:.0f}k/s, {clock(last.left)} left"
         )
     return (
         f"loss {loss:.3f}, {bits:.2f} bits/char, grad {norm:.2f}, clipped "

@@ -1,5 +1,6 @@
 """The training of one run: from a text to a folder with a model in it."""
 
+import contextlib
 import signal
 import time
 from pathlib import Path
@@ -20,6 +21,7 @@ from experiments.char_lm.session import Session
 from experiments.errors import UserError
 from experiments.interruption import Request, requests
 
+INTERRUPTED = 130  # exit code after Ctrl-C when nothing had been learned
 STOPPED = 75  # exit code after SIGTERM: saved, to be run again
 
 
@@ -80,15 +82,18 @@ def check_resumed(path: Path, old: Train, new: Train, data: corpus.Corpus) -> li
 
 def train(session: Session) -> int:
     """Trains to the end or to an interruption; returns the exit code."""
-    advance, text = session.compile()
-    bar = terminal.Bar(session.done)
-    try:
-        with requests() as request:
+    first = session.step
+    with requests() as request:
+        advance, text = session.compile()
+        bar = terminal.Bar(session.done)
+        with contextlib.closing(bar):
             loop(session, advance, text, bar, request)
-    finally:
-        bar.close()
+    terminated = request.signal == signal.SIGTERM
+    if request and session.step == first:
+        terminal.say("\nStopped before the first update.")
+        return STOPPED if terminated else INTERRUPTED
     session.save()
-    if request.signal == signal.SIGTERM:
+    if terminated:
         terminal.say(f"\nStopped and saved. Go on: {report.resume_command(session)}")
         return STOPPED
     report.finish(session, interrupted=bool(request))

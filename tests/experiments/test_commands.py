@@ -11,7 +11,7 @@ import time
 import pytest
 
 from experiments import __main__ as command_line, interruption
-from experiments.char_lm import config as options, train
+from experiments.char_lm import config as options, run_folder, train
 from experiments.char_lm.session import Session
 from tests.experiments.runs import log, newest, resume, start
 
@@ -82,12 +82,30 @@ def test_a_signal_ends_a_run_after_the_call_and_resuming_goes_on(
     assert newest(tmp_path / "struck") == newest(whole)
 
 
-def test_a_second_signal_is_not_caught():
-    with interruption.requests() as request, pytest.raises(KeyboardInterrupt):
+def test_a_second_signal_is_not_caught(capfd):
+    with interruption.requests() as request:
         assert not request
         os.kill(os.getpid(), signal.SIGINT)
         assert request.signal == signal.SIGINT
+        assert signal.getsignal(signal.SIGINT) == signal.SIG_DFL
+        assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    assert signal.getsignal(signal.SIGINT) == signal.default_int_handler
+    assert "once more to end at once" in capfd.readouterr().err
+
+
+def test_a_signal_before_the_first_update_saves_nothing(tiny, monkeypatch):
+    loop = train.loop
+
+    def strike(*args):
         os.kill(os.getpid(), signal.SIGINT)
+        loop(*args)
+
+    monkeypatch.setattr(train, "loop", strike)
+    assert train.run(tiny) == 130
+    assert run_folder.checkpoints(tiny.out) == []
+    monkeypatch.undo()
+    assert resume(tiny.out) == 0
+    assert newest(tiny.out)[1] == 40
 
 
 @pytest.mark.parametrize("words", [["--help"], ["train", "char_lm", "--help"]], ids=str)
