@@ -126,6 +126,22 @@ def test_an_artefact_continues_from_a_state_and_takes_ids():
     assert_close((state["1.h"], ys), (final[1].h, expected[:, 2:]))
 
 
+@pytest.mark.parametrize(
+    "cell",
+    [
+        jrnn.Zoneout(jrnn.LSTM(H), rates=0.1),
+        jrnn.LearnedState(jrnn.GRU(H)),
+        jrnn.MixedPrecision(jrnn.LayerNormed(jrnn.LSTM(H))),
+    ],
+    ids=str,
+)
+def test_wrapped_cells_export(cell):
+    layer = jrnn.Recurrent(cell)
+    params = jax.eval_shape(lambda: layer.init(jax.random.key(0), F))
+    made = export_layer(layer, params, F, takes=["state", "lengths", "mask", "reset"])
+    assert [str(size) for size in made.out_avals[-1].shape] == ["b", "t", str(H)]
+
+
 def test_a_layer_of_images_exports():
     layer = jrnn.Recurrent(jrnn.ConvLSTM(2, kernel_size=(3,), spatial=(5,)))
     params = randomise(layer.init(jax.random.key(0), F), 1)
