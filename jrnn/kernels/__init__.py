@@ -12,6 +12,7 @@ import jax
 from jrnn import checks
 from jrnn.kernels import (
     cudnn as cudnn,
+    gated as gated,
     linear as linear,
     pallas as pallas,
     plain as plain,
@@ -29,6 +30,7 @@ from jrnn.types import Cell
 METHODS: dict[str, Any] = {
     "scan": plain,
     "linear": linear,
+    "gated": gated,
     "cudnn": cudnn,
     "pallas": pallas,
 }
@@ -62,4 +64,6 @@ def _fastest(cell: Cell, inputs: Inputs, options: Options) -> str:
     stored = stored and options.remat is None
     if many and stored and linear.refusal(cell, inputs, options) is None:
         return "linear"
+    if many and gated.refusal(cell, inputs, options) is None:
+        return "gated"
     return "scan"

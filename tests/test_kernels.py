@@ -1,0 +1,96 @@
+"""Kernels equal the plain scan: gated cells x situations, values and gradients."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jrnn
+from jrnn.kernels import layouts
+from tests.cases import CASES, B, F, assert_close, randomise
+
+# For each class of cell its last row in the table of laws.
+GATED = {
+    type(case.cell): case for case in CASES if isinstance(case.cell, jrnn.GatedCell)
+}
+LONG = 2 * layouts.CHUNK + 3  # two chunks and a rest
+
+rng = np.random.default_rng(0)
+LENGTHS = jnp.array([LONG - 5, 1])
+MASK = jnp.asarray(rng.random((B, LONG)) < 0.8)
+RESET = jnp.asarray(rng.random((B, LONG)) < 0.1)
+SITUATIONS = {
+    "all states, mask": ({"return_states": True}, {"mask": MASK}),
+    "reset, unroll": ({"unroll": 2}, {"mask": MASK, "reset": RESET}),
+    "reverse, lengths, reset": (
+        {"reverse": True},
+        {"lengths": LENGTHS, "mask": MASK, "reset": RESET},
+    ),
+    "last only, lengths": ({"return_sequence": False}, {"lengths": LENGTHS}),
+}
+
+
+def total(tree):
+    """A loss that weighs every output and state differently."""
+    weigh = lambda leaf: jnp.sum(
+        leaf * jnp.cos(jnp.arange(leaf.size) + 1.0).reshape(leaf.shape)
+    )
+    return sum(weigh(leaf) for leaf in jax.tree.leaves(tree))
+
+
+def long_setting(cell, batch=(B,), dtype=jnp.float64):
+    params = randomise(cell.init(jax.random.key(0), F), 1, dtype)
+    state = randomise(cell.initial_state(params, batch), 2, dtype)
+    return params, state, randomise(jnp.zeros((*batch, LONG, F)), 3, dtype)
+
+
+@pytest.mark.parametrize("case", GATED.values(), ids=str)
+@pytest.mark.parametrize("situation", SITUATIONS)
+def test_the_gated_kernel_equals_the_plain_scan(case, situation):
+    options, flags = SITUATIONS[situation]
+
+    @jax.jit
+    def both(args, flags):
+        def loss(method, args):
+            result = jrnn.scan(case.cell, *args, method=method, **options, **flags)
+            return total(result), result
+
+        run = functools.partial(jax.value_and_grad, has_aux=True)
+        return [run(functools.partial(loss, m))(args) for m in ("gated", "scan")]
+
+    with jax.enable_x64(True):
+        actual, expected = both(long_setting(case.cell), flags)
+        assert_close(actual, expected, 1e-10)
+
+
+def test_a_cell_that_is_not_gated_is_refused_by_name():
+    cell = jrnn.ResetBeforeGRU(4)
+    params = cell.init(jax.random.key(0), F)
+    with pytest.raises(ValueError, match="jrnn.GatedCell.*method='auto'"):
+        jrnn.scan(cell, params, None, jnp.ones((B, 5, F)), method="gated")
+
+
+@pytest.mark.parametrize(
+    "cell", [jrnn.LSTM(5, forget_bias=0.25), jrnn.GRU(5, bias="double")], ids=repr
+)
+def test_states_in_columns_change_nothing(cell, monkeypatch):
+    monkeypatch.setattr(layouts, "WIDE", cell.hidden_size)
+    monkeypatch.setattr(layouts, "MANY", B)
+    flags = {"lengths": LENGTHS, "mask": MASK, "reset": RESET}
+
+    @functools.partial(jax.jit, static_argnums=0)
+    def all_of(method, args, along):
+        def run(*args):
+            how = {"reverse": True, "return_states": True, "method": method}
+            return jrnn.scan(cell, *args, **how, **flags)
+
+        value, tangent = jax.jvp(run, args, along)
+        return run(*args), value, tangent, jax.grad(lambda a: total(run(*a)))(args)
+
+    with jax.enable_x64(True):
+        args = long_setting(cell)
+        along = randomise(args, 4)
+        actual = all_of("gated", args, along)
+        assert_close(actual, all_of("scan", args, along), 1e-10)
