@@ -54,9 +54,14 @@ def _split(run: Any, mode: str, devices: int, xs: Any) -> tuple[Any, Any]:
 
         if mode == "forward":
             return run(params, xs)
-        argnums = 0 if mode == "gradient" else (0, 1)
-        return jax.grad(loss, argnums)(params, xs)
+        if mode == "gradient":
+            return jax.lax.psum(jax.grad(loss)(params, xs), "batch")
+        gradients, of_xs = jax.grad(loss, (0, 1))(params, xs)
+        return jax.lax.psum(gradients, "batch"), of_xs
 
     out = {"forward": rows, "gradient": whole, "gradient-inputs": (whole, rows)}[mode]
-    function = jax.shard_map(part, mesh=mesh, in_specs=(whole, rows), out_specs=out)
+    # Without check_vma=False the sum over devices would be taken at every time step.
+    function = jax.shard_map(
+        part, mesh=mesh, in_specs=(whole, rows), out_specs=out, check_vma=False
+    )
     return function, jax.device_put(xs, jax.sharding.NamedSharding(mesh, rows))
