@@ -9,7 +9,8 @@ from experiments.errors import UserError
 
 CELLS = ("lstm", "gru", "elman")
 MODES = ("forward", "gradient", "gradient-inputs")
-PEERS = ("torch", "linen", "nnx", "haiku", "keras", "equinox", "jrnn:scan", "jrnn")
+PEERS = ("torch", "linen", "nnx", "haiku", "keras", "equinox")
+PEERS += ("jrnn:scan", "jrnn:gated", "jrnn")
 
 
 class Size(NamedTuple):
