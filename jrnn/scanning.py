@@ -203,7 +203,7 @@ def _scan(
         state, fresh = _typed(cell, params, inputs, state, fresh)
 
     options = kernels.Options(return_states, return_sequence, mask is None, **how)
-    kernel = kernels.choose(method, cell, inputs, options)
+    kernel = kernels.choose(method, cell, state, inputs, options)
     loop = (cell, params, state, fresh, inputs, options)
     final, states, ys = kernels.remat.run(kernel, *loop)
     if return_sequence:

@@ -198,17 +198,16 @@ def test_the_kernel_equals_the_plain_scan(cell, reverse):
     assert_close(actual, results((params, state, xs), "scan"))
 
 
-def test_auto_takes_the_kernel_where_states_are_stored():
-    cell = Leaky()
-    params = cell.init(jax.random.key(0), 5)
-    traced = lambda **how: str(
-        jax.make_jaxpr(lambda xs: jrnn.scan(cell, params, None, xs, **how))(
-            jnp.ones((B, T, 5))
-        )
-    )
-    assert "custom_linear_solve" in traced()
-    assert "custom_linear_solve" not in traced(return_sequence=False)
-    assert "custom_linear_solve" not in traced(remat="step")
+def test_auto_takes_the_kernel_where_it_pays():
+    def traced(cell, **how):
+        params = cell.init(jax.random.key(0), 5)
+        run = functools.partial(jrnn.scan, cell, params, None, **how)
+        return str(jax.make_jaxpr(run)(jnp.ones((B, T, 5))))
+
+    assert "custom_linear_solve" in traced(Leaky())
+    assert "custom_linear_solve" not in traced(Leaky(), return_sequence=False)
+    assert "custom_linear_solve" not in traced(Leaky(), remat="step")
+    assert "custom_linear_solve" not in traced(jrnn.LRU(3))
 
 
 def test_what_cannot_be_run_is_refused():

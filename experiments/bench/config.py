@@ -9,8 +9,8 @@ from experiments.errors import UserError
 
 CELLS = ("lstm", "gru", "elman")
 MODES = ("forward", "gradient", "gradient-inputs")
-PEERS = ("torch", "linen", "nnx", "haiku", "keras", "equinox")
-PEERS += ("jrnn:scan", "jrnn:gated", "jrnn")
+LIBRARIES = ("torch", "linen", "nnx", "haiku", "keras", "equinox", "jrnn")
+PEERS = (*LIBRARIES[:-1], "jrnn:scan", "jrnn:gated", "jrnn")
 
 
 class Size(NamedTuple):
@@ -101,7 +101,7 @@ def check(config: Bench) -> None:
         size_of(text)
     for name in ("peers", "sweep_peers"):
         libraries = tuple(split_peer(peer)[0] for peer in getattr(config, name))
-        _known(name.replace("_", "-"), libraries, (*PEERS[:6], "jrnn"))
+        _known(name.replace("_", "-"), libraries, LIBRARIES)
     if config.base not in config.peers:
         raise UserError(f"--base {config.base} is not among --peers.")
     if min(config.rounds, config.calls) < 1:

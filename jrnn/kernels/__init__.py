@@ -25,7 +25,7 @@ from jrnn.kernels.plain import (
     Trajectory as Trajectory,
     project as project,
 )
-from jrnn.types import Cell
+from jrnn.types import Cell, State
 
 METHODS: dict[str, Any] = {
     "scan": plain,
@@ -36,7 +36,9 @@ METHODS: dict[str, Any] = {
 }
 
 
-def choose(method: str, cell: Cell, inputs: Inputs, options: Options):  # type: ignore[no-untyped-def]
+def choose(  # type: ignore[no-untyped-def]
+    method: str, cell: Cell, state: State, inputs: Inputs, options: Options
+):
     """Returns the kernel that `method` names, or for "auto" the fastest that applies.
 
     Raises:
@@ -44,7 +46,7 @@ def choose(method: str, cell: Cell, inputs: Inputs, options: Options):  # type: 
     """
     checks.one_of("method", method, ["auto", *METHODS])
     if method == "auto":
-        return METHODS[_fastest(cell, inputs, options)].run
+        return METHODS[_fastest(cell, state, inputs, options)].run
     reason = METHODS[method].refusal(cell, inputs, options)
     if reason is not None:
         raise ValueError(
@@ -54,7 +56,7 @@ def choose(method: str, cell: Cell, inputs: Inputs, options: Options):  # type: 
     return METHODS[method].run
 
 
-def _fastest(cell: Cell, inputs: Inputs, options: Options) -> str:
+def _fastest(cell: Cell, state: State, inputs: Inputs, options: Options) -> str:
     """Names the kernel that "auto" takes."""
     shape = jax.tree.leaves(inputs.xs)[0].shape
     if not all(isinstance(size, int) for size in shape):
@@ -62,7 +64,8 @@ def _fastest(cell: Cell, inputs: Inputs, options: Options) -> str:
     many = shape[0] > 1
     stored = options.outputs or options.states  # else the plain scan stores nothing
     stored = stored and options.remat is None
-    if many and stored and linear.refusal(cell, inputs, options) is None:
+    linear_runs = linear.refusal(cell, inputs, options) is None
+    if many and stored and linear_runs and linear.pays(state):
         return "linear"
     if many and gated.refusal(cell, inputs, options) is None:
         return "gated"

@@ -119,6 +119,16 @@ def refusal(cell: Cell, inputs: Inputs, options: Options) -> str | None:
     return None
 
 
+def pays(state: State) -> bool:
+    """Whether this kernel is faster than the plain scan.
+
+    It was on a CPU, in its gradient, for real numbers: 1.2 to 3.3 times. Pairs that
+    stand for complex numbers took 1.5 times as long as in the plain scan of `LRU(128)`,
+    at T, B = 1024, 16 and 256, 32, and up to twice the memory.
+    """
+    return jax.default_backend() != "cpu" or len(jax.tree.leaves(state)) == 1
+
+
 def solve(
     a: Array, b: Array, h0: Array, *, reverse: bool = False, method: str = "auto"
 ) -> Array:
