@@ -48,6 +48,8 @@ def choose(  # type: ignore[no-untyped-def]
     if method == "auto":
         return METHODS[_fastest(cell, state, inputs, options)].run
     reason = METHODS[method].refusal(cell, inputs, options)
+    if method != "scan" and _symbolic(inputs):
+        reason = "needs sizes that are numbers, not symbols as in an export"
     if reason is not None:
         raise ValueError(
             f"method={method!r} {reason}. Use method='auto', which takes it only where "
@@ -58,10 +60,9 @@ def choose(  # type: ignore[no-untyped-def]
 
 def _fastest(cell: Cell, state: State, inputs: Inputs, options: Options) -> str:
     """Names the kernel that "auto" takes."""
-    shape = jax.tree.leaves(inputs.xs)[0].shape
-    if not all(isinstance(size, int) for size in shape):
-        return "scan"  # symbolic sizes, as in exports, leave nothing to choose by
-    many = shape[0] > 1
+    if _symbolic(inputs):
+        return "scan"  # nothing to choose by
+    many = jax.tree.leaves(inputs.xs)[0].shape[0] > 1
     stored = options.outputs or options.states  # else the plain scan stores nothing
     stored = stored and options.remat is None
     linear_runs = linear.refusal(cell, inputs, options) is None
@@ -70,3 +71,9 @@ def _fastest(cell: Cell, state: State, inputs: Inputs, options: Options) -> str:
     if many and gated.refusal(cell, inputs, options) is None:
         return "gated"
     return "scan"
+
+
+def _symbolic(inputs: Inputs) -> bool:
+    """Whether sizes are symbols, as where a scan is exported for any batch and time."""
+    shape = jax.tree.leaves(inputs.xs)[0].shape
+    return not all(isinstance(size, int) for size in shape)

@@ -84,8 +84,10 @@ def lengths(remat: str | tuple[int, ...] | None, time: int) -> tuple[int, ...]:
       >>> remat.lengths("sqrt", 100), remat.lengths("sqrt", 101)
       ((10, 10), (10, 11))
     """
-    if remat is None or remat == "step":
-        return (time,) if remat is None else (time, 1)
+    if remat is None:
+        return (time,)
+    if remat == "step" or not isinstance(time, int):  # symbolic, in exports
+        return (time, 1)
     if remat == "sqrt":
         root = max(1, math.isqrt(max(time - 1, 0)) + 1)
         exact = [n for n in range(root, root // 2, -1) if time % n == 0]

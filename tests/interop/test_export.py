@@ -21,7 +21,7 @@ OPTIONS = {
     "last": {"lengths": True, "return_sequence": False},
     "states": {"return_states": True},
     "unroll": {"unroll": 3},
-    "remat": {"remat": "step"},
+    "remat": {"remat": "sqrt"},
     "key": {"key": True},
 }
 
@@ -148,6 +148,13 @@ def test_a_layer_of_images_exports():
     xs = randomise(jnp.zeros((B, T, 5, F)), 2)
     _, ys = export_layer(layer, params, (5, F)).call(leaves.pack(params), xs)
     assert_close(ys, layer.apply(params, None, xs)[1])
+
+
+def test_a_kernel_asked_for_by_name_says_that_it_needs_sizes():
+    layer = jrnn.Recurrent(jrnn.LRU(H), method="linear")
+    params = layer.init(jax.random.key(0), F)
+    with pytest.raises(ValueError, match="'linear' needs sizes that are numbers"):
+        export_layer(layer, params, F)
 
 
 def test_an_unknown_argument_is_refused():
