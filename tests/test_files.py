@@ -187,6 +187,11 @@ def test_pt_files_hold_tensors_or_are_refused(tmp_path, monkeypatch):
     arrays, _ = files.load_arrays(path)
     np.testing.assert_array_equal(arrays["w"], [[0, 3], [1, 4], [2, 5]])
     assert arrays["b"].dtype == ml_dtypes.bfloat16 and arrays["b"].tolist() == [1, 1]
+    content = bytearray(path.read_bytes())
+    content[content.index(np.float32([5]).tobytes())] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(files.FileError, match="checksum"):
+        files.load_arrays(path)
     for bad, message in [
         ({"w": os.getcwd}, "cannot be parsed"),
         (os.getcwd, "cannot be parsed"),

@@ -30,7 +30,9 @@ def parse_pt(data: bytes, limit: int) -> tuple[Arrays, Metadata]:
         f"reading .pt files is safe from PyTorch 2.10 on, this is {torch.__version__}. "
         "Upgrade it, or convert the file to .safetensors where you trust it.",
     )
-    open_archive(data, limit).close()
+    with open_archive(data, limit) as archive:  # PyTorch itself does not look
+        damaged = archive.testzip()
+    require(damaged is None, f"the checksum of {damaged!r} is wrong: it is damaged.")
     found = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     plain = isinstance(found, Mapping) and all(
         isinstance(tensor, torch.Tensor) for tensor in found.values()
