@@ -72,6 +72,24 @@ def test_peers_have_methods_and_devices():
     assert not rounds.installed("no_such_library")
 
 
+def test_a_library_that_crashes_is_told(monkeypatch):
+    """It tells its first result and ends, as when memory runs out."""
+    told = f"print('{rounds.MARK}' + '{{}}', flush=True); raise SystemExit(3)"
+
+    def start(*how):
+        return subprocess.Popen(
+            [sys.executable, "-c", told],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    monkeypatch.setattr(rounds, "_start", start)
+    size = config.Size(4, 2, 3, 5)
+    (row,) = rounds.run(("jrnn",), "lstm", "forward", size, rounds=2, calls=1)
+    assert row["error"] == "ended with exit code 3" and "seconds" not in row
+
+
 def test_help_needs_no_jax():
     code = "import experiments.bench.command, sys; print('jax' in sys.modules)"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

@@ -1,5 +1,6 @@
 """The command `bench`: options in, exit code out."""
 
+import itertools
 import shlex
 
 import tyro
@@ -18,19 +19,19 @@ def main(prog: str, arguments: list[str]) -> int:
     """Runs the benchmark and writes its report."""
     config = tyro.cli(Bench, prog=prog, description=_ABOUT, args=arguments)
     options.check(config)
-    told = report.circumstances(shlex.join([*prog.split(), *arguments]))
-    rows, swept = [], []
-    for cell in config.cells:
-        for text in config.sizes:
-            for mode in config.modes:
-                rows += _group(config, config.peers, cell, mode, text, size_of(text))
+    settings = {"rounds": config.rounds, "calls": config.calls, "base": config.base}
+    results = report.circumstances(shlex.join([*prog.split(), *arguments]))
+    results |= {"settings": settings, "rows": [], "sweeps": []}
+    for cell, text, mode in itertools.product(config.cells, config.sizes, config.modes):
+        size = size_of(text)
+        results["rows"] += _group(config, config.peers, cell, mode, text, size)
+        report.save(config.out, results)
     for axis in config.sweeps:
         for value, size in sweep_sizes(axis):
             name = f"{axis}={value}"
             some = _group(config, config.sweep_peers, "lstm", "gradient", name, size)
-            swept += [{**row, "axis": axis, "value": value} for row in some]
-    settings = {"rounds": config.rounds, "calls": config.calls, "base": config.base}
-    results = {**told, "settings": settings, "rows": rows, "sweeps": swept}
+            results["sweeps"] += [{**row, "axis": axis, "value": value} for row in some]
+            report.save(config.out, results)
     for path in report.write(config.out, results):
         print(path)
     return 0

@@ -8,6 +8,7 @@ import pathlib
 import pkgutil
 import platform
 import statistics
+import textwrap
 import time
 from collections.abc import Callable
 from typing import Any
@@ -19,21 +20,26 @@ PACKAGES = ["jrnn", "jax", "jaxlib", "torch", "flax", "dm-haiku", "keras", "equi
 _PAGE = """\
 # Benchmarks
 
-Sizes: {sizes_key}.
-
-Machine: {machine}. Versions: {versions}. Made on {date}, with a load of {load} before
-it began, by
+{circumstances}
 
     {command}
 
-Each library runs in a process of its own and they take turns, {rounds} rounds of
-{calls} calls; the fastest call of a turn counts. A cell of a table holds the median in
-milliseconds, then the median of its ratios to {base} of the same round and their range.
-No flags, float32, one network of one layer, each library in its own layout and with its
-own cell: {cells_key}. "scan" is `jrnn.scan(..., method="scan")`, and so on; plain jrnn
-is `method="auto"`. The loss of a gradient is the sum of squares of all outputs.
+{method}
 {missing}
 """
+_CIRCUMSTANCES = """Sizes: {sizes_key}.
+
+Machine: {machine}. Versions: {versions}. Made on {date}, with a load of {load} before
+it began, by"""
+_METHOD = """Each library runs in a process of its own and they take turns, {rounds}
+rounds of {calls} calls; the fastest call of a turn counts. A cell of a table holds the
+median in milliseconds, then the median of its ratios to {base} in the same round and
+their range.
+
+No flags, float32, one network of one layer, each library in its own layout and with its
+own cell: {cells_key}. "jrnn" is `jrnn.scan`, "jrnn:scan" the same with `method="scan"`,
+and "jrnn@2" splits the batch over two devices. The loss of a gradient is the sum of the
+squares of all outputs."""
 _CELLS_KEY = (
     "OptimizedLSTMCell, GRUCell and SimpleCell of Flax, LSTM, GRU and VanillaRNN of "
     "Haiku, LSTM, GRU and SimpleRNN of Keras, LSTMCell and GRUCell of Equinox"
@@ -86,15 +92,22 @@ def terminal_table(rows: list[Row], base: str) -> str:
     )
 
 
+def save(folder: pathlib.Path, results: dict[str, Any]) -> pathlib.Path:
+    """Writes the numbers; returns their path."""
+    path = folder / "benchmarks.json"
+    path.write_text(json.dumps(results, indent=1) + "\n")
+    return path
+
+
 def write(folder: pathlib.Path, results: dict[str, Any]) -> list[pathlib.Path]:
-    """Writes the page, the numbers and the plot; returns their paths."""
-    paths = [folder / f"benchmarks.{kind}" for kind in ("json", "md", "svg")]
-    paths[0].write_text(json.dumps(results, indent=1) + "\n")
+    """Writes the numbers, the page and the plot; returns their paths."""
+    paths = [save(folder, results), folder / "benchmarks.md"]
     paths[1].write_text(page(results))
-    if not results["sweeps"]:
-        return paths[:2]
-    # Only now, because it takes a second to import what draws.
-    pkgutil.resolve_name("experiments.bench.figure:draw")(results["sweeps"], paths[2])
+    if results["sweeps"]:
+        paths.append(folder / "benchmarks.svg")
+        # Only now, because it takes a second to import what draws.
+        draw = pkgutil.resolve_name("experiments.bench.figure:draw")
+        draw(results["sweeps"], paths[2])
     return paths
 
 
@@ -108,6 +121,10 @@ def page(results: dict[str, Any]) -> str:
         "cells_key": _CELLS_KEY,
         "sizes_key": "; ".join(f"{name}: {line}" for name, line in sizes.items()),
         "missing": _missing(rows),
+    }
+    told |= {
+        "circumstances": _filled(_CIRCUMSTANCES, told),
+        "method": _filled(_METHOD, told),
     }
     parts = [_PAGE.format(**told)]
     for mode, heading in _HEADINGS.items():
@@ -134,6 +151,12 @@ def curves(swept: list[Row]) -> dict[tuple[str, str], list[tuple[float, float]]]
             points = found.setdefault((row["axis"], row["peer"]), [])
             points.append((row["value"], row["median"]))
     return found
+
+
+def _filled(text: str, told: dict[str, Any]) -> str:
+    """Fills in a text of paragraphs and breaks its lines."""
+    paragraphs = text.format(**told).split("\n\n")
+    return "\n\n".join(textwrap.fill(paragraph, 118) for paragraph in paragraphs)
 
 
 def _resources(rows: list[Row]) -> list[str]:

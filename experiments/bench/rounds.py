@@ -35,12 +35,15 @@ def run(
             if "error" not in told:
                 workers[peer] = worker
                 rows[peer]["seconds"] = []
-        for _ in range(rounds):
-            for peer, worker in workers.items():
-                told = _ask(worker, {"calls": calls})
-                rows[peer]["seconds"].append(min(told["seconds"]))
-        for peer, worker in workers.items():
-            rows[peer] |= _ask(worker, {"calls": 0})
+        for turn in range(rounds + 1):
+            question = {"calls": calls if turn < rounds else 0}  # at last, the memory
+            for peer in list(workers):
+                told = _ask(workers[peer], question)
+                if "error" in told:
+                    del workers[peer], rows[peer]["seconds"]
+                elif "seconds" in told:
+                    rows[peer]["seconds"].append(min(told.pop("seconds")))
+                rows[peer] |= told
     return list(rows.values())
 
 
@@ -81,8 +84,12 @@ def _start(peer: str, cell: str, mode: str, size: Size) -> subprocess.Popen[str]
 
 def _ask(worker: subprocess.Popen[str], question: Any) -> Row:
     assert worker.stdin is not None
-    worker.stdin.write(json.dumps(question) + "\n")
-    worker.stdin.flush()
+    try:
+        worker.stdin.write(json.dumps(question) + "\n")
+        worker.stdin.flush()
+    except BrokenPipeError:  # it has ended, which is heard below
+        with contextlib.suppress(BrokenPipeError):
+            worker.stdin.close()
     return _hear(worker)
 
 
