@@ -34,14 +34,12 @@ def run(config: Train, old: Train | None = None) -> int:
     name, text = corpus.read_text(config.text)
     data = corpus.split(name, text, config.batch_size, config.chunk)
     path = config.resume or config.out or default_folder()
+    warnings = [] if old is None else check_resumed(path, old, config, data)
+    session = Session(path, config, data)
     with run_folder.locked(path):
         if old is None:
             run_folder.create(path, config, data)
-            warnings = []
         else:
-            warnings = check_resumed(path, old, config, data)
-        session = Session(path, config, data)
-        if old is not None:
             warnings += session.restore()
         warnings += run_folder.record_session(path, devices.describe(session.mesh))
         report.introduce(session, warnings)

@@ -123,6 +123,16 @@ def test_two_runs_cannot_share_a_folder(tmp_path):
         pass
 
 
+def test_devices_that_do_not_fit_are_told_before_a_folder_is_made(tiny):
+    for config in (
+        dataclasses.replace(tiny, devices="9", batch_size=9),
+        dataclasses.replace(tiny, devices="2", batch_size=3),
+    ):
+        with pytest.raises(UserError, match="devices"):
+            train.run(config)
+    assert not tiny.out.exists()
+
+
 def test_a_disk_that_cannot_be_written_is_told_before_training(tiny, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=r"cannot write .*file/run"):
