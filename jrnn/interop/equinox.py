@@ -90,13 +90,31 @@ def to_params(layer: Layer, params: Params) -> dict[str, Array | None]:
 
 
 def from_module(module: Any) -> tuple[Recurrent, Params]:
-    """Builds a layer and its parameters from an `eqx.nn.GRUCell` or `LSTMCell`."""
+    """Builds a layer and its parameters from an `eqx.nn.GRUCell` or `LSTMCell`.
+
+    Example:
+      >>> import types, numpy as np
+      >>> from jrnn.interop import equinox
+      >>> ones = lambda *shape: np.ones(shape, "float32")
+      >>> cell = types.SimpleNamespace(weight_ih=ones(12, 3), weight_hh=ones(12, 4))
+      >>> layer, params = equinox.from_module(cell)  # or a cell of Equinox
+      >>> layer
+      Recurrent(cell=GRU(hidden_size=4, bias=None))
+    """
     names = ("weight_ih", "weight_hh", "bias", "bias_n")
     return from_params({name: getattr(module, name, None) for name in names})
 
 
 def to_module(layer: Layer, params: Params) -> Any:
-    """Returns the `eqx.nn.GRUCell` or `LSTMCell` that computes what a layer does."""
+    """Returns the `eqx.nn.GRUCell` or `LSTMCell` that computes what a layer does.
+
+    Example:
+      >>> import jax, jrnn
+      >>> from jrnn.interop import equinox
+      >>> layer = jrnn.Recurrent(jrnn.GRU(4))
+      >>> params = layer.init(jax.random.key(0), input_size=3)
+      >>> cell = equinox.to_module(layer, params)  # doctest: +SKIP
+    """
     import equinox  # noqa: PLC0415  optional
 
     arrays = to_params(layer, params)

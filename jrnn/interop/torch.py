@@ -108,7 +108,8 @@ def to_state_dict(layer: Layer, params: Params) -> dict[str, np.ndarray]:
     Returns:
       numpy arrays; PyTorch has two biases, and a single one gets zeros for the other.
       A module loads them with
-      `module.load_state_dict({k: torch.tensor(v) for k, v in weights.items()})`.
+      `module.load_state_dict({k: torch.tensor(v) for k, v in weights.items()})`;
+      bfloat16, which PyTorch does not read from numpy, cast to float32 before.
 
     Raises:
       ValueError: if PyTorch has no module that computes the same.
