@@ -239,6 +239,19 @@ def test_the_decomposition_of_the_gradient_term_by_term():
     assert_close(terms.w_h[0, k - 1], share, 1e-12)
 
 
+def test_parameters_of_the_output_act_in_the_last_step_alone():
+    cell = jrnn.LRU(H, 5)
+    params, state, xs = setting(Case(cell, None))
+    terms = run(diagnostics.gradient_terms, cell, params, state, xs)
+    np.testing.assert_array_equal(terms.c_re[:, :-1], 0)
+
+    def whole(params):
+        return jnp.sum(jrnn.scan(cell, params, state, xs)[1][:, -1])
+
+    sums = jax.tree.map(lambda a: a.sum(axis=(0, 1)), terms)
+    assert_close(sums, jax.jit(jax.grad(whole))(params), 1e-12)
+
+
 def test_horizons():
     slopes = diagnostics.memory_horizon(jnp.array([-0.25, 0.0, 1.0]))
     np.testing.assert_array_equal(slopes, [4.0, np.inf, np.inf])
