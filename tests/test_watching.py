@@ -5,7 +5,6 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
 
 import jrnn
 from jrnn import diagnostics, training
@@ -26,7 +25,7 @@ def float32():
 def test_a_poisoned_input_is_found():
     params, state, _ = float32()
     xs = jnp.ones((B, 150, 3)).at[1, 137, 2].set(jnp.nan)
-    found = look(CELL, params, state, xs)
+    found = look(CELL, params, state, xs, lengths=jnp.array([150, 150]))
     assert found.step.tolist() == [-1, 137]
     sentences = diagnostics.describe(found, CELL, params, xs)
     assert sentences == ["row 1: xs is not finite at step 137"]
@@ -53,13 +52,13 @@ def test_an_overflow_is_found_where_it_happens():
     assert sentences == ["states.h is not finite at step 4"]
 
 
-def tapped_gradient(flags, remat=None):
+def tapped_gradient(lengths, remat):
     cell = diagnostics.Tapped(CELL, steps=T + 2)
     params, state, xs = setting(Case(CELL, None))
 
     def tapped_loss(params):
         start = diagnostics.TappedState(state, jnp.zeros(B, jnp.int32))
-        _, ys = jrnn.scan(cell, params, start, xs, remat=remat, **flags)
+        _, ys = jrnn.scan(cell, params, start, xs, remat=remat, lengths=lengths)
         return jnp.sum(ys**2)
 
     def plain(params, noise):  # a shift of every state, whose gradient is that of h_t
@@ -67,7 +66,7 @@ def tapped_gradient(flags, remat=None):
         for t in range(T):
             new, _ = jrnn.step(CELL, params, h, xs[:, t])
             new = jax.tree.map(lambda a, b, t=t: a + b[t], new, noise)
-            keep = jnp.arange(B) < B if not flags else t < flags["lengths"]
+            keep = t < lengths
             h = jax.tree.map(lambda a, b, k=keep: jnp.where(k[:, None], a, b), new, h)
             total += jnp.sum(jnp.where(keep[:, None], h.h, 0) ** 2)
         return total
@@ -80,11 +79,9 @@ def tapped_gradient(flags, remat=None):
     )
 
 
-@pytest.mark.parametrize("lengths", [None, [4, T]])
-def test_a_tap_tells_the_gradient_of_every_state(lengths):
+def test_a_tap_tells_the_gradient_of_every_state():
     with jax.enable_x64(True):
-        flags = {} if lengths is None else {"lengths": jnp.array(lengths)}
-        found, (gradient, by_state) = tapped_gradient(flags, remat=lengths and "step")
+        found, (gradient, by_state) = tapped_gradient(jnp.array([4, T]), remat="step")
         assert_close(found.cell, gradient, 1e-12)  # it passes unchanged
         squares = sum(jnp.sum(leaf**2, axis=(1, 2)) for leaf in by_state)
         norms = diagnostics.tapped_norms(found.tap)
@@ -102,8 +99,7 @@ def chunk_loss(params, state, chunk, key):
     return mean * jnp.sum(chunk.mask) / (B * T), state
 
 
-@pytest.mark.parametrize("loops", [None, (3, 2)])  # of 4 chunks; two are idle
-def test_a_folded_loss_has_the_full_gradient(loops):
+def test_a_folded_loss_has_the_full_gradient():
     with jax.enable_x64(True):
         params = MODEL.init(jax.random.key(0), 3, jnp.float64)
         state = MODEL.initial_state(params, (B,))
@@ -114,8 +110,8 @@ def test_a_folded_loss_has_the_full_gradient(loops):
             final, logits = MODEL.apply(params, state, xs)
             return training.cross_entropy(logits, labels), final
 
-        folded = training.folded_loss(chunk_loss, loops=loops)
-        chunks = training.cut((xs, labels), length=2)
+        folded = training.folded_loss(chunk_loss, loops=(3, 2))
+        chunks = training.cut((xs, labels), length=2)  # 4 chunks: two are idle
         gradient = functools.partial(jax.value_and_grad, has_aux=True)
         actual = jax.jit(gradient(folded))(params, state, chunks)
         assert_close(actual, jax.jit(gradient(whole))(params), 1e-12)
