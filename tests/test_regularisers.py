@@ -1,5 +1,8 @@
 """Penalties, averaging, chunks of random lengths, and clipping by the past."""
 
+import pathlib
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -159,3 +162,13 @@ def test_flossing_brings_the_largest_exponent_to_zero():
             value, grads = penalty(params)
             params = jax.tree.map(lambda p, g: p - 0.1 * g, params, grads)
         assert float(start) > 0.5 and float(value) < 0.02
+
+
+@pytest.mark.slow
+def test_the_recipe_learns_and_compiles_at_most_three_times():
+    page = pathlib.Path(__file__).parent.parent / "docs" / "regularisers.md"
+    code = re.search(r"```python\n(.*?)```", page.read_text(), re.DOTALL).group(1)
+    names: dict = {}
+    exec(compile(code, page.name, "exec"), names)
+    assert names["losses"][-1] < names["losses"][0] - 0.3
+    assert names["update"]._cache_size() <= 3
