@@ -101,12 +101,16 @@ def problem(model: Any, seed: int = 0) -> Problem:
     return Problem(params, xs.at[0, 5:].set(jnp.nan), targets, flags)
 
 
+def derive(model: Any, method: Any) -> Any:
+    return jax.jit(value_and_grad(model, squared_error, method))
+
+
 def compare(model: Any, *methods: Any, tolerance: float = 1e-12) -> None:
     """Asserts that methods agree on value, final state and gradient."""
     data = problem(model)
     results = []
     for method in methods:
-        gradient = jax.jit(value_and_grad(model, squared_error, method))
+        gradient = derive(model, method)
         results.append(gradient(data.params, None, data.xs, data.targets, **data.flags))
     ((value, _), grads), *others = results
     for (other, _), same in others:
@@ -157,12 +161,8 @@ def test_sparse_approximations_are_what_their_papers_define():
     with jax.enable_x64(True):
         elman = jrnn.Elman(H)
         data = problem(elman)
-        _, snap = value_and_grad(elman, squared_error, SnAp1())(
-            data.params, None, *data[1:3], **data.flags
-        )
-        _, eprop = value_and_grad(elman, squared_error, EProp())(
-            data.params, None, *data[1:3], **data.flags
-        )
+        _, snap = derive(elman, SnAp1())(data.params, None, *data[1:3], **data.flags)
+        _, eprop = derive(elman, EProp())(data.params, None, *data[1:3], **data.flags)
         expected = np.zeros((2, H, H))
         p = jax.tree.map(np.asarray, data.params)
         for b, length in enumerate([5, T]):
@@ -187,7 +187,7 @@ def test_e_prop_of_an_lstm_keeps_the_path_through_its_memory():
         data = data._replace(params=data.params._replace(w_h=alone))
         args = (data.params, None, *data[1:3])
         grads = {
-            name: value_and_grad(lstm, squared_error, method)(*args, **data.flags)[1]
+            name: derive(lstm, method)(*args, **data.flags)[1]
             for name, method in {"e": EProp(), "s": SnAp1(), "exact": BPTT()}.items()
         }
         assert_close(grads["s"], grads["exact"], 1e-12)
@@ -222,7 +222,7 @@ def test_in_a_stack_lower_layers_hear_of_the_present_step_alone():
         data = problem(model)
         args = data.params, None, data.xs, data.targets
         exact, step, snap = (
-            value_and_grad(model, squared_error, method)(*args, **data.flags)[1]
+            derive(model, method)(*args, **data.flags)[1]
             for method in (BPTT(), TBPTT(1), SnAp1())
         )
         assert_close(snap[1:], exact[1:], 1e-12)
@@ -234,7 +234,7 @@ def test_online_methods_go_on_where_a_sequence_was_cut():
         cell = jrnn.ParaGRU(H)
         data = problem(cell)
         xs = jnp.nan_to_num(data.xs)
-        gradient = value_and_grad(cell, squared_error, RTRL())
+        gradient = derive(cell, RTRL())
         (_, whole_state), whole = gradient(data.params, None, xs, data.targets)
         (_, state), head = gradient(data.params, None, xs[:, :3], data.targets[:, :3])
         (_, state), tail = gradient(data.params, state, xs[:, 3:], data.targets[:, 3:])
