@@ -4,7 +4,7 @@ A compiled loop of JAX reads the recurrent kernel from memory at every step. Her
 steps are the grid of one Pallas kernel: blocks that are the same at every step, the
 weights and the carried state, are read once and stay. It is written for TPUs, whose
 grids run in order; on a CPU it is interpreted, for tests. The derivative is that of the
-plain scan, in reverse mode alone.
+gated kernel, which runs again for it, in reverse mode alone.
 """
 
 import functools
@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax.experimental import pallas as pl
 
-from jrnn.kernels import plain
+from jrnn.kernels import gated, plain
 from jrnn.kernels.plain import Inputs, Options, Trajectory, project
 from jrnn.types import Array, Cell, GatedCell, Params, State
 
@@ -76,7 +76,7 @@ def _forward(
 
 def _backward(cell: GatedCell, options: Options, saved: Any, gradient: Any) -> Any:
     def define(params: Params, state: State, fresh: State, inputs: Inputs) -> Any:
-        return plain.run(cell, params, state, fresh, inputs, options)
+        return gated.run(cell, params, state, fresh, inputs, options)
 
     return jax.vjp(define, *saved)[1](gradient)
 
