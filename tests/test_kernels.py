@@ -15,7 +15,7 @@ from tests.cases import CASES, B, F, assert_close, randomise
 GATED = {
     type(case.cell): case for case in CASES if isinstance(case.cell, jrnn.GatedCell)
 }
-LONG = 2 * layouts.CHUNK + 3  # two chunks and a rest
+LONG = 2 * layouts.LEAST + 3  # two chunks and a rest, made so by `short_chunks`
 
 rng = np.random.default_rng(0)
 LENGTHS = jnp.array([LONG - 5, 1])
@@ -30,6 +30,11 @@ SITUATIONS = {
     ),
     "last only, lengths": ({"return_sequence": False}, {"lengths": LENGTHS}),
 }
+
+
+@pytest.fixture(autouse=True)
+def short_chunks(monkeypatch):
+    monkeypatch.setattr(layouts, "MOST", layouts.LEAST)
 
 
 def total(tree):

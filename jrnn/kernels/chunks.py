@@ -10,6 +10,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from jrnn.kernels.plain import Options, unroll
+
 Parts = tuple[Any, ...]  # [chunks, size, ...], and [rest, ...] where there is a rest
 
 
@@ -38,18 +40,20 @@ def join(parts: Parts) -> Any:
 
 
 def scan(
-    body: Callable[[Any, Any], tuple[Any, Any]], state: Any, parts: Parts, reverse: bool
+    body: Callable[[Any, Any], tuple[Any, Any]],
+    state: Any,
+    parts: Parts,
+    options: Options,
 ) -> tuple[Any, Parts]:
     """Runs `body` over chunks, in the order of time or against it."""
     out: dict[int, Any] = {}
-    for number in reversed(range(len(parts))) if reverse else range(len(parts)):
+    for number in reversed(range(len(parts))) if options.reverse else range(len(parts)):
         if number == 1:
             state, out[1] = body(state, parts[1])
-        elif jax.tree.leaves(parts[0])[0].shape[0] == 1:  # no loop for a single trip
-            state, chunk = body(state, jax.tree.map(lambda a: a[0], parts[0]))
-            out[0] = _one(chunk)
         else:
-            state, out[0] = jax.lax.scan(body, state, parts[0], reverse=reverse)
+            single = jax.tree.leaves(parts[0])[0].shape[1] == 1
+            how = options if single else options._replace(unroll=1)
+            state, out[0] = unroll(body, state, parts[0], how)
     return state, tuple(out[number] for number in range(len(parts)))
 
 

@@ -64,9 +64,7 @@ def _run(
     fresh: State,
     inputs: Inputs,
 ) -> Trajectory:
-    if layouts.choose(cell, params, inputs).columns:
-        return _record(cell, options, params, state, fresh, inputs, taped=False)[0]
-    return plain.run(cell, params, state, fresh, inputs, options)
+    return _record(cell, options, params, state, fresh, inputs, taped=False)[0]
 
 
 def _differentiate(
@@ -87,7 +85,7 @@ def _record(
     fresh: State,
     inputs: Inputs,
     taped: bool = True,
-) -> tuple[Trajectory, tuple[Tape, ...]]:
+) -> tuple[Trajectory, Tape | None]:
     """Runs the cell and keeps what derivatives need, chunk by chunk."""
     layout = layouts.choose(cell, params, inputs)
     fresh, state = layout.inside((fresh, state))
@@ -112,11 +110,10 @@ def _record(
         ys = cell.read(params, states, us) if options.outputs else None
         return state, ((states if options.states else None, ys), tape)
 
-    parts = chunks.cut(inputs, layout.chunk)
-    final, parts = chunks.scan(chunk, state, parts, options.reverse)
-    states, ys = chunks.join(tuple(out for out, _ in parts))
-    final = layout.outside(final)
-    return Trajectory(final, states, ys), tuple(tape for _, tape in parts)
+    parts = chunks.cut(inputs, layout.ahead)
+    final, parts = chunks.scan(chunk, state, parts, options)
+    (states, ys), tape = chunks.join(parts)
+    return Trajectory(layout.outside(final), states, ys), tape
 
 
 def _push(
@@ -177,9 +174,8 @@ def _push(
     def read(vary: list[Array], states: State, us: Any) -> Array:
         return cell.read(_put(params, varies, vary), states, us)
 
-    cut = chunks.cut((inputs, dxs), layout.chunk)
-    parts = tuple((*part, kept) for part, kept in zip(cut, tape, strict=True))
-    dstate, parts = chunks.scan(chunk, dstate, parts, options.reverse)
+    parts = chunks.cut((inputs, dxs, tape), layout.chunk)
+    dstate, parts = chunks.scan(chunk, dstate, parts, options)
     return Trajectory(layout.outside(dstate), *chunks.join(parts))
 
 
