@@ -88,7 +88,7 @@ def test_a_haiku_layer_takes_masks_resets_and_states():
 def test_equinox_modules_train_and_batch(tmp_path):
     eqx = pytest.importorskip("equinox")
     cells = pytest.importorskip("jrnn.interop.equinox_cells")
-    layer = jrnn.Recurrent(jrnn.Elman(H), method="scan")
+    layer = jrnn.Recurrent(jrnn.Elman(H))
     module = cells.EquinoxLayer(layer, F, key=KEY)
     how = {"mask": FLAGS, "reset": ~FLAGS}
 
