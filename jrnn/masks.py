@@ -62,6 +62,24 @@ def restarts(reset: Array | None, keep: Array | None, reverse: bool) -> Array | 
     return jnp.take_along_axis(flags, following, axis=0)
 
 
+def without_padding(xs: Array, lengths: Array | None, mask: Array | None) -> Array:
+    """Zeroes the steps of [*batch, time, features] that are not valid.
+
+    A NaN in the padding times a cotangent of zero is a NaN still, so it has to go before
+    parameters touch it. Without lengths and mask nothing is done, nor where time was
+    reduced away.
+    """
+    flags = lengths if mask is None else mask[..., 0]
+    if flags is None or xs.ndim != flags.ndim + 2:
+        return xs
+    keep = valid(
+        lengths, None if mask is None else jnp.moveaxis(mask, -1, 0), xs.shape[-2]
+    )
+    if keep is None:
+        return xs
+    return where(jnp.moveaxis(keep, 0, -1), xs, jnp.zeros_like(xs))
+
+
 def where(flags: Array, on_true: Any, on_false: Any) -> Any:
     """Chooses between two trees for each example; `flags` are [*batch].
 

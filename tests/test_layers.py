@@ -85,6 +85,24 @@ def test_pointwise_layers_agree_with_numpy():
     assert_close(norm.apply(p, (), XS)[1], jnp.array(p.scale * normal + p.shift))
 
 
+@pytest.mark.parametrize("layer", [jrnn.Dense(5), jrnn.LayerNorm()], ids=repr)
+@pytest.mark.parametrize("flags", [{"lengths": LENGTHS}, {"mask": jnp.arange(T) < 3}])
+def test_padding_reaches_no_gradient_of_a_pointwise_layer(layer, flags):
+    flags = {
+        k: jnp.broadcast_to(v, (B, T) if k == "mask" else (B,))
+        for k, v in flags.items()
+    }
+    valid = flags.get("mask", jnp.arange(T) < LENGTHS[:, None])[..., None]
+
+    def loss(params, xs):
+        ys = layer.apply(params, (), xs, **flags)[1]
+        return jnp.sum(jnp.where(valid, jnp.sin(ys), 0))
+
+    slope = jax.grad(loss, (0, 1))
+    clean = slope(drawn(layer), jnp.where(valid, XS, 0))
+    assert_close(slope(drawn(layer), jnp.where(valid, XS, jnp.nan)), clean)
+
+
 def test_embed_never_returns_another_symbol():
     embed = jrnn.Embed(4, 3)
     params = embed.init(jax.random.key(0))

@@ -90,6 +90,14 @@ def test_what_stands_in_the_padding_reaches_nothing(padding):
     assert_close(value(PARAMS, STATE, xs), value(PARAMS, STATE, XS * HOLES[..., None]))
 
 
+def test_a_batch_of_gradients_may_be_mapped():
+    def slope(xs, state, mask):
+        return jax.grad(lambda xs: loss(scan(state, xs, mask=mask)))(xs)
+
+    mapped = jax.vmap(slope)(XS, STATE, jnp.array(HOLES))
+    assert_close(mapped, slope(XS, STATE, jnp.array(HOLES)))
+
+
 def test_traced_lengths_are_clipped_and_known_ones_are_checked():
     clipped = jax.jit(lambda lengths: scan(lengths=lengths))(jnp.array([-3, 99]))
     assert_close(clipped, scan(lengths=jnp.array([0, T])))

@@ -74,7 +74,9 @@ CELLS = [
 ]
 
 
-@pytest.mark.parametrize(("cell", "oracle"), CELLS, ids=lambda a: str(a)[:40])
+@pytest.mark.parametrize(
+    ("cell", "oracle"), CELLS, ids=lambda a: getattr(a, "__name__", repr(a))
+)
 def test_wrapped_cells_agree_with_numpy_without_a_key(cell, oracle):
     with jax.enable_x64(True):
         args = setting(cell, dtype=jnp.float64)

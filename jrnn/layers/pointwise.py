@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jrnn import checks, initializers
+from jrnn import checks, initializers, masks
 from jrnn.types import Array, DType, Params, PRNGKey, Shape, exportable, value
 
 
@@ -64,9 +64,10 @@ class Dense:
         reset: Array | None = None,
         key: PRNGKey | None = None,
     ) -> tuple[tuple[()], Array]:
-        """Maps [..., F] to [..., H]; padding is mapped too."""
-        del state, lengths, mask, reset, key
+        """Maps [..., F] to [..., H]; what stands in padding counts as zero."""
+        del state, reset, key
         checks.last_axis("xs", xs, params.w.shape[0])
+        xs = masks.without_padding(xs, lengths, mask)
         ys = xs @ params.w
         return (), ys if params.b is None else ys + params.b
 
@@ -207,9 +208,10 @@ class LayerNorm:
         reset: Array | None = None,
         key: PRNGKey | None = None,
     ) -> tuple[tuple[()], Array]:
-        """Normalises the last axis, in float32 at least."""
-        del state, lengths, mask, reset, key
+        """Normalises the last axis, in float32 at least; padding counts as zero."""
+        del state, reset, key
         checks.last_axis("xs", xs, params.scale.shape[0])
+        xs = masks.without_padding(xs, lengths, mask)
         wide = xs.astype(jnp.promote_types(xs.dtype, jnp.float32))
         centred = wide - jnp.mean(wide, axis=-1, keepdims=True)
         variance = jnp.mean(jnp.square(centred), axis=-1, keepdims=True)
