@@ -65,9 +65,9 @@ def restarts(reset: Array | None, keep: Array | None, reverse: bool) -> Array | 
 def without_padding(xs: Array, lengths: Array | None, mask: Array | None) -> Array:
     """Zeroes the steps of [*batch, time, features] that are not valid.
 
-    A NaN in the padding times a cotangent of zero is a NaN still, so it has to go before
-    parameters touch it. Without lengths and mask nothing is done, nor where time was
-    reduced away.
+    A NaN in the padding times a cotangent of zero is a NaN still, so it has to go
+    before parameters touch it. Without lengths and mask nothing is done, nor where time
+    was reduced away.
     """
     flags = lengths if mask is None else mask[..., 0]
     if flags is None or xs.ndim != flags.ndim + 2:
