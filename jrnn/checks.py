@@ -11,8 +11,10 @@ from jrnn.types import Array, Shape
 
 
 def concrete(x: Any) -> bool:
-    """Whether the values of `x` are known, not traced by a transformation."""
-    return x is not None and not isinstance(x, jax.core.Tracer)
+    """Whether the values of `x` are known here: not traced, nor on another host."""
+    if x is None or isinstance(x, jax.core.Tracer):
+        return False
+    return bool(getattr(x, "is_fully_addressable", True))
 
 
 def named_leaves(name: str, tree: Any) -> dict[str, Any]:
@@ -140,8 +142,8 @@ def flags(name: str, value: Array | None, batch: Shape, time: int, major: bool) 
         )
 
 
-def lengths(value: Array | None, batch: Shape, time: int) -> None:
-    """Raises unless `value` is None or integers [*batch] in [0, time]."""
+def lengths(value: Array | None, batch: Shape, time: int, least: int = 0) -> None:
+    """Raises unless `value` is None or integers [*batch] in [least, time]."""
     if value is None:
         return
     if not jnp.issubdtype(value.dtype, jnp.integer):
@@ -155,13 +157,13 @@ def lengths(value: Array | None, batch: Shape, time: int) -> None:
         )
     if not concrete(value):
         return  # clipped to [0, time] where it is used
-    bad = np.argwhere((np.asarray(value) < 0) | (np.asarray(value) > time))
+    bad = np.argwhere((np.asarray(value) < least) | (np.asarray(value) > time))
     if bad.size:
         where = tuple(int(i) for i in bad[0])
         raise ValueError(
-            f"lengths must lie between 0 and the {time} time steps of xs, but "
+            f"lengths must lie between {least} and the {time} time steps of xs, but "
             f"lengths{list(where)} is {int(np.asarray(value)[where])}. Clip them with "
-            f"`jnp.clip(lengths, 0, {time})` if that is what you mean."
+            f"`jnp.clip(lengths, {least}, {time})` if that is what you mean."
         )
 
 

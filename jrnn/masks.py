@@ -5,6 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from jrnn import checks
 from jrnn.types import Array
 
 
@@ -62,21 +63,32 @@ def restarts(reset: Array | None, keep: Array | None, reverse: bool) -> Array | 
     return jnp.take_along_axis(flags, following, axis=0)
 
 
-def without_padding(xs: Array, lengths: Array | None, mask: Array | None) -> Array:
+def as_flags(value: Any) -> Array | None:
+    """Returns lengths, a mask or resets as an array, also from a list; None stays."""
+    return None if value is None else jnp.asarray(value)
+
+
+def without_padding(
+    xs: Array, lengths: Any, mask: Any, *, feature_axes: int = 1
+) -> Array:
     """Zeroes the steps of [*batch, time, features] that are not valid.
 
     A NaN in the padding times a cotangent of zero is a NaN still, so it has to go
     before parameters touch it. Without lengths and mask nothing is done, nor where time
     was reduced away.
     """
-    flags = lengths if mask is None else mask[..., 0]
-    if flags is None or xs.ndim != flags.ndim + 2:
+    lengths, mask = as_flags(lengths), as_flags(mask)
+    if lengths is None and mask is None:
         return xs
-    keep = valid(
-        lengths, None if mask is None else jnp.moveaxis(mask, -1, 0), xs.shape[-2]
-    )
-    if keep is None:
-        return xs
+    batch_axes = xs.ndim - feature_axes - 1
+    for flags, axes in ((lengths, batch_axes), (mask, batch_axes + 1)):
+        if flags is not None and flags.ndim != axes:
+            return xs
+    *batch, time = xs.shape[: batch_axes + 1]
+    checks.lengths(lengths, tuple(batch), time)
+    checks.flags("mask", mask, tuple(batch), time, major=False)
+    steps_first = None if mask is None else jnp.moveaxis(mask, -1, 0)
+    keep = jnp.asarray(valid(lengths, steps_first, time))
     return where(jnp.moveaxis(keep, 0, -1), xs, jnp.zeros_like(xs))
 
 

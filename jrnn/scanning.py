@@ -135,8 +135,8 @@ def scan(
       >>> float(abs(ys[1, 2:]).max())  # padding
       0.0
     """
-    as_array = functools.partial(jax.tree.map, jnp.asarray)
-    xs, lengths, mask, reset = as_array((xs, lengths, mask, reset))
+    xs = jax.tree.map(jnp.asarray, xs)
+    lengths, mask, reset = map(masks.as_flags, (lengths, mask, reset))
     batch, time = checks.sequence_axes(xs, cell.feature_axes, time_major)
     checks.lengths(lengths, batch, time)
     checks.flags("mask", mask, batch, time, time_major)

@@ -155,7 +155,9 @@ class Layer(Protocol):
         """Returns the state after the sequence, and the outputs.
 
         `state=None` is the initial state, `key=None` is evaluation. `lengths`, `mask`
-        and `reset` mean what they mean to `jrnn.scan`.
+        and `reset` are those of `jrnn.scan`: padding is inert for values and gradients
+        of valid steps. What a layer puts out at padding is of no account; recurrent
+        layers put out zero.
         """
 
 

@@ -73,6 +73,15 @@ def test_padding_is_inert_through_a_whole_stack(padding):
     assert_close(jax.tree.map(lambda a: a[:1], state), short)
 
 
+def test_flags_may_be_lists_and_are_checked():
+    layer = jrnn.Dense(2)
+    expected = layer.apply(drawn(layer), (), XS, lengths=LENGTHS)[1]
+    assert_close(layer.apply(drawn(layer), (), XS, lengths=[3, T])[1], expected)
+    with pytest.raises(TypeError, match="mask must be boolean"):
+        layer.apply(drawn(layer), (), XS, mask=jnp.ones((B, T), int))
+    assert layer.apply(drawn(layer), (), XS[:, :0], mask=jnp.ones((B, 0), bool))
+
+
 def test_pointwise_layers_agree_with_numpy():
     dense = jrnn.Dense(5)
     p = drawn(dense)
@@ -101,6 +110,16 @@ def test_padding_reaches_no_gradient_of_a_pointwise_layer(layer, flags):
     slope = jax.grad(loss, (0, 1))
     clean = slope(drawn(layer), jnp.where(valid, XS, 0))
     assert_close(slope(drawn(layer), jnp.where(valid, XS, jnp.nan)), clean)
+
+
+def test_what_stands_in_padding_need_not_be_an_id():
+    embed = jrnn.Embed(4, 3)
+    params = embed.init(jax.random.key(0))
+    ids = jnp.array([[0, 3, -1], [1, 2, 3]])
+    ys = embed.apply(params, (), ids, lengths=[2, 3])[1]
+    np.testing.assert_array_equal(ys[0, :2], params.table[ids[0, :2]])
+    with pytest.raises(ValueError, match="holds the id -1"):
+        embed.apply(params, (), ids, lengths=[3, 3])
 
 
 def test_embed_never_returns_another_symbol():
@@ -162,6 +181,9 @@ def test_residual_adds_its_input_and_refuses_another_size():
     assert_close(layer.apply(params, None, XS)[1], expected)
     with pytest.raises(ValueError, match="must be equal"):
         drawn(jrnn.Residual(jrnn.Dense(F + 1)))
+    last = jrnn.Residual(jrnn.Recurrent(jrnn.GRU(F), return_sequence=False))
+    with pytest.raises(ValueError, match="must have the shape of its input"):
+        last.apply(params, None, jnp.ones((T, T, F)))
 
 
 def test_layers_are_plain_values():

@@ -69,6 +69,7 @@ def test_lengths_are_the_mask_of_the_first_steps(dtype):
     assert_close(scan(lengths=lengths), scan(mask=mask))
     both = scan(lengths=lengths, mask=jnp.array(HOLES))
     assert_close(both, scan(mask=mask & HOLES))
+    assert_close(scan(lengths=[0, 5]), scan(mask=mask))
 
 
 def test_a_row_of_length_zero_keeps_its_state_and_has_no_gradient():

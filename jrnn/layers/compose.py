@@ -5,7 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jrnn import checks
+from jrnn import checks, masks
 from jrnn.types import (
     Array,
     DType,
@@ -159,8 +159,13 @@ class Residual:
         reset: Array | None = None,
         key: PRNGKey | None = None,
     ) -> tuple[State, Array]:
-        """Applies the layer and adds the input."""
+        """Applies the layer and adds the input.
+
+        Raises:
+          ValueError: if the layer returns another shape, as the last output alone.
+        """
         state, ys = self.layer.apply(
             params, state, xs, lengths=lengths, mask=mask, reset=reset, key=key
         )
-        return state, xs + ys
+        checks.same_shape("The output of the layer", ys, xs.shape, "its input")
+        return state, masks.without_padding(xs, lengths, mask) + ys

@@ -9,6 +9,8 @@ import jax.numpy as jnp
 from jrnn import checks
 from jrnn.types import Array, Layer, Params, PRNGKey, State
 
+NONE = -1  # stands for a symbol where the scores of a model are NaN
+
 
 def generate(
     model: Layer,
@@ -51,7 +53,8 @@ def generate(
       [*batch, steps]. To go on, prime with the last one.
 
     Raises:
-      ValueError: if the prime is empty, or a number is out of its range.
+      ValueError: if the prime is empty, a number is out of its range, or the scores are
+        NaN, as after an id that the model does not know. Traced, such symbols are -1.
       TypeError: if the prime does not hold integers.
 
     Example:
@@ -85,10 +88,16 @@ def generate(
         checks.positive("top_p", top_p)
     if lengths is not None:
         lengths = jnp.asarray(lengths)
-        checks.lengths(lengths, prime.shape[:-1], prime.shape[-1])
+        checks.lengths(lengths, prime.shape[:-1], prime.shape[-1], least=1)
     greedy = key is None or temperature == 0
     cuts = None if greedy else (temperature, top_k, top_p)
-    return _generate(model, params, state, prime, steps, key, cuts, end, lengths)
+    state, ids = _generate(model, params, state, prime, steps, key, cuts, end, lengths)
+    if checks.concrete(ids) and (ids == NONE).any():
+        raise ValueError(
+            "The scores of the model are NaN. Either its parameters are, or the prime "
+            "holds an id that is out of its vocabulary."
+        )
+    return state, ids
 
 
 @functools.partial(jax.jit, static_argnames=("model", "steps"))
@@ -112,7 +121,8 @@ def _generate(
 
     def choose(logits: Array, done: Array, key: Array) -> tuple[Array, Array]:
         drawn = jnp.argmax(logits, -1) if cuts is None else sample(key, logits, *cuts)
-        symbol = drawn.astype(prime.dtype)
+        wrong = jnp.any(jnp.isnan(logits), axis=-1)  # argmax would name a symbol
+        symbol = jnp.where(wrong, NONE, drawn).astype(prime.dtype)
         if end is None:
             return symbol, done
         symbol = jnp.where(done, end, symbol).astype(prime.dtype)

@@ -131,14 +131,15 @@ class Embed:
         reset: Array | None = None,
         key: PRNGKey | None = None,
     ) -> tuple[tuple[()], Array]:
-        """Maps ids [...] to vectors [..., size].
+        """Maps ids [...] to vectors [..., size]; padding counts as the id 0.
 
         Raises:
           TypeError: if ids are not integers.
           ValueError: if a known id is out of range.
         """
-        del state, lengths, mask, reset, key
+        del state, reset, key
         ids = jnp.asarray(xs)
+        ids = masks.without_padding(ids, lengths, mask, feature_axes=0)
         checks.ids("xs", ids, self.vocabulary)
         rows = params.table[ids]
         if checks.concrete(ids):
