@@ -62,13 +62,26 @@ def test_a_label_out_of_range_is_never_another_label():
         (jnp.array([3.0, 4.0]), [0.6, 0.8]),
         (jnp.array([0.3, 0.4]), [0.3, 0.4]),
         (jnp.full(4, 300, jnp.float16), [0.5] * 4),
+        (jnp.array([3e19, 4e19]), [0.6, 0.8]),  # squares overflow
+        (jnp.full(4, 3e38), [0.5] * 4),  # so does the norm
     ],
 )
 def test_clipping_by_global_norm(gradient, clipped):
     tx = training.clip_by_global_norm(1.0)
-    actual, _ = tx.update(gradient, tx.init(gradient))
+    actual, _ = jax.jit(tx.update)(gradient, tx.init(gradient))
     assert actual.dtype == gradient.dtype
     np.testing.assert_allclose(actual.astype(float), clipped, rtol=1e-3)
+
+
+@pytest.mark.parametrize("scale", [0.0, 1e-30, 1.0, 1e30])
+def test_the_norm_is_accurate_whatever_its_size(scale):
+    tree = jax.tree.map(lambda a: a * scale, randomise([jnp.zeros(5), jnp.zeros(3)], 0))
+    tree = [*tree, jnp.zeros((0, 2))]
+    wide = np.concatenate([np.ravel(leaf).astype(np.float64) for leaf in tree])
+    actual = jax.jit(training.global_norm)(tree)
+    np.testing.assert_allclose(actual, np.linalg.norm(wide), rtol=1e-6)
+    for bad in (jnp.nan, jnp.inf):
+        assert not np.isfinite(training.global_norm([*tree, jnp.array(bad)]))
 
 
 @pytest.mark.parametrize("bad", [jnp.nan, jnp.inf])
@@ -87,6 +100,19 @@ def test_a_bad_gradient_changes_no_bit_and_is_counted(bad):
     assert (int(after.skipped), int(after.in_a_row)) == (1, 1)
     _, recovered = step(good, after, params)
     assert (int(recovered.skipped), int(recovered.in_a_row)) == (1, 0)
+
+
+def test_extra_arguments_reach_the_optimiser():
+    scaled = optax.GradientTransformationExtraArgs(
+        lambda params: (),
+        lambda updates, state, params=None, *, by: (updates * by, state),
+    )
+    for tx in (training.optimiser(scaled), optax.chain(training.optimiser(scaled))):
+        updates, _ = tx.update(jnp.array([0.5]), tx.init(None), by=3.0)
+        np.testing.assert_array_equal(updates, [1.5])
+    plain = training.optimiser(optax.sgd(1.0))
+    updates, _ = plain.update(jnp.array([0.5]), plain.init(None), by=3.0)
+    np.testing.assert_array_equal(updates, [-0.5])
 
 
 def test_more_bad_gradients_in_a_row_than_borne_stop_the_run():
@@ -181,6 +207,37 @@ def test_updates_after_every_chunk_are_those_of_a_loop():
     assert_close(actual, (params, opt_state, state, jnp.stack(losses)))
 
 
+def test_one_bad_chunk_is_one_skipped_update():
+    params = randomise(MODEL.init(jax.random.key(0), F), 1)
+    xs, targets = randomise((jnp.zeros((B, 20, F)),) * 2, 2)
+    tx = training.optimiser(optax.sgd(0.1))
+    train = jax.jit(training.train_on_chunks(model_loss, tx))
+    chunks = training.cut((xs.at[0, 3].set(jnp.nan), targets), 2)
+    start = tx.init(params), MODEL.initial_state(params, (B,))
+    _, opt_state, state, losses = train(params, *start, chunks)
+    assert int(opt_state.skipped) == 1 and training.all_finite(state)
+    np.testing.assert_array_equal(np.isfinite(losses), np.arange(10) != 1)
+
+
+def test_a_first_state_is_data_but_a_reset_is_trained():
+    model = jrnn.Recurrent(jrnn.LearnedState(jrnn.Elman(H)))
+    params = randomise(model.init(jax.random.key(0), F), 1)
+    xs = randomise(jnp.zeros((B, 4, F)), 2)
+    first = jnp.zeros((B, 4), bool).at[:, 0].set(True)
+    for flags, trained in ((jnp.zeros_like(first), False), (first, True)):
+
+        def loss(params, state, chunk, key):
+            xs, reset = chunk.data
+            state, ys = model.apply(params, state, xs, reset=reset, key=key)
+            return jnp.sum(ys), state
+
+        chunks = training.cut((xs, flags), 2)
+        start = model.initial_state(params, (B,))
+        _, slope = training.truncated_value_and_grad(loss)(params, start, chunks)
+        moved = [np.any(leaf) for leaf in jax.tree.leaves(slope.state)]
+        assert all(moved) == any(moved) == trained
+
+
 def test_chunks_compile_once_whatever_the_tail():
     traces = []
 
@@ -215,3 +272,5 @@ def test_a_bad_cut_says_why():
         training.cut(jnp.ones((B, T)), 0)
     with pytest.raises(ValueError, match="sequences must share 1 batch axes"):
         training.cut((jnp.ones((B, T)), jnp.ones((B, T + 1))), 2)
+    with pytest.raises(ValueError, match="sequences have no steps"):
+        training.cut(jnp.ones((B, 0)), 2)

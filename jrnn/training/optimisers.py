@@ -1,5 +1,6 @@
 """Optimiser chains that keep bad gradients away from the parameters."""
 
+import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -33,24 +34,24 @@ def global_norm(tree: Any) -> Array:
 
         sqrt(sum of |leaf|^2)
 
-    In float16 squares overflow from 256 on; here they do not.
+    Squares overflow from 256 on in float16 and from 2e19 on in float32; here they do
+    not, as every entry is divided by the largest first.
 
     Example:
       >>> import jax.numpy as jnp
       >>> float(global_norm({"a": jnp.full(4, 300, jnp.float16)}))
       600.0
     """
-    squares = [
-        jnp.sum(jnp.square(jnp.abs(leaf.astype(_wide(leaf)))))
-        for leaf in jax.tree.leaves(tree)
-    ]
-    return jnp.sqrt(sum(squares, jnp.zeros(())))
+    peak, ratio = _norm(tree)
+    return peak * ratio
 
 
 def clip_by_global_norm(max_norm: float) -> optax.GradientTransformation:
     """Scales a gradient down to a norm of at most `max_norm` [1].
 
         g * min(1, max_norm / norm(g)),    norm in float32
+
+    However large a finite gradient is, it keeps its direction.
 
     Args:
       max_norm: Largest norm that is let through.
@@ -78,17 +79,22 @@ def clip_by_global_norm(max_norm: float) -> optax.GradientTransformation:
         updates: Params, state: ClipState, params: Params | None = None
     ) -> tuple[Params, ClipState]:
         del state, params
-        norm = global_norm(updates)
-        scale = jnp.where(norm > max_norm, max_norm / norm, 1)
-        clipped = jax.tree.map(
-            lambda g: (g.astype(_wide(g)) * scale).astype(g.dtype), updates
-        )
+        peak, ratio = _norm(updates)
+        norm = peak * ratio
+
+        def clip(g: Array) -> Array:
+            small = g.astype(_wide(g)) / peak * (max_norm / ratio)
+            return jnp.where(norm > max_norm, small.astype(g.dtype), g)
+
+        clipped = jax.tree.map(clip, updates)
         return clipped, ClipState(norm=norm.astype(jnp.float32))
 
     return optax.GradientTransformation(init, update)
 
 
-def skip_nonfinite(tx: optax.GradientTransformation) -> optax.GradientTransformation:
+def skip_nonfinite(
+    tx: optax.GradientTransformation,
+) -> optax.GradientTransformationExtraArgs:
     """Makes a transformation skip a step whose gradient or update is not finite.
 
     The parameters and the state of `tx` stay as they were, bit for bit, and the step is
@@ -99,7 +105,8 @@ def skip_nonfinite(tx: optax.GradientTransformation) -> optax.GradientTransforma
       tx: The transformation to protect: a whole optimiser.
 
     Returns:
-      A transformation whose state is a `SkipState`.
+      A transformation whose state is a `SkipState`; extra arguments of its `update`
+      reach `tx`.
 
     Example:
       >>> import jax.numpy as jnp, optax
@@ -109,14 +116,16 @@ def skip_nonfinite(tx: optax.GradientTransformation) -> optax.GradientTransforma
       ([0.0, 0.0], 1)
     """
 
+    tx = optax.with_extra_args_support(tx)
+
     def init(params: Params) -> SkipState:
         zero = jnp.zeros((), jnp.int32)
         return SkipState(tx.init(params), skipped=zero, in_a_row=zero)
 
     def update(
-        updates: Params, state: SkipState, params: Params | None = None
+        updates: Params, state: SkipState, params: Params | None = None, **extra: Any
     ) -> tuple[Params, SkipState]:
-        new, inner = tx.update(updates, state.inner, params)
+        new, inner = tx.update(updates, state.inner, params, **extra)
         good = all_finite((updates, new))
         new = jax.tree.map(lambda u: jnp.where(good, u, jnp.zeros_like(u)), new)
         inner = jax.tree.map(lambda a, b: jnp.where(good, a, b), inner, state.inner)
@@ -124,14 +133,14 @@ def skip_nonfinite(tx: optax.GradientTransformation) -> optax.GradientTransforma
         in_a_row = jnp.where(good, 0, state.in_a_row + 1)
         return new, SkipState(inner, state.skipped + bad, in_a_row)
 
-    return optax.GradientTransformation(init, update)
+    return optax.GradientTransformationExtraArgs(init, update)
 
 
 def optimiser(
     tx: optax.GradientTransformation | optax.ScalarOrSchedule,
     *,
     clip: float | None = 1.0,
-) -> optax.GradientTransformation:
+) -> optax.GradientTransformationExtraArgs:
     """Returns the chain that recurrent training wants: clip, step, skip bad steps.
 
         skip_nonfinite(chain(clip_by_global_norm(clip), tx))
@@ -193,6 +202,17 @@ def raise_if_stuck(opt_state: Any, max_in_a_row: int = 10) -> None:
                 f"the {max_in_a_row} that are borne. None was applied. Lower the "
                 "learning rate or look for the first bad step with jrnn.diagnostics."
             )
+
+
+def _norm(tree: Any) -> tuple[Array, Array]:
+    """Returns the largest size of an entry, and the norm as a multiple of it."""
+    sizes = [jnp.abs(leaf.astype(_wide(leaf))) for leaf in jax.tree.leaves(tree)]
+    zero = jnp.zeros(())
+    peaks = [jnp.max(size, initial=0) for size in sizes]
+    peak = functools.reduce(jnp.maximum, peaks, zero)
+    peak = jnp.where(jnp.isfinite(peak) & (peak > 0), peak, 1)
+    squares = [jnp.sum(jnp.square(size / peak)) for size in sizes]
+    return peak, jnp.sqrt(sum(squares, zero))
 
 
 def _wide(leaf: Array) -> Any:

@@ -24,7 +24,7 @@ class Chunk(NamedTuple):
     """A piece of a sequence; with a leading axis of chunks, all pieces of one."""
 
     data: Any  # tree of [chunks, *batch, length, ...]
-    mask: Array  # [chunks, *batch, length] False where the short tail is padded
+    mask: Array  # [chunks, *batch, length] False where padded
 
 
 def cut(sequences: Any, length: int, *, overlap: int = 0, batch_axes: int = 1) -> Chunk:
@@ -33,7 +33,9 @@ def cut(sequences: Any, length: int, *, overlap: int = 0, batch_axes: int = 1) -
         [*batch, time, ...]  ->  [chunks, *batch, overlap + length, ...]
 
     One length means one compilation. The mask marks what is real, so a tail of three
-    steps counts as three steps.
+    steps counts as three steps. With an overlap it is True for the steps that a chunk
+    shares with the one before too: leave the first `overlap` steps of every chunk out
+    of the loss, or they count twice.
 
     Args:
       sequences: A tree of arrays [*batch, time, ...] that share batch and time.
@@ -46,7 +48,8 @@ def cut(sequences: Any, length: int, *, overlap: int = 0, batch_axes: int = 1) -
       The chunks, ready for `jax.lax.scan` over their first axis.
 
     Raises:
-      ValueError: if the length is not positive or the arrays disagree.
+      ValueError: if the length is not positive, or the arrays disagree or have no
+        steps.
 
     Example:
       >>> import jax.numpy as jnp
@@ -68,6 +71,11 @@ def cut(sequences: Any, length: int, *, overlap: int = 0, batch_axes: int = 1) -
             f"shapes are {listed}. Say how many batch axes there are: `batch_axes=`."
         )
     *batch, time = next(iter(shapes))
+    if time == 0:
+        raise ValueError(
+            "sequences have no steps, so there is nothing to cut. Leave them out, "
+            "or say where time is: `batch_axes=`."
+        )
     number = -(-time // length)
 
     steps = jnp.arange(number)[:, None] * length + jnp.arange(overlap + length)
@@ -126,6 +134,10 @@ def truncated_value_and_grad(
     The parameters stay the same for all chunks and the gradients add up: a biased but
     cheap estimate of full backpropagation, and the same where there is one chunk.
 
+    The first state is data as well: one that was computed from the parameters, such as
+    a learned initial state, is not trained through it. For that, reset the layer at the
+    first step, within the loss.
+
     Args:
       loss: `loss(params, state, chunk, key)` returns the loss of one chunk, a scalar,
         and the state after it.
@@ -175,7 +187,9 @@ def train_on_chunks(
     """Makes the loss of a chunk into a training pass with one update per chunk.
 
     Each chunk starts from the state that the one before ended with, which older
-    parameters computed: the price of updating often.
+    parameters computed: the price of updating often. No gradient reaches the first
+    state; see `truncated_value_and_grad`. Numbers of a state that are not finite are
+    not carried on: those before the chunk stay, so that one bad chunk is one bad chunk.
 
     Args:
       loss: As in `truncated_value_and_grad`.
@@ -210,7 +224,8 @@ def train_on_chunks(
     ) -> tuple[Params, Any, State, Array]:
         def body(carry: Any, piece: Any) -> tuple[Any, Array]:
             params, opt_state, state = carry
-            (value, state), gradient = _chunk_gradient(loss, params, state, *piece)
+            (value, new), gradient = _chunk_gradient(loss, params, state, *piece)
+            state = jax.tree.map(_finite_or, new, state)
             updates, opt_state = tx.update(gradient, opt_state, params)
             return (optax.apply_updates(params, updates), opt_state, state), value
 
@@ -228,6 +243,13 @@ def _chunk_gradient(
     """Returns the loss and the state after a chunk, and the gradient of the loss."""
     state = jax.lax.stop_gradient(state)
     return jax.value_and_grad(loss, has_aux=True)(params, state, chunk, key)
+
+
+def _finite_or(new: Array, old: Array) -> Array:
+    """Returns `new`, but `old` where it is not finite."""
+    if not jnp.issubdtype(new.dtype, jnp.inexact):
+        return new
+    return jnp.where(jnp.isfinite(new), new, old)
 
 
 def _split(key: PRNGKey | None, chunks: Chunk) -> Array | None:
