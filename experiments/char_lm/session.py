@@ -1,6 +1,7 @@
 """One process's share of a run: the learner, the clock and what they leave behind."""
 
 import json
+import math
 import time
 from pathlib import Path
 from typing import NamedTuple
@@ -27,7 +28,7 @@ UPDATES_PER_CALL = 10  # between two looks at the keyboard, the clock and the ba
 
 
 class Standing(NamedTuple):
-    """Where the training stands after a call."""
+    """Where the training stands after a call; NaN where all updates were skipped."""
 
     step: int
     done: float  # share of the training
@@ -127,6 +128,7 @@ class Session:
         )
         row = standing._asdict() | {"seconds": self.seconds}
         del row["left"]
+        row = {k: v if math.isfinite(v) else None for k, v in row.items()}
         run_folder.append_line(self.path / "metrics.jsonl", json.dumps(row))
         try:
             training.raise_if_stuck(self.learner.opt_state)

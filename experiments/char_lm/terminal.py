@@ -1,6 +1,7 @@
 """What training looks like: a header, a bar, samples, and how it ended."""
 
 import contextlib
+import math
 import os
 import shutil
 import sys
@@ -168,9 +169,10 @@ def number(value: float) -> str:
 
 
 def _figures(recent: "deque[Standing]", narrow: bool) -> str:
-    count, last = len(recent), recent[-1]
+    last = recent[-1]
+    learned = [one for one in recent if math.isfinite(one.loss)] or [last]
     loss, bits, norm, clipped = (
-        sum(getattr(one, name) for one in recent) / count
+        sum(getattr(one, name) for one in learned) / len(learned)
         for name in ("loss", "bits", "norm", "clipped")
     )
     speed = sum(one.characters for one in recent) / sum(one.seconds for one in recent)

@@ -49,7 +49,7 @@ class Block(NamedTuple):
 
 
 class Report(NamedTuple):
-    """Averages over the updates of a call whose gradients were finite."""
+    """Averages over the updates of a call whose gradients were finite, NaN without."""
 
     loss: Array  # nats per character
     norm: Array  # of the gradient before clipping
@@ -141,7 +141,7 @@ def make_advance(
 
         start = learner, jnp.zeros(4)
         learner, sums = jax.lax.fori_loop(0, block.size, body, start)
-        means = jax.lax.pmean(sums[:3], AXIS) / jnp.maximum(sums[3], 1)
+        means = jax.lax.pmean(sums[:3], AXIS) / sums[3]
         skipped = learner.opt_state[1].skipped
         return learner, Report(means[0], means[1], means[2], skipped)
 

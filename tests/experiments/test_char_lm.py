@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import os
 
 import jax
@@ -145,7 +146,9 @@ def test_bad_gradients_stop_a_run_and_are_never_saved(tiny):
     poison = jax.tree.map(lambda a: a * jnp.nan, session.learner.params)
     session.learner = session.learner._replace(params=poison)
     standing = session.advance(advance, ring)
-    assert standing.skipped == 10 and standing.loss == 0
+    assert standing.skipped == 10 and math.isnan(standing.loss)
+    (row,) = log(tiny.out)
+    assert row["loss"] is None and row["norm"] is None and row["skipped"] == 10
     with pytest.raises(UserError, match="at step 20: 20 gradients in a row"):
         session.advance(advance, ring)
     with pytest.raises(UserError, match="not finite"):

@@ -1,5 +1,7 @@
 """The text of the character model: any characters, and every way to be unusable."""
 
+import math
+
 import hypothesis
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ from hypothesis import strategies
 from experiments.char_lm import config as options, corpus, terminal
 from experiments.char_lm.config import Train
 from experiments.char_lm.corpus import Vocabulary
+from experiments.char_lm.session import Standing
 from experiments.errors import UserError
 
 ODD = "a\r\nb\x00 \ufeffe\u0301 \U0001f40d \u202e"
@@ -121,6 +124,18 @@ def test_a_resumed_run_warns_of_what_it_may_change():
     assert options.refuse_changes(Train(), Train(steps=9, samples=1)) == []
     (warning,) = options.refuse_changes(Train(), Train(clip=2.0))
     assert "--clip was 1.0 and is now 2.0" in warning
+
+
+def test_skipped_updates_do_not_spoil_the_averages_of_the_bar(capsys):
+    good = Standing(10, 0.1, 9.0, 2.0, 2.9, 0.5, 0.0, 0, 100, 1.0)
+    nan = math.nan
+    bad = good._replace(step=20, done=0.2, loss=nan, bits=nan, norm=nan, clipped=nan)
+    bar = terminal.Bar(0.0)
+    for standing in (good, bad):
+        bar.show(standing)
+    bar.close()
+    *_, last = capsys.readouterr().out.splitlines()
+    assert "step 20" in last and "loss 2.000" in last and "nan" not in last
 
 
 def test_a_model_cannot_steer_the_terminal():
