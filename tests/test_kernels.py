@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import jrnn
+from jrnn import kernels
 from jrnn.kernels import layouts
 from tests.cases import CASES, B, F, assert_close, randomise
 
@@ -35,6 +36,8 @@ SITUATIONS = {
 @pytest.fixture(autouse=True)
 def short_chunks(monkeypatch):
     monkeypatch.setattr(layouts, "MOST", layouts.LEAST)
+    # One device: time and batch are merged. Tests of sharding run with two.
+    monkeypatch.setattr(jax, "device_count", lambda: 1)
 
 
 def total(tree):
@@ -75,6 +78,32 @@ def test_a_cell_that_is_not_gated_is_refused_by_name():
     params = cell.init(jax.random.key(0), F)
     with pytest.raises(ValueError, match="jrnn.GatedCell.*method='auto'"):
         jrnn.scan(cell, params, None, jnp.ones((B, 5, F)), method="gated")
+
+
+def test_an_empty_batch_works():
+    params, state, xs = long_setting(jrnn.LSTM(4), (0,), jnp.float32)
+    run = lambda params: jnp.sum(jrnn.scan(jrnn.LSTM(4), params, state, xs)[1])
+    assert not jnp.any(jax.grad(run)(params).w_h)
+
+
+def test_chunks_are_for_processors_only(monkeypatch):
+    cell = jrnn.LSTM(layouts.WIDE)
+    params = jax.eval_shape(lambda: cell.init(jax.random.key(0), F))
+    xs = jnp.zeros((LONG, layouts.MANY, F))
+    inputs = kernels.Inputs(xs, None, None, None)
+    assert layouts.choose(cell, params, inputs).columns
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    assert layouts.choose(cell, params, inputs) == layouts.Layout(LONG, LONG)
+
+
+@pytest.mark.parametrize("devices", [1, 2])
+def test_time_and_batch_are_merged_on_one_device_only(devices, monkeypatch):
+    monkeypatch.setattr(jax, "device_count", lambda: devices)
+    cell = jrnn.LSTM(4)
+    params, state, xs = long_setting(cell, dtype=jnp.float32)
+    run = jax.grad(lambda params: jnp.sum(jrnn.scan(cell, params, state, xs)[1]))
+    merged = f"f32[{layouts.LEAST * B},{F}]"
+    assert (merged in str(jax.make_jaxpr(run)(params))) == (devices == 1)
 
 
 @pytest.mark.parametrize(

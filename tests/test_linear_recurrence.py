@@ -125,6 +125,40 @@ def test_derivatives_of_second_order_work_in_both_modes(method):
         assert_close(actual, jax.jit(lambda: second(loop))(), 1e-12)
 
 
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("bad", [np.inf, np.nan])
+def test_a_reset_cuts_off_what_is_not_finite(method, bad):
+    a, b, h0 = setting(np.float32)
+    b[0, 2], h0[1] = bad, bad
+    reset = jnp.zeros((B, T), bool).at[0, 5].set(True).at[1, 0].set(True)
+
+    def last(a, b, h0):
+        how = {"reset": reset, "method": method}
+        hs = jrnn.linear_recurrence(a, b, h0, **how)
+        return jnp.sum(jnp.sin(hs[:, 6:])), hs
+
+    grad = jax.jit(jax.value_and_grad(last, (0, 1, 2), has_aux=True))
+    (_, hs), slopes = grad(a, b, h0)
+    assert not np.isfinite(hs[0, 2:5]).any()
+    assert_close(hs[0, 5:], loop(a, b, h0, reset)[0, 5:])
+    assert np.isfinite(hs[1]).all()
+    assert np.isfinite(slopes[0][0, 5:]).all() and np.isfinite(slopes[0][1]).all()
+    assert all(np.isfinite(leaf).all() for leaf in slopes[1:])
+
+
+def test_a_restart_of_a_cell_cuts_off_what_is_not_finite():
+    cell = Leaky()
+    params = cell.init(jax.random.key(0), 5)
+    xs = randomise(jnp.zeros((B, T, 5)), 3).at[0, 2].set(jnp.inf)
+    mask = jnp.ones((B, T), bool).at[:, 4].set(False)
+    reset = jnp.zeros((B, T), bool).at[:, 4:6].set(True)
+    how = {"mask": mask, "reset": reset, "return_states": True}
+    run = lambda method: jrnn.scan(cell, params, None, xs, method=method, **how)
+    states, ys = run("linear")
+    assert np.isfinite(states.h[:, 5:]).all() and np.isnan(states.h[0, 3]).any()
+    assert_close((states.h[:, 5:], ys[:, 5:]), (run("scan")[0].h[:, 5:], ys[:, 5:]))
+
+
 def test_it_maps_over_rows():
     args = setting(np.float32)
     rows = jax.jit(jax.vmap(jrnn.linear_recurrence))

@@ -125,6 +125,20 @@ def test_short_sequences_work(time):
     assert_close(out, jrnn.scan(CELL, params, state, xs[:, :time]))
 
 
+def test_an_empty_batch_works():
+    params, _, xs = setting(CASE, dtype=jnp.float32)
+    _, ys = jrnn.scan(CELL, params, None, jnp.tile(xs[:0], (1, 2, 1)), remat="sqrt")
+    assert ys.shape == (0, 2 * T, 3 * H)
+
+
+def test_idle_steps_are_no_longer_a_program():
+    def size(dial):
+        run = lambda *args: jrnn.scan(CELL, *args, remat=dial)[1]
+        return len(str(jax.make_jaxpr(run)(*setting(CASE, dtype=jnp.float32))))
+
+    assert size((8, 64)) < size((2, 4)) + 200
+
+
 def memory(time, dial):
     """Bytes that XLA sets aside for the gradient of a loss on the last output."""
     cell = jrnn.LSTM(64)

@@ -57,12 +57,29 @@ def test_inside_shard_map(cell):
         # The parameters do not vary over the mesh: their gradient is already a sum.
         return jax.lax.psum(value, "data"), slope
 
+    merged = f"[{T * BATCH // 2},"  # rows of all steps and examples of a device
     run = jax.shard_map(
         mean_gradient, mesh=mesh, in_specs=(P(), P("data"), P("data")), out_specs=P()
     )
     place = lambda tree, spec: jax.device_put(tree, NamedSharding(mesh, spec))
     with jax.set_mesh(mesh):
-        actual = jax.jit(run)(
-            place(params, P()), place(xs, P("data")), place(LENGTHS, P("data"))
-        )
+        args = place(params, P()), place(xs, P("data")), place(LENGTHS, P("data"))
+        actual = jax.jit(run)(*args)
+        assert merged in str(jax.make_jaxpr(run)(*args))
     assert_close(jax.device_get(actual), jax.device_get(expected(cell, params, xs)))
+
+
+@cells
+def test_without_a_mesh_in_context_each_device_keeps_its_examples(cell):
+    params, xs = arguments(cell)
+    mesh = jax.make_mesh((2,), ("data",), axis_types=(AxisType.Auto,))
+    args = (
+        jax.device_put(params, NamedSharding(mesh, P())),
+        jax.device_put(xs, NamedSharding(mesh, P("data"))),
+        jax.device_put(LENGTHS, NamedSharding(mesh, P("data"))),
+    )
+    grad = jax.jit(jax.value_and_grad(lambda *a: loss(cell, *a)))
+    compiled = grad.lower(*args).compile()
+    assert "all-gather" not in compiled.as_text()
+    actual = jax.device_get(compiled(*args))
+    assert_close(actual, jax.device_get(expected(cell, params, xs)))

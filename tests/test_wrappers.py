@@ -1,6 +1,7 @@
 """Cells made of cells: what each changes, and all that it leaves as it was."""
 
 import copy
+import dataclasses
 import pickle
 
 import jax
@@ -107,6 +108,20 @@ def test_wrappers_of_gated_cells_are_gated_and_agree_with_their_parts(wrap):
     v = cell.hidden(state) @ cell.recurrent_kernel(params)
     parts = cell.update(params, state, cell.combine(params, u, v))
     assert_close(cell.step(params, state, u), parts, 0)
+
+
+@pytest.mark.parametrize("wrap", ["WeightDrop", "LearnedState", "MixedPrecision"])
+def test_wrappers_print_their_public_name_and_follow_a_new_cell(wrap):
+    make = getattr(jrnn, wrap)
+    extra = (0.5,) if wrap == "WeightDrop" else ()
+    gated, other = (
+        make(cell, *extra) for cell in (jrnn.GRU(4), jrnn.ResetBeforeGRU(4))
+    )
+    assert repr(gated).startswith(f"{wrap}(cell=GRU(hidden_size=4)")
+    assert eval(repr(gated), vars(jrnn)) == gated
+    for start, end in [(gated, other), (other, gated)]:
+        changed = dataclasses.replace(start, cell=end.cell)
+        assert changed == end and type(changed) is type(end)
 
 
 def test_zoneout_keeps_units_at_its_rates_and_draws_at_every_step():

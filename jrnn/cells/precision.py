@@ -5,22 +5,21 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from jrnn.cells.forwarding import Forwarding, Gated
 from jrnn.types import (
     Array,
     Cell,
     DType,
-    GatedCell,
     Params,
     PRNGKey,
     Shape,
     State,
-    Structure,
     value,
 )
 
 
 @value
-class MixedPrecision:
+class MixedPrecision(Forwarding):
     """Computes in one precision and remembers in another.
 
     Parameters stay as they are, in float32 for the optimiser; matrices are cast once
@@ -51,24 +50,6 @@ class MixedPrecision:
     cell: Cell
     compute: DType = jnp.bfloat16
     state: DType = jnp.float32
-
-    def __new__(cls, cell: Any = None, *args: Any, **kwargs: Any) -> Any:
-        """Returns a gated cell where the cell is one."""
-        del args, kwargs
-        gated = cls is MixedPrecision and isinstance(cell, GatedCell)
-        return super().__new__(GatedMixedPrecision if gated else cls)
-
-    @property
-    def output_size(self) -> int:
-        return self.cell.output_size
-
-    @property
-    def feature_axes(self) -> int:
-        return self.cell.feature_axes
-
-    @property
-    def structure(self) -> Structure:
-        return self.cell.structure
 
     def init(self, key: PRNGKey, input_size: int, dtype: DType = jnp.float32) -> Params:
         """Draws the parameters of the cell, in `dtype`."""
@@ -107,10 +88,8 @@ class MixedPrecision:
         return cast(y, self.compute)
 
 
-class GatedMixedPrecision(MixedPrecision):
+class GatedMixedPrecision(Gated, MixedPrecision, of=MixedPrecision):
     """A `MixedPrecision` around a gated cell, which is gated too."""
-
-    cell: Any
 
     def step(self, params: Params, state: State, u: Any) -> State:
         """Returns the next state: a narrow product, a wide update."""
@@ -120,10 +99,6 @@ class GatedMixedPrecision(MixedPrecision):
     def hidden(self, state: State) -> Array:
         """Returns what is multiplied, cast for the product."""
         return cast(self.cell.hidden(state), self.compute)
-
-    def recurrent_kernel(self, params: Params) -> Array:
-        """Returns the matrix that multiplies it."""
-        return self.cell.recurrent_kernel(params)
 
     def combine(self, params: Params, u: Any, v: Array) -> Any:
         """Returns the pre-activations, in the precision of the product."""

@@ -1,27 +1,23 @@
 """Weight drop: recurrent weights that are missing for a whole sequence."""
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 
 from jrnn import checks
+from jrnn.cells.forwarding import Forwarding, Gated
 from jrnn.types import (
     Array,
     Cell,
     DType,
-    GatedCell,
     Params,
     PRNGKey,
     Shape,
-    State,
-    Structure,
     value,
 )
 
 
 @value
-class WeightDrop:
+class WeightDrop(Forwarding):
     """Sets weights of the recurrence to zero at random, for a whole sequence [1].
 
         W = w_h * m / (1 - rate),    each entry of m is 0 with probability `rate`
@@ -50,24 +46,6 @@ class WeightDrop:
     rate: float
     leaves: tuple[str, ...] = ("w_h",)
 
-    def __new__(cls, cell: Any = None, *args: Any, **kwargs: Any) -> Any:
-        """Returns a gated cell where the cell is one."""
-        del args, kwargs
-        gated = cls is WeightDrop and isinstance(cell, GatedCell)
-        return super().__new__(GatedWeightDrop if gated else cls)
-
-    @property
-    def output_size(self) -> int:
-        return self.cell.output_size
-
-    @property
-    def feature_axes(self) -> int:
-        return self.cell.feature_axes
-
-    @property
-    def structure(self) -> Structure:
-        return self.cell.structure
-
     def init(self, key: PRNGKey, input_size: int, dtype: DType = jnp.float32) -> Params:
         """Draws the parameters of the cell.
 
@@ -79,10 +57,6 @@ class WeightDrop:
         for name in self.leaves:
             checks.one_of("leaves", name, params._fields)
         return params
-
-    def initial_state(self, params: Params, batch_shape: Shape = ()) -> State:
-        """Returns the initial state of the cell."""
-        return self.cell.initial_state(params, batch_shape)
 
     def prepare(
         self, params: Params, *, key: PRNGKey | None = None, batch_shape: Shape = ()
@@ -99,40 +73,10 @@ class WeightDrop:
         }
         return params._replace(**dropped)
 
-    def project(self, params: Params, x: Any, *, key: PRNGKey | None = None) -> Any:
-        """Projects the input with the cell."""
-        return self.cell.project(params, x, key=key)
-
-    def step(self, params: Params, state: State, u: Any) -> State:
-        """Returns the next state of the cell."""
-        return self.cell.step(params, state, u)
-
-    def read(self, params: Params, state: State, u: Any) -> Array:
-        """Returns the output of the cell."""
-        return self.cell.read(params, state, u)
-
     def _drop(self, weights: Array, key: PRNGKey) -> Array:
         kept = jax.random.bernoulli(key, 1 - self.rate, weights.shape)
         return jnp.where(kept, weights / (1 - self.rate), jnp.zeros_like(weights))
 
 
-class GatedWeightDrop(WeightDrop):
+class GatedWeightDrop(Gated, WeightDrop, of=WeightDrop):
     """A `WeightDrop` around a gated cell, which is gated too."""
-
-    cell: Any
-
-    def hidden(self, state: State) -> Array:
-        """Returns what is multiplied."""
-        return self.cell.hidden(state)
-
-    def recurrent_kernel(self, params: Params) -> Array:
-        """Returns the matrix that multiplies it."""
-        return self.cell.recurrent_kernel(params)
-
-    def combine(self, params: Params, u: Any, v: Array) -> Any:
-        """Returns the pre-activations."""
-        return self.cell.combine(params, u, v)
-
-    def update(self, params: Params, state: State, p: Any) -> State:
-        """Returns the next state."""
-        return self.cell.update(params, state, p)

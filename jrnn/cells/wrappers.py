@@ -6,23 +6,22 @@ import jax
 import jax.numpy as jnp
 
 from jrnn import checks
+from jrnn.cells.forwarding import Forwarding, Gated
 from jrnn.types import (
     Array,
     Cell,
     DType,
-    GatedCell,
     Params,
     PRNGKey,
     Shape,
     State,
-    Structure,
     exportable,
     value,
 )
 
 
 @value
-class Zoneout:
+class Zoneout(Forwarding):
     """Keeps some units as they were, at random [1].
 
         s' = m * s + (1 - m) * cell(s),    m = 1 with probability rate
@@ -51,33 +50,11 @@ class Zoneout:
     cell: Cell
     rates: float | tuple[float, ...]
 
-    @property
-    def output_size(self) -> int:
-        return self.cell.output_size
-
-    @property
-    def feature_axes(self) -> int:
-        return self.cell.feature_axes
-
-    @property
-    def structure(self) -> Structure:
-        return self.cell.structure
-
     def init(self, key: PRNGKey, input_size: int, dtype: DType = jnp.float32) -> Params:
         """Draws the parameters of the cell."""
         params = self.cell.init(key, input_size, dtype)
         self._by_leaf(jax.eval_shape(self.cell.initial_state, params))
         return params
-
-    def initial_state(self, params: Params, batch_shape: Shape = ()) -> State:
-        """Returns the initial state of the cell."""
-        return self.cell.initial_state(params, batch_shape)
-
-    def prepare(
-        self, params: Params, *, key: PRNGKey | None = None, batch_shape: Shape = ()
-    ) -> Params:
-        """Prepares the parameters of the cell."""
-        return self.cell.prepare(params, key=key, batch_shape=batch_shape)
 
     def project(self, params: Params, x: Any, *, key: PRNGKey | None = None) -> Any:
         """Projects the input, and draws what each unit keeps at each step."""
@@ -119,7 +96,7 @@ class Zoneout:
 
 
 @value
-class ResidualCell:
+class ResidualCell(Forwarding):
     """A shortcut around a cell: its output is added to its input.
 
         y = x + cell(x)
@@ -141,18 +118,6 @@ class ResidualCell:
 
     cell: Cell
 
-    @property
-    def output_size(self) -> int:
-        return self.cell.output_size
-
-    @property
-    def feature_axes(self) -> int:
-        return self.cell.feature_axes
-
-    @property
-    def structure(self) -> Structure:
-        return self.cell.structure
-
     def init(self, key: PRNGKey, input_size: int, dtype: DType = jnp.float32) -> Params:
         """Draws the parameters of the cell.
 
@@ -161,16 +126,6 @@ class ResidualCell:
         """
         checks.equal_sizes("the cell of ResidualCell", self.output_size, input_size)
         return self.cell.init(key, input_size, dtype)
-
-    def initial_state(self, params: Params, batch_shape: Shape = ()) -> State:
-        """Returns the initial state of the cell."""
-        return self.cell.initial_state(params, batch_shape)
-
-    def prepare(
-        self, params: Params, *, key: PRNGKey | None = None, batch_shape: Shape = ()
-    ) -> Params:
-        """Prepares the parameters of the cell."""
-        return self.cell.prepare(params, key=key, batch_shape=batch_shape)
 
     def project(self, params: Params, x: Array, *, key: PRNGKey | None = None) -> Any:
         """Projects the input, and keeps it for the output."""
@@ -194,7 +149,7 @@ class LearnedStateParams(NamedTuple):
 
 
 @value
-class LearnedState:
+class LearnedState(Forwarding):
     """Learns the state that a sequence, or an episode after a reset, starts from.
 
     It begins as the initial state of the cell. Every example starts from the same.
@@ -212,23 +167,6 @@ class LearnedState:
     """
 
     cell: Cell
-
-    def __new__(cls, cell: Any = None) -> Any:
-        """Returns a gated cell where the cell is one."""
-        gated = cls is LearnedState and isinstance(cell, GatedCell)
-        return super().__new__(GatedLearnedState if gated else cls)
-
-    @property
-    def output_size(self) -> int:
-        return self.cell.output_size
-
-    @property
-    def feature_axes(self) -> int:
-        return self.cell.feature_axes
-
-    @property
-    def structure(self) -> Structure:
-        return self.cell.structure
 
     def init(
         self, key: PRNGKey, input_size: int, dtype: DType = jnp.float32
@@ -256,38 +194,10 @@ class LearnedState:
         cell = self.cell.prepare(params.cell, key=key, batch_shape=batch_shape)
         return params._replace(cell=cell)
 
-    def project(
-        self, params: LearnedStateParams, x: Any, *, key: PRNGKey | None = None
-    ) -> Any:
-        """Projects the input with the cell."""
-        return self.cell.project(params.cell, x, key=key)
-
-    def step(self, params: LearnedStateParams, state: State, u: Any) -> State:
-        """Returns the next state of the cell."""
-        return self.cell.step(params.cell, state, u)
-
-    def read(self, params: LearnedStateParams, state: State, u: Any) -> Array:
-        """Returns the output of the cell."""
-        return self.cell.read(params.cell, state, u)
+    def within(self, params: LearnedStateParams) -> Params:
+        """Returns the parameters of the cell."""
+        return params.cell
 
 
-class GatedLearnedState(LearnedState):
+class GatedLearnedState(Gated, LearnedState, of=LearnedState):
     """A `LearnedState` around a gated cell, which is gated too."""
-
-    cell: Any
-
-    def hidden(self, state: State) -> Array:
-        """Returns what is multiplied."""
-        return self.cell.hidden(state)
-
-    def recurrent_kernel(self, params: LearnedStateParams) -> Array:
-        """Returns the matrix that multiplies it."""
-        return self.cell.recurrent_kernel(params.cell)
-
-    def combine(self, params: LearnedStateParams, u: Any, v: Array) -> Any:
-        """Returns the pre-activations."""
-        return self.cell.combine(params.cell, u, v)
-
-    def update(self, params: LearnedStateParams, state: State, p: Any) -> State:
-        """Returns the next state."""
-        return self.cell.update(params.cell, state, p)

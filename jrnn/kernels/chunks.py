@@ -31,9 +31,12 @@ def cut(tree: Any, size: int) -> Parts:
 
 def join(parts: Parts) -> Any:
     """Returns the leaves [time, ...] that were cut."""
-    whole = jax.tree.map(
-        lambda a: a[0] if a.shape[0] == 1 else a.reshape(-1, *a.shape[2:]), parts[0]
-    )
+
+    def merge(a: Any) -> Any:
+        number, size, *rest = a.shape
+        return a[0] if number == 1 else a.reshape(number * size, *rest)
+
+    whole = jax.tree.map(merge, parts[0])
     if len(parts) == 1:
         return whole
     return jax.tree.map(lambda a, b: jnp.concatenate([a, b]), whole, parts[1])

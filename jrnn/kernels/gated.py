@@ -18,6 +18,7 @@ and derivatives of higher order work.
 """
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -197,14 +198,16 @@ def _product(a: Array, b: Array) -> Array:
 def _by_rows(function: Callable[[Any], Any], tree: Any) -> Any:
     """Applies a function of vectors to leaves [T, *batch, F], as one matrix [rows, F].
 
-    Not under a mesh, whose axes may divide the batch: a merged axis cannot be divided
-    the same way.
+    Only where no device holds a part of the batch: with one device, or inside of
+    `shard_map`. A merged axis cannot be divided the way that the batch is.
     """
     kinds = jax.sharding.AxisType
-    if layouts.meshed(kinds.Auto, kinds.Explicit):
+    alone = layouts.meshed(kinds.Manual) or jax.device_count() == 1
+    if not alone or layouts.meshed(kinds.Auto, kinds.Explicit):
         return function(tree)
     axes = jax.tree.leaves(tree)[0].shape[:-1]
-    rows = jax.tree.map(lambda a: a.reshape(-1, a.shape[-1]), tree)
+    number = math.prod(axes)
+    rows = jax.tree.map(lambda a: a.reshape(number, a.shape[-1]), tree)
     return jax.tree.map(lambda a: a.reshape(*axes, *a.shape[1:]), function(rows))
 
 

@@ -84,17 +84,21 @@ def choose(cell: GatedCell, params: Params, inputs: Inputs) -> Layout:
     A batch is projected step by step, as that reads and writes least: at 100, 128, 28,
     128 values take 30 ms so, 53 in chunks of 16 steps, 85 all at once and 30 in Flax;
     at 128, 32, 128, 128 they take 13, 19, 20 and 14. Few examples are projected ahead.
+
+    On accelerators nothing is measured: there all steps are projected at once, and
+    differentiated at once, as few large products.
     """
     shape = jax.tree.leaves(inputs.xs)[0].shape
     time, batch = shape[0], shape[1:-1]
-    if meshed(jax.sharding.AxisType.Explicit):
-        return Layout(chunk=time, ahead=time)  # such arrays cannot be cut
+    explicit = meshed(jax.sharding.AxisType.Explicit)  # such arrays cannot be cut
+    if explicit or jax.default_backend() != "cpu":
+        return Layout(chunk=time, ahead=time)
     size = cell.recurrent_kernel(params).shape[0]
     number = math.prod(batch)
     chunk = _divisor(time, min(max(ROWS // max(number, 1), LEAST), MOST))
     ahead = 1 if number >= MANY else MOST
     masked = inputs.keys is not None  # parameters may hold masks with a batch axis
-    if masked or len(batch) != 1 or jax.default_backend() != "cpu":
+    if masked or len(batch) != 1:
         return Layout(chunk, ahead)
     return Layout(chunk, ahead, columns=size >= WIDE and number >= MANY)
 

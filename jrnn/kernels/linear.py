@@ -15,6 +15,8 @@ from jrnn.types import Array, Cell, LinearCell, Params, State
 LONG = 512  # steps from which a parallel order can pay on an accelerator
 NARROW = 4096  # numbers in one step below which it finds the device idle
 
+Step = tuple[Array, Array, Any]  # factor, addend, and whether it is cut off; or None
+
 
 def linear_recurrence(
     a: Array,
@@ -35,7 +37,8 @@ def linear_recurrence(
       a: Factors [*batch, time, features], real or complex.
       b: Addends, of the shape of `a`.
       h0: State before the first step [*batch, features]; None for zeros.
-      reset: Booleans [*batch, time]. Where True the state is zero before the step.
+      reset: Booleans [*batch, time]. Where True the state is zero before the step,
+        whatever it was, infinite and NaN included.
       reverse: Whether to run from the last step to the first. A reset at t cuts between
         t and t-1 in either direction.
       method: "scan", one step after the other; "associative", a tree of depth log T;
@@ -69,12 +72,12 @@ def linear_recurrence(
     dtype = jnp.result_type(a, b, h0)
     axis = len(batch)
     a, b = (jnp.moveaxis(leaf.astype(dtype), axis, 0) for leaf in (a, b))
+    cut = None
     if reset is not None:
         reset = jnp.asarray(reset)
         checks.flags("reset", reset, batch, time, major=False)
-        restart = masks.restarts(jnp.moveaxis(reset, axis, 0), None, reverse)
-        a = a if restart is None else where(restart, jnp.zeros_like(a), a)
-    hs = solve(a, b, jnp.asarray(h0, dtype), reverse=reverse, method=method)
+        cut = masks.restarts(jnp.moveaxis(reset, axis, 0), None, reverse)
+    hs = solve(a, b, jnp.asarray(h0, dtype), cut, reverse=reverse, method=method)
     return jnp.moveaxis(hs, 0, axis)
 
 
@@ -88,21 +91,23 @@ def run(
 ) -> Trajectory:
     """Runs a linear cell along time; what `plain.run` takes and returns.
 
-    A step that is padding is `h' = 1 * h + 0`, and one after a restart has no factor:
-    `h' = 0 * h + (a * fresh + b)`.
+    A step that is padding is `h' = 1 * h + 0`, and one after a restart is cut off from
+    the state before it: `h' = a * 0 + (a * fresh + b)`.
     """
     us = project(cell, params, inputs)
     factors, addends = map(jax.tree.leaves, cell.coefficients(params, us))
     starts, news = (_join(tree, factors) for tree in (state, fresh))
+    cut = inputs.restart
+    if cut is not None and inputs.keep is not None:
+        cut = cut & inputs.keep
     solved = []
     for a, b, h0, new in zip(factors, addends, starts, news, strict=True):
         if inputs.restart is not None:
             b = where(inputs.restart, a * new + b, b)
-            a = where(inputs.restart, jnp.zeros_like(a), a)
         if inputs.keep is not None:
             a = where(inputs.keep, a, jnp.ones_like(a))
             b = where(inputs.keep, b, jnp.zeros_like(b))
-        solved.append(solve(a, b, h0, reverse=options.reverse))
+        solved.append(solve(a, b, h0, cut, reverse=options.reverse))
     states = _part(solved, state)
     final, last = state, 0 if options.reverse else -1
     if solved[0].shape[0]:
@@ -130,32 +135,43 @@ def pays(state: State) -> bool:
 
 
 def solve(
-    a: Array, b: Array, h0: Array, *, reverse: bool = False, method: str = "auto"
+    a: Array,
+    b: Array,
+    h0: Array,
+    cut: Array | None = None,
+    *,
+    reverse: bool = False,
+    method: str = "auto",
 ) -> Array:
     """Computes `linear_recurrence` with time first: a and b [T, ...], h0 [...].
 
-    The states solve the triangular system `h - a * (h one step before) = b`. JAX gets
-    every derivative from that equation, and calls back for the transposed system:
+    Where `cut` [T, *batch] is True, the state before the step counts as zero. The
+    states solve the triangular system `h - a * (h one step before) = b`. JAX gets every
+    derivative from that equation, and calls back for the transposed system:
 
         g_t = λ_t - a_t+1 * λ_t+1
 
-    which is the recurrence run the other way, with the factors moved by one step.
+    which is the recurrence run the other way, with factors and cuts moved by one step.
     """
     if not b.shape[0]:
         return b
     order = _ORDERS[choose(b) if method == "auto" else method]
     first = -1 if reverse else 0
-    b = lax.dynamic_update_index_in_dim(b, b[first] + a[first] * h0, first, axis=0)
+    start = jax.tree.map(lambda leaf: leaf[first], (a, b, cut))
+    b = lax.dynamic_update_index_in_dim(b, _step(h0, start), first, axis=0)
     zero = jnp.zeros_like(b[0])  # once h0 is in the first addend
 
     def system(h: Array) -> Array:
-        return h - a * _before(h, zero, reverse)
+        return h - a * _uncut(_before(h, zero, reverse), cut)
 
     def solution(_: Any, b: Array) -> Array:
-        return order(a, b, zero, reverse)
+        return order((a, b, cut), zero, reverse)
 
     def transposed(_: Any, g: Array) -> Array:
-        return order(_before(a, zero, not reverse), g, zero, not reverse)
+        moved, cuts = jax.tree.map(
+            lambda leaf: _before(leaf, jnp.zeros_like(leaf[0]), not reverse), (a, cut)
+        )
+        return order((moved, g, cuts), zero, not reverse)
 
     return lax.custom_linear_solve(system, b, solution, transposed)
 
@@ -204,47 +220,59 @@ def _part(hs: list[Array], state: State) -> State:
     return jax.tree.unflatten(structure, typed)
 
 
-def _scan(a: Array, b: Array, h0: Array, reverse: bool) -> Array:
-    def body(h: Array, slices: tuple[Array, Array]) -> tuple[Array, Array]:
-        a, b = slices
-        h = a * h + b
+def _uncut(h: Array, cut: Array | None) -> Array:
+    """Returns the state that a step sees: a product with 0 would keep inf and NaN."""
+    return h if cut is None else where(cut, jnp.zeros_like(h), h)
+
+
+def _step(h: Array, step: Step) -> Array:
+    a, b, cut = step
+    return a * _uncut(h, cut) + b
+
+
+def _compose(first: Step, second: Step) -> Step:
+    """Composes two steps; the factor of one with a cut is never used."""
+    cut = None if second[2] is None else first[2] | second[2]
+    return first[0] * second[0], _step(first[1], second), cut
+
+
+def _scan(steps: Step, h0: Array, reverse: bool) -> Array:
+    def body(h: Array, step: Step) -> tuple[Array, Array]:
+        h = _step(h, step)
         return h, h
 
-    return lax.scan(body, h0, (a, b), reverse=reverse)[1]
+    return lax.scan(body, h0, steps, reverse=reverse)[1]
 
 
-def _associative(a: Array, b: Array, h0: Array, reverse: bool) -> Array:
-    factor, addend = lax.associative_scan(_compose, (a, b), reverse=reverse)
-    return factor * h0 + addend
+def _associative(steps: Step, h0: Array, reverse: bool) -> Array:
+    whole = lax.associative_scan(_compose, steps, reverse=reverse)
+    return _step(jnp.broadcast_to(h0, whole[1].shape), whole)
 
 
-def _compose(first: Any, second: Any) -> Any:
-    """Composes two steps, each a pair (factor, addend)."""
-    return first[0] * second[0], second[0] * first[1] + second[1]
-
-
-def _chunked(a: Array, b: Array, h0: Array, reverse: bool) -> Array:
+def _chunked(steps: Step, h0: Array, reverse: bool) -> Array:
     """Runs all chunks at once from zero, then carries the state over their borders."""
-    time = b.shape[0]
+    time, *shape = steps[1].shape
     length = math.isqrt(time - 1) + 1
     chunks = -(-time // length)
-    if reverse:
-        a, b = a[::-1], b[::-1]
-    missing = [(0, chunks * length - time), *[(0, 0)] * (b.ndim - 1)]
-    a, b = (
-        jnp.moveaxis(leaf.reshape(chunks, length, *b.shape[1:]), 0, 1)
-        for leaf in (jnp.pad(a, missing), jnp.pad(b, missing))
-    )  # [length, chunks, ...]
 
-    def within(carry: Any, step: Any) -> Any:
+    def fold(leaf: Array) -> Array:  # [length, chunks, ...]
+        leaf = leaf[::-1] if reverse else leaf
+        missing = [(0, chunks * length - time), *[(0, 0)] * (leaf.ndim - 1)]
+        folded = jnp.pad(leaf, missing).reshape(chunks, length, *leaf.shape[1:])
+        return jnp.moveaxis(folded, 0, 1)
+
+    def within(carry: Step, step: Step) -> tuple[Step, Step]:
         carry = _compose(carry, step)
         return carry, carry
 
-    identity = jnp.ones_like(a[0]), jnp.zeros_like(b[0])
-    _, (factor, addend) = lax.scan(within, identity, (a, b))
-    ends = _scan(factor[-1], addend[-1], h0, reverse=False)
-    hs = factor * _before(ends, h0, reverse=False) + addend
-    hs = jnp.moveaxis(hs, 0, 1).reshape(chunks * length, *b.shape[2:])[:time]
+    a, b, cut = jax.tree.map(fold, steps)
+    none = None if cut is None else jnp.zeros_like(cut[0])
+    identity = jnp.ones_like(a[0]), jnp.zeros_like(b[0]), none
+    _, whole = lax.scan(within, identity, (a, b, cut))
+    ends = _scan(jax.tree.map(lambda leaf: leaf[-1], whole), h0, reverse=False)
+    starts = _before(ends, h0, reverse=False)
+    hs = _step(jnp.broadcast_to(starts, whole[1].shape), whole)
+    hs = jnp.moveaxis(hs, 0, 1).reshape(chunks * length, *shape)[:time]
     return hs[::-1] if reverse else hs
 
 

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 
 from jrnn.kernels.plain import Inputs, Options, Trajectory, unroll
-from jrnn.types import Cell, Params, State
+from jrnn.types import Array, Cell, Params, State
 
 
 def run(
@@ -50,7 +50,8 @@ def run(
     if options.remat is None or not time:
         return kernel(cell, params, state, fresh, inputs, options)
     loops = lengths(options.remat, time)
-    idle = math.prod(loops) - time
+    total = math.prod(loops)
+    idle = total - time
     inner = options._replace(remat=None)
     outer = inner._replace(unroll=inner.unroll if loops[-1] == 1 else 1)
 
@@ -66,7 +67,7 @@ def run(
     folded = jax.tree.map(lambda a: a.reshape(*loops, *a.shape[1:]), inputs)
     final, out = piece(0, state, folded)
     states, ys = jax.tree.map(
-        lambda a: a.reshape(-1, *a.shape[len(loops) :])[:time], out
+        lambda a: a.reshape(total, *a.shape[len(loops) :])[:time], out
     )
     return Trajectory(final, states, ys)
 
@@ -111,7 +112,10 @@ def _lengthened(inputs: Inputs, idle: int, axes: tuple[int, ...]) -> Inputs:
     """Appends steps that do nothing: copies of the last one, not to be kept."""
     keep = jnp.ones(axes, bool) if inputs.keep is None else inputs.keep
     off = jnp.zeros((idle, *axes[1:]), bool)
-    longer = jax.tree.map(
-        lambda a: jnp.concatenate([a, *[a[-1:]] * idle]), inputs._replace(keep=None)
-    )
+
+    def lengthen(a: Array) -> Array:
+        last = jnp.broadcast_to(a[-1:], (idle, *a.shape[1:]))
+        return jnp.concatenate([a, last])
+
+    longer = jax.tree.map(lengthen, inputs._replace(keep=None))
     return longer._replace(keep=jnp.concatenate([keep, off]))
