@@ -99,7 +99,7 @@ def test_chunks_are_for_processors_only(monkeypatch):
 @pytest.mark.parametrize("devices", [1, 2])
 def test_time_and_batch_are_merged_on_one_device_only(devices, monkeypatch):
     monkeypatch.setattr(jax, "device_count", lambda: devices)
-    cell = jrnn.LSTM(4)
+    cell = jrnn.LSTM(4 + devices)  # traced once for each
     params, state, xs = long_setting(cell, dtype=jnp.float32)
     run = jax.grad(lambda params: jnp.sum(jrnn.scan(cell, params, state, xs)[1]))
     merged = f"f32[{layouts.LEAST * B},{F}]"
