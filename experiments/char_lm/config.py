@@ -57,7 +57,7 @@ class Train:
     hidden_size: int = 256
     layers: int = 1
     embedding_size: int = 64
-    dropout: float = 0.0
+    dropout: float = 0.1
     batch_size: int = 32
     chunk: int = 64
     learning_rate: float = 4e-3
