@@ -67,6 +67,7 @@ from jrnn.layers import (
 from jrnn.masks import resets_from_segments as resets_from_segments
 from jrnn.scanning import scan as scan, step as step
 from jrnn.types import (
+    AdditiveCell as AdditiveCell,
     Cell as Cell,
     GatedCell as GatedCell,
     Layer as Layer,

@@ -104,6 +104,20 @@ class GatedCell(Cell, Protocol):
 
 
 @runtime_checkable
+class AdditiveCell(GatedCell, Protocol):
+    """A gated cell whose input's product and state's product add up.
+
+        combine(params, project(params, x), v)
+            = combine(params, project(params, 0), x @ input_kernel(params) + v)
+
+    Kernels may then compute both as one product.
+    """
+
+    def input_kernel(self, params: Params) -> Array:
+        """Returns the matrix [F, k*H] that multiplies the input."""
+
+
+@runtime_checkable
 class LinearCell(Cell, Protocol):
     """A cell with `h' = a * h + b`, a and b free of h.
 

@@ -36,11 +36,13 @@ def test_the_page_prints_losses_like_wins():
     ]
     told = report.circumstances("python -m experiments bench")
     settings = {"rounds": 1, "calls": 1, "base": "torch"}
-    page = report.page({**told, "settings": settings, "rows": rows, "sweeps": swept})
+    more = {"sampler": rows[:2], "sweeps": swept}
+    page = report.page({**told, "settings": settings, "rows": rows, **more})
     assert "| lstm | jrnn | 3, **3.00** (3.00 to 3.00) |" in page
     assert "| lstm | linen | 0.5, **0.50** (0.50 to 0.50) |" in page
     assert "| lstm | equinox | - |" in page and "equinox: ValueError" in page
     assert "| lstm | jrnn | 1.0, 3.0 |" in page  # memory
+    assert "| jrnn | 5.86 | 3.00 |" in page  # 3 ms for 512 symbols
     assert "64, 128, 256 | jrnn | 6.4e+04, 1.28e+05, 2.56e+05 | 1.00 | 1.00 |" in page
     assert "    python -m experiments bench" in page and told["machine"] in page
 
@@ -100,6 +102,7 @@ def test_it_runs_from_end_to_end(tmp_path, capsys):
     options = ["--cells", "elman", "--sizes", "4,2,3,5", "--modes", "gradient-inputs"]
     options += ["--peers", "jrnn", "jrnn:scan@2", "jrnn:no_such_method"]
     options += ["--base", "jrnn", "--rounds", "2", "--calls", "1", "--sweeps"]
+    options += ["--no-sampler"]
     assert command.main("bench", [*options, "--out", str(tmp_path)]) == 0
     results = json.loads((tmp_path / "benchmarks.json").read_text())
     one, two, wrong = results["rows"]

@@ -35,6 +35,7 @@ SITUATIONS = {
 
 @pytest.fixture(autouse=True)
 def short_chunks(monkeypatch):
+    monkeypatch.setattr(layouts, "WHOLE", 0)
     monkeypatch.setattr(layouts, "MOST", layouts.LEAST)
     # One device: time and batch are merged. Tests of sharding run with two.
     monkeypatch.setattr(jax, "device_count", lambda: 1)
@@ -87,13 +88,15 @@ def test_an_empty_batch_works():
 
 
 def test_chunks_are_for_processors_only(monkeypatch):
-    cell = jrnn.LSTM(layouts.WIDE)
+    cell = jrnn.LSTM(2 * F)
     params = jax.eval_shape(lambda: cell.init(jax.random.key(0), F))
     xs = jnp.zeros((LONG, layouts.MANY, F))
     inputs = kernels.Inputs(xs, None, None, None)
-    assert layouts.choose(cell, params, inputs).columns
+    chunked = layouts.Layout(layouts.LEAST, keep=True, joint=True)
+    assert layouts.choose(cell, params, inputs) == chunked
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    assert layouts.choose(cell, params, inputs) == layouts.Layout(LONG, LONG)
+    whole = layouts.Layout(LONG, keep=True, joint=False)
+    assert layouts.choose(cell, params, inputs) == whole
 
 
 @pytest.mark.parametrize("devices", [1, 2])
@@ -106,12 +109,19 @@ def test_time_and_batch_are_merged_on_one_device_only(devices, monkeypatch):
     assert (merged in str(jax.make_jaxpr(run)(params))) == (devices == 1)
 
 
-@pytest.mark.parametrize(
-    "cell", [jrnn.LSTM(5, forget_bias=0.25), jrnn.GRU(5, bias="double")], ids=repr
-)
-def test_states_in_columns_change_nothing(cell, monkeypatch):
-    monkeypatch.setattr(layouts, "WIDE", cell.hidden_size)
+# Sizes that no other test has, as what is traced here must not be used elsewhere.
+FEW_INPUTS = [
+    jrnn.LSTM(2 * F + 1, forget_bias=0.25),
+    jrnn.PeepholeLSTM(2 * F + 1, coupled=True, bias="double"),
+    jrnn.Elman(2 * F + 1, bias=None),
+    jrnn.GRU(2 * F + 1, bias="double"),
+]
+
+
+@pytest.mark.parametrize("cell", FEW_INPUTS, ids=repr)
+def test_a_joint_product_and_a_second_computation_change_nothing(cell, monkeypatch):
     monkeypatch.setattr(layouts, "MANY", B)
+    monkeypatch.setattr(layouts, "KEPT", -1)
     flags = {"lengths": LENGTHS, "mask": MASK, "reset": RESET}
 
     @functools.partial(jax.jit, static_argnums=0)
@@ -125,6 +135,30 @@ def test_states_in_columns_change_nothing(cell, monkeypatch):
 
     with jax.enable_x64(True):
         args = long_setting(cell)
+        inputs = kernels.Inputs(jnp.moveaxis(args[2], 0, 1), None, None, None)
+        layout = layouts.choose(cell, args[0], inputs)
+        additive = isinstance(cell, jrnn.AdditiveCell)
+        assert (layout.keep, layout.joint) == (False, additive)
         along = randomise(args, 4)
         actual = all_of("gated", args, along)
         assert_close(actual, all_of("scan", args, along), 1e-10)
+
+
+def test_a_project_of_ones_own_is_not_joined():
+    class Shifted(jrnn.LSTM):
+        def project(self, params, x, *, key=None):
+            return super().project(params, x + 1, key=key)
+
+    assert layouts.additive(jrnn.LSTM(4)) and not layouts.additive(Shifted(4))
+    assert not layouts.additive(jrnn.ResidualCell(jrnn.LSTM(4)))
+
+
+@pytest.mark.parametrize("cell", FEW_INPUTS[:3], ids=repr)
+def test_products_of_an_additive_cell_add_up(cell):
+    with jax.enable_x64(True):
+        params, _, xs = long_setting(cell)
+        product = xs @ cell.input_kernel(params)
+        v = randomise(product, 5)
+        expected = cell.combine(params, cell.project(params, xs), v)
+        biases = cell.project(params, jnp.zeros(F))
+        assert_close(cell.combine(params, biases, product + v), expected, 1e-12)

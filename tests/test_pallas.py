@@ -57,11 +57,11 @@ def test_values_and_gradients_are_those_of_the_plain_scan(cell, how, flagged):
 def test_the_input_kernel_stays_off_the_chip():
     cell = jrnn.LSTM(H)
     params, state, xs = setting(cell)
-    us = jnp.moveaxis(cell.project(params, xs), 1, 0)
+    us = cell.project(params, jnp.moveaxis(xs, 1, 0))
     assert pallas._used(cell, params, state, us) == jrnn.LSTMParams(*[None] * 4)
     cell = jrnn.GRU(H)  # its second bias is under the reset gate
     params, state, xs = setting(cell)
-    us = jnp.moveaxis(cell.project(params, xs), 1, 0)
+    us = cell.project(params, jnp.moveaxis(xs, 1, 0))
     used = pallas._used(cell, params, state, us)
     assert used.b_h is not None and used._replace(b_h=None) == (None,) * 4
 

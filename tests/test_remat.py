@@ -30,7 +30,7 @@ class Noisy:
         return self.cell.project(params, x + noise)
 
     def read(self, params, state, u):
-        return u * jnp.tile(state.h, 3)
+        return jnp.concatenate(u, axis=-1) * jnp.tile(state.h, 3)
 
 
 CELL = Noisy()

@@ -6,7 +6,14 @@ import shlex
 import tyro
 
 from experiments.bench import config as options, report, rounds
-from experiments.bench.config import SWEEPS, Bench, Size, size_of
+from experiments.bench.config import (
+    SAMPLER,
+    SAMPLERS,
+    SWEEPS,
+    Bench,
+    Size,
+    size_of,
+)
 
 _ABOUT = """Times jrnn beside the other libraries that are installed.
 
@@ -21,11 +28,15 @@ def main(prog: str, arguments: list[str]) -> int:
     options.check(config)
     settings = {"rounds": config.rounds, "calls": config.calls, "base": config.base}
     results = report.circumstances(shlex.join([*prog.split(), *arguments]))
-    results |= {"settings": settings, "rows": [], "sweeps": []}
+    results |= {"settings": settings, "rows": [], "sampler": [], "sweeps": []}
     for cell, text, mode in itertools.product(config.cells, config.sizes, config.modes):
         size = size_of(text)
         results["rows"] += _group(config, config.peers, cell, mode, text, size)
         report.save(config.out, results)
+    if config.sampler:
+        results["sampler"] = _group(
+            config, SAMPLERS, "lstm", "sampler", "sampler", SAMPLER
+        )
     for axis in config.sweeps:
         for value, size in sweep_sizes(axis):
             name = f"{axis}={value}"

@@ -29,6 +29,9 @@ SIZES = {
     "D": Size(512, 64, 64, 256),
     "E": Size(100, 128, 28, 128),
 }
+SYMBOLS = 65  # of the sampler, whose time is the number of symbols that it writes
+SAMPLER = Size(512, 1, 64, 256)
+SAMPLERS = ("torch", "linen", "jrnn")
 # What is varied, from which size, over which values.
 SWEEPS = {
     "T": (Size(0, 16, 64, 64), (64, 128, 256, 512, 1024, 2048, 4096)),
@@ -70,6 +73,9 @@ class Bench:
 
     sweep_peers: tuple[str, ...] = ("linen", "jrnn")
     """Libraries to sweep."""
+
+    sampler: bool = True
+    """Whether to time two layers of LSTM that write a text, symbol by symbol."""
 
     out: pathlib.Path = pathlib.Path("docs")
     """Folder to write benchmarks.md, benchmarks.json and benchmarks.svg to."""

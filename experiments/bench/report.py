@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from experiments.bench.config import SWEEPS, Size
+from experiments.bench.config import SAMPLER, SWEEPS, SYMBOLS, Size
 from experiments.bench.rounds import Row
 
 PACKAGES = ["jrnn", "jax", "jaxlib", "torch", "flax", "dm-haiku", "keras", "equinox"]
@@ -49,6 +49,14 @@ _HEADINGS = {
     "gradient": "Gradient of the parameters",
     "gradient-inputs": "Gradient of the parameters and the inputs",
 }
+_SAMPLED = """\
+## Writing one symbol
+
+Embedding of {size.inputs}, two LSTMs of {size.hidden}, read-out of {symbols} symbols;
+{size.time} symbols one by one, each the likeliest. The loop of the JAX libraries is
+compiled, that of torch is Python's.
+
+{table}"""
 _SWEPT = """\
 ## Cost against T, B and H
 
@@ -132,6 +140,8 @@ def page(results: dict[str, Any]) -> str:
         if some:
             parts += [f"## {heading}\n", _by_size(some, _ratio_cell)]
     parts += _resources([row for row in rows if row["mode"] == "gradient"])
+    if results["sampler"]:
+        parts.append(_sampled(results["sampler"]))
     if results["sweeps"]:
         parts.append(_sweeps(results["sweeps"]))
     return "\n".join(parts)
@@ -174,6 +184,16 @@ def _resources(rows: list[Row]) -> list[str]:
             rows, lambda row: f"{_mib(row['temporary'])}, {_mib(row['resident'])}"
         ),
     ]
+
+
+def _sampled(rows: list[Row]) -> str:
+    body = []
+    for row in rows:
+        if "ratio" in row:
+            micros = 1e6 * row["median"] / SAMPLER.time
+            body.append([row["peer"], f"{micros:.3g}", f"{row['ratio']:.2f}"])
+    table = _table(["library", "us per symbol", "ratio"], body)
+    return _SAMPLED.format(symbols=SYMBOLS, size=SAMPLER, table=table)
 
 
 def _sweeps(swept: list[Row]) -> str:

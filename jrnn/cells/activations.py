@@ -13,7 +13,12 @@ from jrnn.types import Activation, Array, value
 
 def tanh(x: Array) -> Array:
     """Hyperbolic tangent."""
-    return jnp.tanh(x)
+    return _tanh(x)
+
+
+_tanh = jax.custom_jvp(jnp.tanh)
+# One factor for loops to read, where JAX's own derivative has two.
+_tanh.defjvps(lambda dx, y, x: dx * ((1 - y) * (1 + y)))
 
 
 def sigmoid(x: Array) -> Array:

@@ -4,8 +4,9 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from jrnn import checks, initializers
+from jrnn import initializers
 from jrnn.cells import activations
+from jrnn.cells.affine import affine
 from jrnn.types import Activation, Array, DType, PRNGKey, Shape, exportable, value
 
 
@@ -100,11 +101,7 @@ class Elman:
     ) -> Array:
         """Maps inputs [..., F] to their share of the pre-activation [..., H]."""
         del key
-        checks.last_axis("xs", x, params.w_x.shape[0])
-        u = x @ params.w_x
-        for bias in (params.b_x, params.b_h):
-            u = u if bias is None else u + bias
-        return u
+        return affine(x, params.w_x, params.b_x, params.b_h)
 
     def step(self, params: ElmanParams, state: ElmanState, u: Array) -> ElmanState:
         """Returns the next state."""
@@ -119,6 +116,10 @@ class Elman:
     def hidden(self, state: ElmanState) -> Array:
         """Returns h."""
         return state.h
+
+    def input_kernel(self, params: ElmanParams) -> Array:
+        """Returns `w_x`."""
+        return params.w_x
 
     def recurrent_kernel(self, params: ElmanParams) -> Array:
         """Returns `w_h`."""

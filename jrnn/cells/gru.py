@@ -1,12 +1,13 @@
 """Gated recurrent unit, with the reset gate after or before the state's product."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from jrnn import checks, initializers
 from jrnn.cells import activations
+from jrnn.cells.affine import Gates, affine, split
 from jrnn.types import Activation, Array, DType, PRNGKey, Shape, exportable, value
 
 
@@ -106,25 +107,21 @@ class GRU:
 
     def project(
         self, params: GRUParams, x: Array, *, key: PRNGKey | None = None
-    ) -> Array:
-        """Maps inputs [..., F] to their share of the gates [..., 3H]."""
+    ) -> Gates:
+        """Maps inputs [..., F] to their shares of r, z and n, each [..., H]."""
         del key
-        checks.last_axis("xs", x, params.w_x.shape[0])
-        u = x @ params.w_x
-        if params.b_x is not None:
-            u = u + params.b_x
+        r, z, n = split(affine(x, params.w_x, params.b_x), 3)
         if params.b_h is not None and self.bias == "double":
-            # The shares of r and z; that of n stays under the reset gate.
-            outside = jnp.arange(3 * self.hidden_size) < 2 * self.hidden_size
-            u = u + jnp.where(outside, params.b_h, 0)
-        return u
+            b_r, b_z, _ = split(params.b_h, 3)  # that of n stays under the reset gate
+            r, z = r + b_r, z + b_z
+        return r, z, n
 
-    def step(self, params: GRUParams, state: GRUState, u: Array) -> GRUState:
+    def step(self, params: GRUParams, state: GRUState, u: Gates) -> GRUState:
         """Returns the next state."""
         v = self.hidden(state) @ self.recurrent_kernel(params)
         return self.update(params, state, self.combine(params, u, v))
 
-    def read(self, params: GRUParams, state: GRUState, u: Array) -> Array:
+    def read(self, params: GRUParams, state: GRUState, u: Gates) -> Array:
         """Returns the state [..., H] itself."""
         del params, u
         return state.h
@@ -137,28 +134,25 @@ class GRU:
         """Returns `w_h`."""
         return params.w_h
 
-    def combine(self, params: GRUParams, u: Array, v: Array) -> Any:
+    def combine(self, params: GRUParams, u: Gates, v: Array) -> Gates:
         """Adds the shares of r and z; the reset gate keeps those of n apart."""
-        size = self.hidden_size
-        v_n = v[..., 2 * size :]
+        u_r, u_z, u_n = u
+        v_r, v_z, v_n = split(v, 3)
         if params.b_h is not None:
-            v_n = v_n + params.b_h[-size:]
-        return u[..., : 2 * size] + v[..., : 2 * size], u[..., 2 * size :], v_n
+            v_n = v_n + params.b_h[-self.hidden_size :]
+        return u_r + v_r, u_z + v_z, u_n, v_n
 
-    def update(self, params: GRUParams, state: GRUState, p: Any) -> GRUState:
-        """Applies the gates: r and z [..., 2H] and both shares of n [..., H]."""
+    def update(self, params: GRUParams, state: GRUState, p: Gates) -> GRUState:
+        """Applies the gates: r, z and both shares of n, each [..., H]."""
         del params
-        rz, u_n, v_n = p
-        r, z = jnp.split(self.gate(rz), 2, axis=-1)
-        n = self.activation(u_n + r * v_n)
-        return GRUState(h=n + z * (state.h - n))
+        r, z, u_n, v_n = p
+        n = self.activation(u_n + self.gate(r) * v_n)
+        return GRUState(h=n + self.gate(z) * (state.h - n))
 
-    def gates(self, params: GRUParams, state: GRUState, u: Array) -> dict[str, Array]:
+    def gates(self, params: GRUParams, state: GRUState, u: Gates) -> dict[str, Array]:
         """Returns r and z, each [..., H]."""
-        size = 2 * self.hidden_size
-        rz = u[..., :size] + state.h @ params.w_h[:, :size]
-        r, z = jnp.split(self.gate(rz), 2, axis=-1)
-        return {"r": r, "z": z}
+        v_r, v_z, _ = split(state.h @ params.w_h, 3)
+        return {"r": self.gate(u[0] + v_r), "z": self.gate(u[1] + v_z)}
 
 
 @value
@@ -230,29 +224,26 @@ class ResetBeforeGRU:
 
     def project(
         self, params: GRUParams, x: Array, *, key: PRNGKey | None = None
-    ) -> Array:
-        """Maps inputs [..., F] to their share of the gates [..., 3H]."""
+    ) -> Gates:
+        """Maps inputs [..., F] to their shares of r, z and n, each [..., H]."""
         del key
-        checks.last_axis("xs", x, params.w_x.shape[0])
-        u = x @ params.w_x
-        return u if params.b_x is None else u + params.b_x
+        return split(affine(x, params.w_x, params.b_x), 3)
 
-    def step(self, params: GRUParams, state: GRUState, u: Array) -> GRUState:
+    def step(self, params: GRUParams, state: GRUState, u: Gates) -> GRUState:
         """Returns the next state: the gates first, then the candidate's product."""
         size = self.hidden_size
+        u_r, u_z, u_n = u
         w_rz, w_n = params.w_h[:, : 2 * size], params.w_h[:, 2 * size :]
-        r, z = jnp.split(self.gate(u[..., : 2 * size] + state.h @ w_rz), 2, axis=-1)
-        n = self.activation(u[..., 2 * size :] + (r * state.h) @ w_n)
-        return GRUState(h=n + z * (state.h - n))
+        v_r, v_z = split(state.h @ w_rz, 2)
+        n = self.activation(u_n + (self.gate(u_r + v_r) * state.h) @ w_n)
+        return GRUState(h=n + self.gate(u_z + v_z) * (state.h - n))
 
-    def read(self, params: GRUParams, state: GRUState, u: Array) -> Array:
+    def read(self, params: GRUParams, state: GRUState, u: Gates) -> Array:
         """Returns the state [..., H] itself."""
         del params, u
         return state.h
 
-    def gates(self, params: GRUParams, state: GRUState, u: Array) -> dict[str, Array]:
+    def gates(self, params: GRUParams, state: GRUState, u: Gates) -> dict[str, Array]:
         """Returns r and z, each [..., H]."""
-        size = 2 * self.hidden_size
-        rz = u[..., :size] + state.h @ params.w_h[:, :size]
-        r, z = jnp.split(self.gate(rz), 2, axis=-1)
-        return {"r": r, "z": z}
+        v_r, v_z, _ = split(state.h @ params.w_h, 3)
+        return {"r": self.gate(u[0] + v_r), "z": self.gate(u[1] + v_z)}

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from jrnn import checks, initializers
 from jrnn.cells import activations
+from jrnn.cells.affine import affine
 from jrnn.types import Activation, Array, DType, PRNGKey, Shape, exportable, value
 
 
@@ -111,9 +112,7 @@ class IndRNN:
     ) -> Array:
         """Maps inputs [..., F] to their share of the pre-activation [..., H]."""
         del key
-        checks.last_axis("xs", x, params.w_x.shape[0])
-        u = x @ params.w_x
-        return u if params.b_x is None else u + params.b_x
+        return affine(x, params.w_x, params.b_x)
 
     def step(self, params: IndRNNParams, state: IndRNNState, u: Array) -> IndRNNState:
         """Returns the next state."""

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jrnn.cells.affine import split
 from jrnn.cells.lstm import LSTM
 from jrnn.types import (
     Array,
@@ -109,22 +110,24 @@ class LayerNormed:
 
     def project(
         self, params: LayerNormedParams, x: Array, *, key: PRNGKey | None = None
-    ) -> Array:
+    ) -> Any:
         """Maps inputs to their normalised product, plus the biases."""
-        u = self.cell.project(params.cell, x, key=key)
+        parts = self.cell.project(params.cell, x, key=key)
         # The projection is affine: at zero it is the biases alone.
         zero = jnp.zeros(x.shape[x.ndim - self.feature_axes :], x.dtype)
-        bias = self.cell.project(params.cell, zero)
-        return params.scale_x * self._normalise(u - bias) + bias
+        bias = _side_by_side(self.cell.project(params.cell, zero))
+        u = params.scale_x * self._normalise(_side_by_side(parts) - bias) + bias
+        gates, structure = jax.tree.flatten(parts)
+        return jax.tree.unflatten(structure, split(u, len(gates)))
 
-    def step(self, params: LayerNormedParams, state: State, u: Array) -> State:
+    def step(self, params: LayerNormedParams, state: State, u: Any) -> State:
         """Returns the next state."""
         v = self.cell.hidden(state) @ self.cell.recurrent_kernel(params.cell)
         v = params.scale_h * self._normalise(v)
         cell = self._inside(params)
         return cell.update(params.cell, state, cell.combine(params.cell, u, v))
 
-    def read(self, params: LayerNormedParams, state: State, u: Array) -> Array:
+    def read(self, params: LayerNormedParams, state: State, u: Any) -> Array:
         """Returns the output of the cell."""
         return self.cell.read(params.cell, state, u)
 
@@ -147,3 +150,8 @@ class LayerNormed:
         centred = wide - jnp.mean(wide, axis=-1, keepdims=True)
         variance = jnp.mean(jnp.square(centred), axis=-1, keepdims=True)
         return (centred * jax.lax.rsqrt(variance + self.epsilon)).astype(a.dtype)
+
+
+def _side_by_side(gates: Any) -> Array:
+    """Returns all gates in one array [..., k*H]."""
+    return jnp.concatenate(jax.tree.leaves(gates), axis=-1)

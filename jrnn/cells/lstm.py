@@ -4,8 +4,9 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from jrnn import checks, initializers
+from jrnn import initializers
 from jrnn.cells import activations
+from jrnn.cells.affine import Gates, affine, split
 from jrnn.types import Activation, Array, DType, PRNGKey, Shape, exportable, value
 
 
@@ -114,21 +115,17 @@ class LSTM:
 
     def project(
         self, params: LSTMParams, x: Array, *, key: PRNGKey | None = None
-    ) -> Array:
-        """Maps inputs [..., F] to their share of the gates [..., 4H]."""
+    ) -> Gates:
+        """Maps inputs [..., F] to their shares of i, f, g and o, each [..., H]."""
         del key
-        checks.last_axis("xs", x, params.w_x.shape[0])
-        u = x @ params.w_x
-        for bias in (params.b_x, params.b_h):
-            u = u if bias is None else u + bias
-        return u
+        return split(affine(x, params.w_x, params.b_x, params.b_h), 4)
 
-    def step(self, params: LSTMParams, state: LSTMState, u: Array) -> LSTMState:
+    def step(self, params: LSTMParams, state: LSTMState, u: Gates) -> LSTMState:
         """Returns the next state."""
         v = self.hidden(state) @ self.recurrent_kernel(params)
         return self.update(params, state, self.combine(params, u, v))
 
-    def read(self, params: LSTMParams, state: LSTMState, u: Array) -> Array:
+    def read(self, params: LSTMParams, state: LSTMState, u: Gates) -> Array:
         """Returns h [..., H]."""
         del params, u
         return state.h
@@ -137,25 +134,29 @@ class LSTM:
         """Returns h."""
         return state.h
 
+    def input_kernel(self, params: LSTMParams) -> Array:
+        """Returns `w_x`."""
+        return params.w_x
+
     def recurrent_kernel(self, params: LSTMParams) -> Array:
         """Returns `w_h`."""
         return params.w_h
 
-    def combine(self, params: LSTMParams, u: Array, v: Array) -> Array:
-        """Adds the shares of input and state."""
+    def combine(self, params: LSTMParams, u: Gates, v: Array) -> Gates:
+        """Adds the shares of input and state [..., 4H], gate by gate."""
         del params
-        return u + v
+        return tuple(a + b for a, b in zip(u, split(v, 4), strict=True))
 
-    def update(self, params: LSTMParams, state: LSTMState, p: Array) -> LSTMState:
-        """Applies the gates [..., 4H]."""
+    def update(self, params: LSTMParams, state: LSTMState, p: Gates) -> LSTMState:
+        """Applies the gates i, f, g and o, each [..., H]."""
         del params
-        i, f, g, o = jnp.split(p, 4, axis=-1)
+        i, f, g, o = p
         c = self.gate(f) * state.c + self.gate(i) * self.activation(g)
         out = self.output_activation or self.activation
         return LSTMState(h=self.gate(o) * out(c), c=c)
 
-    def gates(self, params: LSTMParams, state: LSTMState, u: Array) -> dict[str, Array]:
+    def gates(self, params: LSTMParams, state: LSTMState, u: Gates) -> dict[str, Array]:
         """Returns i, f and o, each [..., H]."""
         v = self.hidden(state) @ self.recurrent_kernel(params)
-        i, f, _, o = jnp.split(self.combine(params, u, v), 4, axis=-1)
+        i, f, _, o = self.combine(params, u, v)
         return {"i": self.gate(i), "f": self.gate(f), "o": self.gate(o)}

@@ -1,12 +1,13 @@
 """Minimal gated unit: one gate that both forgets and resets."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from jrnn import checks, initializers
 from jrnn.cells import activations
+from jrnn.cells.affine import Gates, affine, split
 from jrnn.types import Activation, Array, DType, PRNGKey, Shape, exportable, value
 
 
@@ -109,19 +110,17 @@ class MGU:
 
     def project(
         self, params: MGUParams, x: Array, *, key: PRNGKey | None = None
-    ) -> Array:
-        """Maps inputs [..., F] to their share of gate and candidate [..., 2H]."""
+    ) -> Gates:
+        """Maps inputs [..., F] to their shares of f and n, each [..., H]."""
         del key
-        checks.last_axis("xs", x, params.w_x.shape[0])
-        u = x @ params.w_x
-        return u if params.b_x is None else u + params.b_x
+        return split(affine(x, params.w_x, params.b_x), 2)
 
-    def step(self, params: MGUParams, state: MGUState, u: Array) -> MGUState:
+    def step(self, params: MGUParams, state: MGUState, u: Gates) -> MGUState:
         """Returns the next state."""
         v = self.hidden(state) @ self.recurrent_kernel(params)
         return self.update(params, state, self.combine(params, u, v))
 
-    def read(self, params: MGUParams, state: MGUState, u: Array) -> Array:
+    def read(self, params: MGUParams, state: MGUState, u: Gates) -> Array:
         """Returns the state [..., H] itself."""
         del params, u
         return state.h
@@ -134,15 +133,15 @@ class MGU:
         """Returns `w_h`."""
         return params.w_h
 
-    def combine(self, params: MGUParams, u: Array, v: Array) -> Any:
+    def combine(self, params: MGUParams, u: Gates, v: Array) -> Gates:
         """Adds the shares of the gate; those of the candidate stay apart."""
-        u_f, u_n = jnp.split(u, 2, axis=-1)
-        v_f, v_n = jnp.split(v, 2, axis=-1)
+        u_f, u_n = u
+        v_f, v_n = split(v, 2)
         if params.b_h is not None:
             v_n = v_n + params.b_h
         return u_f + v_f, u_n, v_n
 
-    def update(self, params: MGUParams, state: MGUState, p: Any) -> MGUState:
+    def update(self, params: MGUParams, state: MGUState, p: Gates) -> MGUState:
         """Applies the gate: its pre-activation and both shares of n, [..., H] each."""
         del params
         f, u_n, v_n = p
@@ -150,7 +149,7 @@ class MGU:
         n = self.activation(u_n + (f * v_n if self.reset else v_n))
         return MGUState(h=n + f * (state.h - n))
 
-    def gates(self, params: MGUParams, state: MGUState, u: Array) -> dict[str, Array]:
+    def gates(self, params: MGUParams, state: MGUState, u: Gates) -> dict[str, Array]:
         """Returns f [..., H]."""
         v = self.hidden(state) @ self.recurrent_kernel(params)
         return {"f": self.gate(self.combine(params, u, v)[0])}

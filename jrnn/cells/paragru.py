@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from jrnn import checks, initializers
 from jrnn.cells import activations
+from jrnn.cells.affine import Gates, affine, split
 from jrnn.types import Activation, Array, DType, PRNGKey, Shape, exportable, value
 
 
@@ -118,34 +119,32 @@ class ParaGRU:
 
     def project(
         self, params: ParaGRUParams, x: Array, *, key: PRNGKey | None = None
-    ) -> Array:
-        """Maps inputs [..., F] to their share of the gates [..., 3H]."""
+    ) -> Gates:
+        """Maps inputs [..., F] to their shares of r, z and n, each [..., H]."""
         del key
-        checks.last_axis("xs", x, params.w_x.shape[0])
-        u = x @ params.w_x
-        return u if params.b_x is None else u + params.b_x
+        return split(affine(x, params.w_x, params.b_x), 3)
 
     def step(
-        self, params: ParaGRUParams, state: ParaGRUState, u: Array
+        self, params: ParaGRUParams, state: ParaGRUState, u: Gates
     ) -> ParaGRUState:
         """Returns the next state."""
-        u_r, u_z, u_n = jnp.split(u, 3, axis=-1)
+        u_r, u_z, u_n = u
         w_r, w_z, w_n = jnp.split(params.w_h, 3)
         r = self.gate(u_r + w_r * state.h)
         z = self.gate(u_z + w_z * state.h)
         n = self.activation(u_n + w_n * (r * state.h))
         return ParaGRUState(h=state.h + z * (n - state.h))
 
-    def read(self, params: ParaGRUParams, state: ParaGRUState, u: Array) -> Array:
+    def read(self, params: ParaGRUParams, state: ParaGRUState, u: Gates) -> Array:
         """Returns the state [..., H] itself."""
         del params, u
         return state.h
 
     def gates(
-        self, params: ParaGRUParams, state: ParaGRUState, u: Array
+        self, params: ParaGRUParams, state: ParaGRUState, u: Gates
     ) -> dict[str, Array]:
         """Returns r and z, each [..., H]."""
-        u_r, u_z, _ = jnp.split(u, 3, axis=-1)
+        u_r, u_z, _ = u
         w_r, w_z, _ = jnp.split(params.w_h, 3)
         return {
             "r": self.gate(u_r + w_r * state.h),

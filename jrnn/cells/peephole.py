@@ -5,8 +5,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jrnn import checks, initializers
+from jrnn import initializers
 from jrnn.cells import activations
+from jrnn.cells.affine import Gates, affine, split
 from jrnn.cells.lstm import LSTMState
 from jrnn.types import Activation, Array, DType, PRNGKey, Shape, exportable, value
 
@@ -129,21 +130,17 @@ class PeepholeLSTM:
 
     def project(
         self, params: PeepholeLSTMParams, x: Array, *, key: PRNGKey | None = None
-    ) -> Array:
-        """Maps inputs [..., F] to their share of the gates [..., k*H]."""
+    ) -> Gates:
+        """Maps inputs [..., F] to their shares of the k gates, each [..., H]."""
         del key
-        checks.last_axis("xs", x, params.w_x.shape[0])
-        u = x @ params.w_x
-        for bias in (params.b_x, params.b_h):
-            u = u if bias is None else u + bias
-        return u
+        return split(affine(x, params.w_x, params.b_x, params.b_h), self.blocks)
 
-    def step(self, params: PeepholeLSTMParams, state: LSTMState, u: Array) -> LSTMState:
+    def step(self, params: PeepholeLSTMParams, state: LSTMState, u: Gates) -> LSTMState:
         """Returns the next state."""
         v = self.hidden(state) @ self.recurrent_kernel(params)
         return self.update(params, state, self.combine(params, u, v))
 
-    def read(self, params: PeepholeLSTMParams, state: LSTMState, u: Array) -> Array:
+    def read(self, params: PeepholeLSTMParams, state: LSTMState, u: Gates) -> Array:
         """Returns h [..., H]."""
         del params, u
         return state.h
@@ -152,36 +149,41 @@ class PeepholeLSTM:
         """Returns h."""
         return state.h
 
+    def input_kernel(self, params: PeepholeLSTMParams) -> Array:
+        """Returns `w_x`."""
+        return params.w_x
+
     def recurrent_kernel(self, params: PeepholeLSTMParams) -> Array:
         """Returns `w_h`."""
         return params.w_h
 
-    def combine(self, params: PeepholeLSTMParams, u: Array, v: Array) -> Array:
+    def combine(self, params: PeepholeLSTMParams, u: Gates, v: Array) -> Gates:
         """Adds the shares of input and state; that of the memory is for `update`."""
         del params
-        return u + v
+        pairs = zip(u, split(v, self.blocks), strict=True)
+        return tuple(a + b for a, b in pairs)
 
     def update(
-        self, params: PeepholeLSTMParams, state: LSTMState, p: Array
+        self, params: PeepholeLSTMParams, state: LSTMState, p: Gates
     ) -> LSTMState:
-        """Applies the gates [..., k*H], and what each sees of the memory."""
+        """Applies the k gates, each [..., H], and what each sees of the memory."""
         gates, c = self._remember(params, state, p)
         out = self.output_activation or self.activation
         return LSTMState(h=gates["o"] * out(c), c=c)
 
     def gates(
-        self, params: PeepholeLSTMParams, state: LSTMState, u: Array
+        self, params: PeepholeLSTMParams, state: LSTMState, u: Gates
     ) -> dict[str, Array]:
         """Returns i, f and o, each [..., H]."""
         v = self.hidden(state) @ self.recurrent_kernel(params)
         return self._remember(params, state, self.combine(params, u, v))[0]
 
     def _remember(
-        self, params: PeepholeLSTMParams, state: LSTMState, p: Array
+        self, params: PeepholeLSTMParams, state: LSTMState, p: Gates
     ) -> tuple[dict[str, Array], Array]:
         """Returns the gates, and the next memory, which the last of them sees."""
-        *before, g, o = jnp.split(p, self.blocks, axis=-1)
-        *looks, look_o = self._looks(params, p)
+        *before, g, o = p
+        *looks, look_o = self._looks(params, o)
         gates = [
             self.gate(a + look * state.c) for a, look in zip(before, looks, strict=True)
         ]
@@ -189,9 +191,9 @@ class PeepholeLSTM:
         c = f * state.c + i * self.activation(g)
         return {"i": i, "f": f, "o": self.gate(o + look_o * c)}, c
 
-    def _looks(self, params: PeepholeLSTMParams, p: Array) -> list[Array]:
+    def _looks(self, params: PeepholeLSTMParams, o: Array) -> list[Array]:
         """Returns the peepholes of the gates before the candidate, and of o."""
         gates = self.blocks - 1
         if params.p is None:
-            return [jnp.zeros((), p.dtype)] * gates
+            return [jnp.zeros((), o.dtype)] * gates
         return jnp.split(params.p, gates)

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from jrnn import checks, initializers
 from jrnn.cells import activations
+from jrnn.cells.affine import Gates, affine, split
 from jrnn.cells.lstm import LSTMState
 from jrnn.types import Activation, Array, DType, PRNGKey, Shape, exportable, value
 
@@ -115,31 +116,34 @@ class ProjectedLSTM:
 
     def project(
         self, params: ProjectedLSTMParams, x: Array, *, key: PRNGKey | None = None
-    ) -> Array:
-        """Maps inputs [..., F] to their share of the gates [..., 4H]."""
+    ) -> Gates:
+        """Maps inputs [..., F] to their shares of i, f, g and o, each [..., H]."""
         del key
-        checks.last_axis("xs", x, params.w_x.shape[0])
-        u = x @ params.w_x
-        for bias in (params.b_x, params.b_h):
-            u = u if bias is None else u + bias
-        return u
+        return split(affine(x, params.w_x, params.b_x, params.b_h), 4)
 
     def step(
-        self, params: ProjectedLSTMParams, state: LSTMState, u: Array
+        self, params: ProjectedLSTMParams, state: LSTMState, u: Gates
     ) -> LSTMState:
         """Returns the next state."""
-        i, f, g, o = jnp.split(u + state.h @ params.w_h, 4, axis=-1)
+        i, f, g, o = self._combine(params, state, u)
         c = self.gate(f) * state.c + self.gate(i) * self.activation(g)
         return LSTMState(h=(self.gate(o) * self.activation(c)) @ params.w_p, c=c)
 
-    def read(self, params: ProjectedLSTMParams, state: LSTMState, u: Array) -> Array:
+    def read(self, params: ProjectedLSTMParams, state: LSTMState, u: Gates) -> Array:
         """Returns h [..., P]."""
         del params, u
         return state.h
 
     def gates(
-        self, params: ProjectedLSTMParams, state: LSTMState, u: Array
+        self, params: ProjectedLSTMParams, state: LSTMState, u: Gates
     ) -> dict[str, Array]:
         """Returns i, f and o, each [..., H]."""
-        i, f, _, o = jnp.split(u + state.h @ params.w_h, 4, axis=-1)
+        i, f, _, o = self._combine(params, state, u)
         return {"i": self.gate(i), "f": self.gate(f), "o": self.gate(o)}
+
+    def _combine(
+        self, params: ProjectedLSTMParams, state: LSTMState, u: Gates
+    ) -> Gates:
+        """Adds the shares of input and output."""
+        v = split(state.h @ params.w_h, 4)
+        return tuple(a + b for a, b in zip(u, v, strict=True))

@@ -42,6 +42,13 @@ def join(parts: Parts) -> Any:
     return jax.tree.map(lambda a, b: jnp.concatenate([a, b]), whole, parts[1])
 
 
+def edges(parts: Parts, options: Options) -> Parts:
+    """Returns the step that runs first, of each chunk [chunks, ...] and of the rest."""
+    at = -1 if options.reverse else 0
+    of_chunks = jax.tree.map(lambda a: a[:, at], parts[0])
+    return of_chunks, *(jax.tree.map(lambda a: a[at], rest) for rest in parts[1:])
+
+
 def scan(
     body: Callable[[Any, Any], tuple[Any, Any]],
     state: Any,

@@ -10,8 +10,10 @@ what depends on the step before:
 Nothing in the first term waits for an earlier tangent: it is one product for a whole
 chunk of time steps. Transposed by JAX, for gradients, it is the gradient of W, and that
 of the input kernel beside it, as one product per chunk; the plain scan adds to both in
-every step. The derivatives of `update` are those of JAX, recomputed in the backward
-loop from the states and the pre-activations p, the only values kept.
+every step. Nor does the derivative of `update` wait: JAX linearises it for all steps of
+a chunk at once, and the loop multiplies by the factors. Only the states are kept from
+the forward pass, and the pre-activations where that is faster than to compute them
+again.
 
 All of it is ordinary JAX behind `jax.custom_jvp`, so that forward mode, reverse mode
 and derivatives of higher order work.
@@ -24,14 +26,14 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.custom_derivatives import SymbolicZero
 
-from jrnn.kernels import chunks, layouts, plain
+from jrnn.kernels import chunks, layouts, plain, trees
 from jrnn.kernels.plain import Inputs, Options, Trajectory
 from jrnn.masks import where
 from jrnn.types import Array, Cell, GatedCell, Params, State
 
-Tape = tuple[State, Any]  # [T, *batch, ...] state before each step, pre-activations
+Preactivate = Callable[[Array, Any, Array], Any]  # of x, its projection and h
+Tape = tuple[State, Any]  # [T, *batch, ...] state after each step, pre-activations
 
 
 def refusal(cell: Cell, inputs: Inputs, options: Options) -> str | None:
@@ -87,34 +89,50 @@ def _record(
     inputs: Inputs,
     taped: bool = True,
 ) -> tuple[Trajectory, Tape | None]:
-    """Runs the cell and keeps what derivatives need, chunk by chunk."""
+    """Runs the cell and keeps what derivatives need."""
     layout = layouts.choose(cell, params, inputs)
-    fresh, state = layout.inside((fresh, state))
-    multiply = layout.product(cell.recurrent_kernel(params))
+    preactivate = (_jointly if layout.joint else _apart)(cell, params)
 
-    def step(fresh: State, state: State, slices: Any) -> tuple[State, Any]:
-        u, keep, restart = slices
-        start = state if restart is None else where(restart, fresh, state)
-        p = cell.combine(params, u, multiply(cell.hidden(start)))
-        p = jax.lax.optimization_barrier(p) if taped else p  # to use and to keep
+    def step(state: State, slices: Any) -> tuple[State, Any]:
+        x, u, keep, restart = slices
+        start = _restarted(state, fresh, restart)
+        p = preactivate(x, u, cell.hidden(start))
         new = cell.update(params, start, p)
         new = new if keep is None else where(keep, new, state)
-        return new, (new, (start, p) if taped else None)
-
-    body = functools.partial(layout.batched(step), fresh)
+        return new, (new, p if taped and layout.keep else None)
 
     def chunk(state: State, inputs: Inputs) -> tuple[State, Any]:
         us = plain.project(cell, params, inputs)
-        slices = (layout.inside(us, 1), inputs.keep, inputs.restart)
-        state, (states, tape) = plain.unroll(body, state, slices, options)
-        states = layout.outside(states, 1)
-        ys = cell.read(params, states, us) if options.outputs else None
-        return state, ((states if options.states else None, ys), tape)
+        slices = (inputs.xs, us, inputs.keep, inputs.restart)
+        state, (states, ps) = plain.unroll(step, state, slices, options)
+        return state, (states, ps, us)
 
-    parts = chunks.cut(inputs, layout.ahead)
+    time = jax.tree.leaves(inputs.xs)[0].shape[0]
+    parts = chunks.cut(inputs, time if layout.joint else layout.chunk)
     final, parts = chunks.scan(chunk, state, parts, options)
-    (states, ys), tape = chunks.join(parts)
-    return Trajectory(layout.outside(final), states, ys), tape
+    states, ps, us = chunks.join(parts)  # what is not used, XLA does not stack
+    ys = cell.read(params, states, us) if options.outputs else None
+    out = Trajectory(final, states if options.states else None, ys)
+    return out, (states, ps) if taped else None
+
+
+def _apart(cell: GatedCell, params: Params) -> Preactivate:
+    """Returns the pre-activations of a step whose input is projected."""
+    kernel = cell.recurrent_kernel(params)
+    return lambda x, u, h: cell.combine(params, u, h @ kernel)
+
+
+def _jointly(cell: Any, params: Params) -> Preactivate:
+    """Returns the same for an `AdditiveCell`, by one product for input and state."""
+    w_x = cell.input_kernel(params)
+    kernel = jnp.concatenate([w_x, cell.recurrent_kernel(params)])
+    rest = cell.project(params, jnp.zeros_like(w_x[:, 0]))  # the biases
+
+    def preactivate(x: Array, u: Any, h: Array) -> Any:
+        del u  # never computed
+        return cell.combine(params, rest, jnp.concatenate([x, h], axis=-1) @ kernel)
+
+    return preactivate
 
 
 def _push(
@@ -123,61 +141,81 @@ def _push(
     """Returns the tangents of a recorded run; linear in the tangents given."""
     params, state, fresh, inputs = primals
     dparams, dstate, dfresh, dinputs = tangents
-    dstate, dfresh = jax.tree.map(_instantiate, (state, fresh), (dstate, dfresh))
-    varies, dparams = _varying(dparams)
-    varies_xs, dxs = _varying(dinputs.xs)
-    vary = _pick(params, varies)
-    layout = layouts.choose(cell, params, inputs)
-    dstate, dfresh = layout.inside((dstate, dfresh))
-    multiply = layout.tangent_product(cell.recurrent_kernel(params))
+    dstate, dfresh = jax.tree.map(trees.instantiate, (state, fresh), (dstate, dfresh))
+    varies, dparams = trees.varying(dparams)
+    varies_xs, dxs = trees.varying(dinputs.xs)
+    vary = trees.pick(params, varies)
+    across = cell.recurrent_kernel(params).T  # once, outside of the loop
 
+    # For the backward pass nothing of this is kept: it is computed again, by chunks.
+    @functools.partial(jax.checkpoint, prevent_cse=False)
     def chunk(dstate: State, slices: Any) -> tuple[State, Any]:
-        inputs, dxs, (starts, ps) = slices
+        first, (inputs, dxs, (states, ps)) = slices
+        starts = _before(first, states, options.reverse)
+        starts = _restarted(starts, fresh, inputs.restart)
 
         def before_loop(vary: list[Array], xs: list[Array]) -> Any:
-            varied = _put(params, varies, vary)
-            moved = inputs._replace(xs=_put(inputs.xs, varies_xs, xs))
+            varied = trees.put(params, varies, vary)
+            moved = inputs._replace(xs=trees.put(inputs.xs, varies_xs, xs))
             us = _project(cell, varied, moved)
-            hs = cell.hidden(layout.outside(starts, 1))
-            vs = _product(hs, cell.recurrent_kernel(varied))
+            vs = _product(cell.hidden(starts), cell.recurrent_kernel(varied))
             return us, vs, cell.combine(varied, us, vs)
 
-        at, along = (vary, _pick(inputs.xs, varies_xs)), (dparams, dxs)
-        (us, vs, _), (dus, _, dps) = jax.jvp(before_loop, at, along)
-
-        # Transposed, it computes `update` again in the backward loop.
-        again = jax.checkpoint(layout.batched(step), prevent_cse=False)
-        body = functools.partial(again, dfresh)
-        us_vs, dps = layout.inside(((us, vs), dps), 1)
-        loop = ((*us_vs, starts, ps), dps, inputs.keep, inputs.restart)
-        dstate, dstates = plain.unroll(body, dstate, loop, options)
-        dstates = layout.outside(dstates, 1)
+        at, along = (vary, trees.pick(inputs.xs, varies_xs)), (dparams, dxs)
+        (us, vs, again), (dus, _, dps) = jax.jvp(before_loop, at, along)
+        pushes = jax.vmap(push)(starts, again if ps is None else ps)
+        dps, apart = trees.side_by_side(dps)
+        step = functools.partial(one_step, apart)
+        loop = (pushes, us, vs, starts, dps, inputs.keep, inputs.restart)
+        dstate, dstates = plain.unroll(step, dstate, loop, options)
         dys = None
         if options.outputs:
-            after = cell.update(params, *layout.outside((starts, ps), 1))
-            _, dys = jax.jvp(read, (vary, after, us), (dparams, dstates, dus))
+            _, dys = jax.jvp(read, (vary, states, us), (dparams, dstates, dus))
         return dstate, (dstates if options.states else None, dys)
 
-    def step(dfresh: State, dstate: State, slices: Any) -> tuple[State, State]:
-        (u, v, start, p), dp, keep, restart = slices
-        dstart = dstate if restart is None else where(restart, dfresh, dstate)
+    def push(start: State, p: Any) -> Any:
+        """Returns the linear part of `update`, a tree of arrays."""
+
+        def update(vary: list[Array], state: State, p: Any) -> State:
+            return cell.update(trees.put(params, varies, vary), state, p)
+
+        return jax.linearize(update, vary, start, p)[1]
+
+    def one_step(apart: Any, dstate: State, slices: Any) -> tuple[State, State]:
+        push, u, v, start, dp, keep, restart = slices
+        dstart = _restarted(dstate, dfresh, restart)
         _, dh = jax.jvp(cell.hidden, (start,), (dstart,))
         combine = functools.partial(cell.combine, params, u)
-        _, dp_h = jax.jvp(combine, (v,), (multiply(dh),))
-        dp = jax.tree.map(jnp.add, dp, dp_h)
-        _, dnew = jax.jvp(update, (vary, start, p), (dparams, dstart, dp))
+        _, dp_h = jax.jvp(combine, (v,), (jnp.inner(dh, across),))
+        dnew = push(dparams, dstart, jax.tree.map(jnp.add, apart(dp), dp_h))
         dnew = dnew if keep is None else where(keep, dnew, dstate)
         return dnew, dnew
 
-    def update(vary: list[Array], state: State, p: Any) -> State:
-        return cell.update(_put(params, varies, vary), state, p)
-
     def read(vary: list[Array], states: State, us: Any) -> Array:
-        return cell.read(_put(params, varies, vary), states, us)
+        return cell.read(trees.put(params, varies, vary), states, us)
 
+    layout = layouts.choose(cell, params, inputs)
+    before = _before(state, tape[0], options.reverse)
+    before = chunks.edges(chunks.cut(before, layout.chunk), options)
     parts = chunks.cut((inputs, dxs, tape), layout.chunk)
+    parts = tuple(zip(before, parts, strict=True))
     dstate, parts = chunks.scan(chunk, dstate, parts, options)
-    return Trajectory(layout.outside(dstate), *chunks.join(parts))
+    return Trajectory(dstate, *chunks.join(parts))
+
+
+def _before(state: State, states: State, reverse: bool) -> State:
+    """Returns the state before each step, of those after each and the first."""
+
+    def shift(first: Array, after: Array) -> Array:
+        if reverse:
+            return jnp.concatenate([after[1:], first[None]])
+        return jnp.concatenate([first[None], after[:-1]])
+
+    return jax.tree.map(shift, state, states)
+
+
+def _restarted(state: State, fresh: State, restart: Array | None) -> State:
+    return state if restart is None else where(restart, fresh, state)
 
 
 def _project(cell: GatedCell, params: Params, inputs: Inputs) -> Any:
@@ -208,35 +246,5 @@ def _by_rows(function: Callable[[Any], Any], tree: Any) -> Any:
     axes = jax.tree.leaves(tree)[0].shape[:-1]
     number = math.prod(axes)
     rows = jax.tree.map(lambda a: a.reshape(number, a.shape[-1]), tree)
-    return jax.tree.map(lambda a: a.reshape(*axes, *a.shape[1:]), function(rows))
-
-
-def _is_zero(tangent: Any) -> bool:
-    return isinstance(tangent, SymbolicZero)
-
-
-def _instantiate(primal: Array, tangent: Any) -> Array:
-    """Returns the tangent as an array that lies where its primal does."""
-    if not _is_zero(tangent):
-        return tangent
-    return jnp.where(False, primal, jnp.zeros_like(primal))
-
-
-def _varying(tangents: Any) -> tuple[list[bool], list[Array]]:
-    """Returns which leaves have a tangent, and these tangents."""
-    leaves = jax.tree.leaves(tangents, is_leaf=_is_zero)
-    flags = [not _is_zero(leaf) for leaf in leaves]
-    return flags, [leaf for leaf in leaves if not _is_zero(leaf)]
-
-
-def _pick(tree: Any, flags: list[bool]) -> list[Array]:
-    """Returns the flagged leaves of a tree."""
-    return [a for a, flag in zip(jax.tree.leaves(tree), flags, strict=True) if flag]
-
-
-def _put(tree: Any, flags: list[bool], picked: list[Array]) -> Any:
-    """Returns the tree with its flagged leaves replaced."""
-    leaves, structure = jax.tree.flatten(tree)
-    fill = iter(picked)
-    merged = [next(fill) if f else a for a, f in zip(leaves, flags, strict=True)]
-    return jax.tree.unflatten(structure, merged)
+    joined, apart = trees.side_by_side(function(rows))
+    return apart(jax.tree.map(lambda a: a.reshape(*axes, *a.shape[1:]), joined))

@@ -1,89 +1,60 @@
-"""How the gated kernel lays out one step in memory, chosen from static shapes."""
+"""How the gated kernel cuts time and what it keeps, chosen from static shapes."""
 
 import math
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 
 from jrnn.kernels.plain import Inputs
-from jrnn.types import Array, GatedCell, Params
+from jrnn.types import AdditiveCell, GatedCell, Params
 
-ROWS = 1024  # examples times steps that are differentiated at once
-LEAST, MOST = 16, 256  # steps of them
-WIDE = 256  # units from which columns pay
-MANY = 8  # examples from which they do
+WHOLE = 4 * 2**20  # bytes of pre-activations up to which time is not cut
+ROWS = 512  # examples times steps in a chunk of a longer sequence
+LEAST, MOST = 4, 256  # steps in a chunk
+KEPT = 16 * 2**20  # bytes of pre-activations that are kept for any cell
+NARROW = 128  # units above which more are kept
+MANY = 8  # examples from which one product can serve input and state
 
 
 class Layout(NamedTuple):
-    """A choice, and the moves between it and [*batch, features]."""
+    """How time is cut, and what is kept."""
 
-    chunk: int  # steps that are differentiated at once
-    ahead: int  # steps that are projected at once
-    columns: bool = False  # the state of an example is a column of [features, batch]
-
-    def inside(self, tree: Any, axis: int = 0) -> Any:
-        """Moves the batch axis from `axis` to where loops have it."""
-        return (
-            jax.tree.map(lambda a: jnp.moveaxis(a, axis, -1), tree)
-            if self.columns
-            else tree
-        )
-
-    def outside(self, tree: Any, axis: int = 0) -> Any:
-        """Moves the batch axis back to `axis`."""
-        return (
-            jax.tree.map(lambda a: jnp.moveaxis(a, -1, axis), tree)
-            if self.columns
-            else tree
-        )
-
-    def batched(self, step: Callable[..., Any]) -> Callable[..., Any]:
-        """Returns a function of one example, or of any batch, for the batch inside."""
-        return jax.vmap(step, in_axes=-1, out_axes=-1) if self.columns else step
-
-    def product(self, kernel: Array) -> Callable[[Array], Array]:
-        """Returns the product of a state with the kernel [H, K]."""
-        if not self.columns:
-            return lambda h: h @ kernel
-        transposed = kernel.T  # once, outside of the loop
-        return lambda h: transposed @ h
-
-    def tangent_product(self, kernel: Array) -> Callable[[Array], Array]:
-        """Returns the same product, in the form whose transpose is fast.
-
-        A loop that contracts the leading axis of its matrix takes four times as long.
-        """
-        if not self.columns:
-            return lambda h: h @ kernel
-        leading = (((0,), (0,)), ((), ()))
-        return lambda h: jax.lax.dot_general(kernel, h, leading)
+    chunk: int  # steps that are projected, and differentiated, at once
+    keep: bool  # whether pre-activations are kept for the backward pass
+    joint: bool  # whether input and state are multiplied by one matrix, step by step
 
 
 def choose(cell: GatedCell, params: Params, inputs: Inputs) -> Layout:
     """Chooses by the sizes of the batch and of the recurrent kernel.
 
-    Milliseconds of processor time for the gradient of an LSTM's parameters, float32, on
-    two cores of an x86-64 with AVX-512; time, batch, inputs and units in the first
-    column, and Flax's `OptimizedLSTMCell` in the last.
+    Milliseconds for the gradient of an LSTM's parameters, float32, on two cores of an
+    x86-64 with AVX-512: the fastest of calls that took turns in one process, for one
+    choice at a time. Sizes are time, batch, inputs, units; Flax is its
+    `OptimizedLSTMCell` in the same process.
 
-    | sizes             | rows | columns | Flax |
-    |-------------------|------|---------|------|
-    | 128, 16, 256, 512 |  290 |     261 |  459 |
-    | 128, 64, 64, 256  |  325 |     314 |      |
-    | 64, 8, 128, 256   |   21 |      20 |      |
+    | sizes            | steps in a chunk    |  ms              | Flax |
+    |------------------|---------------------|------------------|------|
+    | 128, 32, 128, 128| 8, 16, 32           | 29.4, 27.3, 27.9 | 33.8 |
+    | 512, 64, 64, 256 | 8, 16, 32           | 602, 587, 595    | 646  |
+    | 100, 128, 28, 128| 5, 10               | 76.5, 98.8       | 104  |
+    |                  | pre-activations     |                  |      |
+    | 128, 16, 256, 512| kept, not kept      | 138, 165         | 178  |
+    | 100, 128, 28, 128| kept, not kept      | 87.1, 75.3       | 94.7 |
+    |                  | products            |                  |      |
+    | 128, 32, 128, 128| two, one            | 27.8, 29.2       | 34.1 |
+    | 512, 64, 64, 256 | two, one            | 546, 538         | 617  |
+    | 100, 128, 28, 128| two, one            | 73.6, 71.5       | 94.5 |
 
-    Rows are the matrix on the left of the product with the kernel, and XLA packs the
-    kernel, on its right, in every step. Columns put the kernel on the left. They need
-    vectors of at least a register's length along the batch.
+    What a chunk computes should stay in the cache, while its products need some
+    hundreds of rows; a short sequence needs no chunks (Elman network, 128, 32, 128,
+    128: 9.5 in chunks of 16, 7.6 in one).
 
-    Chunks hold about a thousand rows: at 256, 1, 128, 256 the gradient takes 12.5 ms in
-    chunks of 256 steps, 13.8 in chunks of 32 and 24.2 in Flax.
+    XLA takes all temporary memory as one block, which the C library fetches anew from
+    the system in every call where it exceeds 32 MiB. To compute pre-activations again
+    costs less than that, unless there are many units to multiply.
 
-    A batch is projected step by step, as that reads and writes least: at 100, 128, 28,
-    128 values take 30 ms so, 53 in chunks of 16 steps, 85 all at once and 30 in Flax;
-    at 128, 32, 128, 128 they take 13, 19, 20 and 14. Few examples are projected ahead.
+    One product for input and state, in the loop, writes nothing ahead. It pays where
+    inputs are few.
 
     On accelerators nothing is measured: there all steps are projected at once, and
     differentiated at once, as few large products.
@@ -92,15 +63,28 @@ def choose(cell: GatedCell, params: Params, inputs: Inputs) -> Layout:
     time, batch = shape[0], shape[1:-1]
     explicit = meshed(jax.sharding.AxisType.Explicit)  # such arrays cannot be cut
     if explicit or jax.default_backend() != "cpu":
-        return Layout(chunk=time, ahead=time)
-    size = cell.recurrent_kernel(params).shape[0]
+        return Layout(chunk=time, keep=True, joint=False)
+    kernel = cell.recurrent_kernel(params)
     number = math.prod(batch)
-    chunk = _divisor(time, min(max(ROWS // max(number, 1), LEAST), MOST))
-    ahead = 1 if number >= MANY else MOST
-    masked = inputs.keys is not None  # parameters may hold masks with a batch axis
-    if masked or len(batch) != 1:
-        return Layout(chunk, ahead)
-    return Layout(chunk, ahead, columns=size >= WIDE and number >= MANY)
+    units, width = kernel.shape
+    size = time * number * width * kernel.dtype.itemsize
+    chunk = min(max(ROWS // max(number, 1), LEAST), MOST)
+    joint = additive(cell) and inputs.keys is None and number >= MANY
+    return Layout(
+        chunk=time if size <= WHOLE else _divisor(time, chunk),
+        keep=size <= KEPT or units > NARROW,
+        joint=joint and 2 * shape[-1] <= units,
+    )
+
+
+def additive(cell: GatedCell) -> bool:
+    """Whether a cell is additive, and not made so by a class that it then departs from.
+
+    A subclass may do anything with its inputs in a `project` or `combine` of its own.
+    """
+    names = {"input_kernel", "project", "combine"}
+    first = next((c for c in type(cell).__mro__ if names & vars(c).keys()), object)
+    return isinstance(cell, AdditiveCell) and names <= vars(first).keys()
 
 
 def _divisor(time: int, size: int) -> int:

@@ -16,8 +16,10 @@ def prepare(
 ) -> tuple[Callable[[], Any], Callable[[], int | None]]:
     """Returns the call that is timed, and one that tells its temporary bytes."""
     jax.config.update("jax_num_cpu_devices", devices)
-    build = importlib.import_module(f"experiments.bench.peers.{library}").build
-    run, params, xs = build(cell, size, method)
+    peer = importlib.import_module(f"experiments.bench.peers.{library}")
+    if mode == "sampler":
+        return _calls(*peer.sampler(size))
+    run, params, xs = peer.build(cell, size, method)
 
     def loss(params: Any, xs: Any) -> jax.Array:
         return jnp.sum(run(params, xs) ** 2)
@@ -31,13 +33,19 @@ def prepare(
         function, xs = _split(run, mode, devices, xs)
     else:
         function = functions[mode]
+    return _calls(function, params, xs)
+
+
+def _calls(
+    function: Any, *args: Any
+) -> tuple[Callable[[], Any], Callable[[], int | None]]:
     compiled = jax.jit(function)
 
     def call() -> None:
-        jax.block_until_ready(compiled(params, xs))
+        jax.block_until_ready(compiled(*args))
 
     def temporary() -> int | None:
-        analysis = compiled.lower(params, xs).compile().memory_analysis()
+        analysis = compiled.lower(*args).compile().memory_analysis()
         return None if analysis is None else analysis.temp_size_in_bytes
 
     return call, temporary

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from experiments.bench.config import Size
+from experiments.bench.config import SYMBOLS, Size
 from experiments.bench.peers import data
 
 LAYERS = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU, "elman": torch.nn.RNN}
@@ -15,6 +15,8 @@ LAYERS = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU, "elman": torch.nn.RNN}
 def prepare(cell: str, mode: str, size: Size) -> tuple[Callable[[], Any], Callable]:
     """Returns the call that is timed, and one that knows of no temporary memory."""
     torch.set_num_threads(len(os.sched_getaffinity(0)))
+    if mode == "sampler":
+        return sampler(size), lambda: None
     layer = LAYERS[cell](size.inputs, size.hidden)
     xs = torch.from_numpy(data.inputs(size, time_major=True))
     xs.requires_grad_(mode == "gradient-inputs")
@@ -30,3 +32,19 @@ def prepare(cell: str, mode: str, size: Size) -> tuple[Callable[[], Any], Callab
         (ys**2).sum().backward()
 
     return (forward if mode == "forward" else gradient), lambda: None
+
+
+def sampler(size: Size) -> Callable[[], Any]:
+    """Returns a call that writes symbols one by one, each the likeliest."""
+    embed = torch.nn.Embedding(SYMBOLS, size.inputs)
+    layers = torch.nn.LSTM(size.inputs, size.hidden, num_layers=2)
+    dense = torch.nn.Linear(size.hidden, SYMBOLS)
+
+    def call() -> None:
+        ids, state = torch.zeros(size.batch, dtype=torch.long), None
+        with torch.no_grad():
+            for _ in range(size.time):
+                ys, state = layers(embed(ids)[None], state)
+                ids = dense(ys[0]).argmax(-1)
+
+    return call
