@@ -87,7 +87,7 @@ class GatedCell(Cell, Protocol):
         v = hidden(state) @ recurrent_kernel(params)
 
     Kernels use the parts: the product once per step, and its gradient as one product
-    for many steps.
+    for many steps. States and pre-activations are floating-point.
     """
 
     def hidden(self, state: State) -> Array:
@@ -110,7 +110,9 @@ class AdditiveCell(GatedCell, Protocol):
         combine(params, project(params, x), v)
             = combine(params, project(params, 0), x @ input_kernel(params) + v)
 
-    Kernels may then compute both as one product.
+    Kernels may then compute both as one product. They do where one class defines
+    `input_kernel`, `project` and `combine`: a subclass with a `project` of its own is
+    safe.
     """
 
     def input_kernel(self, params: Params) -> Array:
@@ -203,3 +205,13 @@ def _print_value(self: Any) -> str:
         if (value := getattr(self, field.name)) != field.default
     ]
     return f"{type(self).__name__}({', '.join(shown)})"
+
+
+def foremost(cell: Cell, *names: str) -> set[str]:
+    """Returns which of these methods the first class has that has any of them.
+
+    Classes are looked through in the order in which Python does, so a class that
+    replaces some methods of its base comes first.
+    """
+    own = [{*names} & vars(kind).keys() for kind in type(cell).__mro__]
+    return next(filter(None, own), set())

@@ -62,3 +62,11 @@ def test_values_print_as_the_call_that_builds_them():
     assert repr(jrnn.Elman(4, activation=a.Clipped(a.relu, 2.0))) == (
         "Elman(hidden_size=4, activation=Clipped(activation=relu, bound=2.0))"
     )
+
+
+def test_the_derivative_of_tanh_has_a_derivative():
+    x = np.linspace(-3, 3, 13)
+    with jax.enable_x64(True):
+        bend = jax.vmap(jax.grad(jax.grad(a.tanh)))(jnp.asarray(x))
+    expected = -2 * np.tanh(x) / np.cosh(x) ** 2
+    np.testing.assert_allclose(bend, expected, rtol=1e-12, atol=1e-15)

@@ -87,7 +87,7 @@ def test_an_empty_batch_works():
     assert not jnp.any(jax.grad(run)(params).w_h)
 
 
-def test_chunks_are_for_processors_only(monkeypatch):
+def test_chunks_are_long_on_accelerators(monkeypatch):
     cell = jrnn.LSTM(2 * F)
     params = jax.eval_shape(lambda: cell.init(jax.random.key(0), F))
     xs = jnp.zeros((LONG, layouts.MANY, F))
@@ -95,8 +95,9 @@ def test_chunks_are_for_processors_only(monkeypatch):
     chunked = layouts.Layout(layouts.LEAST, keep=True, joint=True)
     assert layouts.choose(cell, params, inputs) == chunked
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    whole = layouts.Layout(LONG, keep=True, joint=False)
-    assert layouts.choose(cell, params, inputs) == whole
+    monkeypatch.setattr(layouts, "MOST", LONG + 1)
+    long = layouts.Layout(LONG, keep=True, joint=False)
+    assert layouts.choose(cell, params, inputs) == long
 
 
 @pytest.mark.parametrize("devices", [1, 2])
@@ -137,24 +138,89 @@ def test_a_joint_product_and_a_second_computation_change_nothing(cell, monkeypat
         args = long_setting(cell)
         inputs = kernels.Inputs(jnp.moveaxis(args[2], 0, 1), None, None, None)
         layout = layouts.choose(cell, args[0], inputs)
-        additive = isinstance(cell, jrnn.AdditiveCell)
-        assert (layout.keep, layout.joint) == (False, additive)
+        assert (layout.keep, layout.joint) == (False, layouts.additive(cell))
         along = randomise(args, 4)
         actual = all_of("gated", args, along)
         assert_close(actual, all_of("scan", args, along), 1e-10)
 
 
-def test_a_project_of_ones_own_is_not_joined():
-    class Shifted(jrnn.LSTM):
-        def project(self, params, x, *, key=None):
-            return super().project(params, x + 1, key=key)
+class Shifted(jrnn.LSTM):
+    """Departs from its base in what is projected."""
 
-    assert layouts.additive(jrnn.LSTM(4)) and not layouts.additive(Shifted(4))
-    assert not layouts.additive(jrnn.ResidualCell(jrnn.LSTM(4)))
+    def project(self, params, x, *, key=None):
+        return super().project(params, x + 1, key=key)
 
 
-@pytest.mark.parametrize("cell", FEW_INPUTS[:3], ids=repr)
-def test_products_of_an_additive_cell_add_up(cell):
+class Bounded(jrnn.LSTM):
+    """Departs from its base in the step itself."""
+
+    def step(self, params, state, u):
+        return jax.tree.map(jnp.tanh, super().step(params, state, u))
+
+
+@pytest.mark.parametrize("kind", [Shifted, Bounded])
+def test_what_a_subclass_does_is_done(kind, monkeypatch):
+    monkeypatch.setattr(layouts, "MANY", B)
+    cell = kind(2 * F + 2)
+    assert layouts.additive(jrnn.LSTM(4)) and layouts.additive(cell) == (
+        kind is Bounded
+    )
+    with jax.enable_x64(True):
+        args = long_setting(cell)
+        run = lambda method: jax.value_and_grad(
+            lambda *args: total(jrnn.scan(cell, *args, method=method)), (0, 1, 2)
+        )
+        assert_close(run("auto")(*args), run("scan")(*args), 1e-10)
+        if kind is Bounded:
+            with pytest.raises(ValueError, match="never calls the `step`"):
+                jrnn.scan(cell, *args, method="gated")
+
+
+class Mixed(jrnn.Elman):
+    """Has shares of one number per example, and of another rank, in u and in p."""
+
+    def project(self, params, x, *, key=None):
+        return super().project(params, x, key=key), jnp.sum(x, -1), jnp.mean(x, -1)
+
+    def combine(self, params, u, v):
+        return u[0] + v, u[1], u[2]
+
+    def update(self, params, state, p):
+        shift = jnp.stack(p[1:], axis=-1).sum(-1, keepdims=True)
+        return super().update(params, state, p[0] + shift)
+
+
+class Scalars(Mixed):
+    """Has no other shares."""
+
+    def project(self, params, x, *, key=None):
+        return jnp.sum(x, -1), jnp.mean(x, -1)
+
+    def combine(self, params, u, v):
+        return u[0] + v[..., 0], u[1] - v[..., 1]
+
+    def update(self, params, state, p):
+        return jax.tree.map(lambda h: jnp.tanh(p[0] * p[1])[..., None] * h + 1, state)
+
+
+@pytest.mark.parametrize("batch", [(), (B,)])
+@pytest.mark.parametrize("kind", [Mixed, Scalars])
+def test_shares_of_any_rank_are_computed(kind, batch):
+    cell = kind(4)
+    with jax.enable_x64(True):
+        args = long_setting(cell, batch)
+        run = lambda method: jax.value_and_grad(
+            lambda *args: total(jrnn.scan(cell, *args, method=method)), (0, 1, 2)
+        )
+        assert_close(run("gated")(*args), run("scan")(*args), 1e-10)
+
+
+ADDITIVE = [case for case in CASES if layouts.additive(case.cell)]
+
+
+@pytest.mark.parametrize("case", ADDITIVE, ids=str)
+def test_products_of_an_additive_cell_add_up(case):
+    cell = case.cell
     with jax.enable_x64(True):
         params, _, xs = long_setting(cell)
         product = xs @ cell.input_kernel(params)

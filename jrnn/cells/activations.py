@@ -10,15 +10,14 @@ import jax.numpy as jnp
 
 from jrnn.types import Activation, Array, value
 
+_tanh = jax.custom_jvp(jnp.tanh)
+# One factor for loops to read, where JAX's own derivative has two.
+_tanh.defjvps(lambda dx, y, x: dx * ((1 - y) * (1 + y)))
+
 
 def tanh(x: Array) -> Array:
     """Hyperbolic tangent."""
     return _tanh(x)
-
-
-_tanh = jax.custom_jvp(jnp.tanh)
-# One factor for loops to read, where JAX's own derivative has two.
-_tanh.defjvps(lambda dx, y, x: dx * ((1 - y) * (1 + y)))
 
 
 def sigmoid(x: Array) -> Array:
@@ -133,7 +132,7 @@ class ScaledTanh:
     rate: float = 1.0
 
     def __call__(self, x: Array) -> Array:
-        return self.scale * jnp.tanh(self.rate * x)
+        return self.scale * tanh(self.rate * x)
 
 
 @value

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from jrnn import checks, initializers
 from jrnn.cells import activations
+from jrnn.cells.affine import Gates, add, split
 from jrnn.cells.lstm import LSTMState
 from jrnn.types import Activation, Array, DType, PRNGKey, Shape, exportable, value
 
@@ -156,8 +157,8 @@ class ConvLSTM:
 
     def project(
         self, params: ConvLSTMParams, x: Array, *, key: PRNGKey | None = None
-    ) -> Array:
-        """Maps inputs [..., *spatial, F] to their share of the gates."""
+    ) -> Gates:
+        """Maps inputs [..., *spatial, F] to their shares of i, f, g and o."""
         del key
         expected = (*self.spatial, params.w_x.shape[-2])
         if x.shape[-self.feature_axes :] != expected:
@@ -169,16 +170,15 @@ class ConvLSTM:
         u = _convolve(x, params.w_x, self.strides, padding, self.dilation)
         for bias in (params.b_x, params.b_h):
             u = u if bias is None else u + bias
-        return u
+        return split(u, 4)
 
-    def step(self, params: ConvLSTMParams, state: LSTMState, u: Array) -> LSTMState:
+    def step(self, params: ConvLSTMParams, state: LSTMState, u: Gates) -> LSTMState:
         """Returns the next state."""
-        v = _convolve(state.h, params.w_h, None, "SAME", None)
-        i, f, g, o = jnp.split(u + v, 4, axis=-1)
+        i, f, g, o = add(u, _convolve(state.h, params.w_h, None, "SAME", None))
         c = self.gate(f) * state.c + self.gate(i) * self.activation(g)
         return LSTMState(h=self.gate(o) * self.activation(c), c=c)
 
-    def read(self, params: ConvLSTMParams, state: LSTMState, u: Array) -> Array:
+    def read(self, params: ConvLSTMParams, state: LSTMState, u: Gates) -> Array:
         """Returns h [..., *output_spatial, H]."""
         del params, u
         return state.h

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from jrnn import checks, initializers
 from jrnn.cells import activations
-from jrnn.cells.affine import Gates, affine, split
+from jrnn.cells.affine import Gates, add, affine, split
 from jrnn.types import Activation, Array, DType, PRNGKey, Shape, exportable, value
 
 
@@ -151,8 +151,9 @@ class GRU:
 
     def gates(self, params: GRUParams, state: GRUState, u: Gates) -> dict[str, Array]:
         """Returns r and z, each [..., H]."""
-        v_r, v_z, _ = split(state.h @ params.w_h, 3)
-        return {"r": self.gate(u[0] + v_r), "z": self.gate(u[1] + v_z)}
+        v = self.hidden(state) @ self.recurrent_kernel(params)
+        r, z, *_ = self.combine(params, u, v)
+        return {"r": self.gate(r), "z": self.gate(z)}
 
 
 @value
@@ -232,11 +233,10 @@ class ResetBeforeGRU:
     def step(self, params: GRUParams, state: GRUState, u: Gates) -> GRUState:
         """Returns the next state: the gates first, then the candidate's product."""
         size = self.hidden_size
-        u_r, u_z, u_n = u
         w_rz, w_n = params.w_h[:, : 2 * size], params.w_h[:, 2 * size :]
-        v_r, v_z = split(state.h @ w_rz, 2)
-        n = self.activation(u_n + (self.gate(u_r + v_r) * state.h) @ w_n)
-        return GRUState(h=n + self.gate(u_z + v_z) * (state.h - n))
+        r, z = add(u[:2], state.h @ w_rz)
+        n = self.activation(u[2] + (self.gate(r) * state.h) @ w_n)
+        return GRUState(h=n + self.gate(z) * (state.h - n))
 
     def read(self, params: GRUParams, state: GRUState, u: Gates) -> Array:
         """Returns the state [..., H] itself."""
@@ -245,5 +245,5 @@ class ResetBeforeGRU:
 
     def gates(self, params: GRUParams, state: GRUState, u: Gates) -> dict[str, Array]:
         """Returns r and z, each [..., H]."""
-        v_r, v_z, _ = split(state.h @ params.w_h, 3)
-        return {"r": self.gate(u[0] + v_r), "z": self.gate(u[1] + v_z)}
+        r, z = add(u[:2], state.h @ params.w_h[:, : 2 * self.hidden_size])
+        return {"r": self.gate(r), "z": self.gate(z)}

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jrnn.cells.affine import split
+from jrnn.cells.affine import side_by_side
 from jrnn.cells.lstm import LSTM
 from jrnn.types import (
     Array,
@@ -112,13 +112,11 @@ class LayerNormed:
         self, params: LayerNormedParams, x: Array, *, key: PRNGKey | None = None
     ) -> Any:
         """Maps inputs to their normalised product, plus the biases."""
-        parts = self.cell.project(params.cell, x, key=key)
+        u, part = side_by_side(self.cell.project(params.cell, x, key=key), x.ndim)
         # The projection is affine: at zero it is the biases alone.
         zero = jnp.zeros(x.shape[x.ndim - self.feature_axes :], x.dtype)
-        bias = _side_by_side(self.cell.project(params.cell, zero))
-        u = params.scale_x * self._normalise(_side_by_side(parts) - bias) + bias
-        gates, structure = jax.tree.flatten(parts)
-        return jax.tree.unflatten(structure, split(u, len(gates)))
+        bias, _ = side_by_side(self.cell.project(params.cell, zero), zero.ndim)
+        return part(params.scale_x * self._normalise(u - bias) + bias)
 
     def step(self, params: LayerNormedParams, state: State, u: Any) -> State:
         """Returns the next state."""
@@ -150,8 +148,3 @@ class LayerNormed:
         centred = wide - jnp.mean(wide, axis=-1, keepdims=True)
         variance = jnp.mean(jnp.square(centred), axis=-1, keepdims=True)
         return (centred * jax.lax.rsqrt(variance + self.epsilon)).astype(a.dtype)
-
-
-def _side_by_side(gates: Any) -> Array:
-    """Returns all gates in one array [..., k*H]."""
-    return jnp.concatenate(jax.tree.leaves(gates), axis=-1)

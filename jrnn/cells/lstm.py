@@ -6,7 +6,7 @@ import jax.numpy as jnp
 
 from jrnn import initializers
 from jrnn.cells import activations
-from jrnn.cells.affine import Gates, affine, split
+from jrnn.cells.affine import Gates, add, affine, split
 from jrnn.types import Activation, Array, DType, PRNGKey, Shape, exportable, value
 
 
@@ -145,7 +145,7 @@ class LSTM:
     def combine(self, params: LSTMParams, u: Gates, v: Array) -> Gates:
         """Adds the shares of input and state [..., 4H], gate by gate."""
         del params
-        return tuple(a + b for a, b in zip(u, split(v, 4), strict=True))
+        return add(u, v)
 
     def update(self, params: LSTMParams, state: LSTMState, p: Gates) -> LSTMState:
         """Applies the gates i, f, g and o, each [..., H]."""

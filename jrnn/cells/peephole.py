@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from jrnn import initializers
 from jrnn.cells import activations
-from jrnn.cells.affine import Gates, affine, split
+from jrnn.cells.affine import Gates, add, affine, split
 from jrnn.cells.lstm import LSTMState
 from jrnn.types import Activation, Array, DType, PRNGKey, Shape, exportable, value
 
@@ -160,8 +160,7 @@ class PeepholeLSTM:
     def combine(self, params: PeepholeLSTMParams, u: Gates, v: Array) -> Gates:
         """Adds the shares of input and state; that of the memory is for `update`."""
         del params
-        pairs = zip(u, split(v, self.blocks), strict=True)
-        return tuple(a + b for a, b in pairs)
+        return add(u, v)
 
     def update(
         self, params: PeepholeLSTMParams, state: LSTMState, p: Gates

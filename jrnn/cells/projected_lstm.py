@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from jrnn import checks, initializers
 from jrnn.cells import activations
-from jrnn.cells.affine import Gates, affine, split
+from jrnn.cells.affine import Gates, add, affine, split
 from jrnn.cells.lstm import LSTMState
 from jrnn.types import Activation, Array, DType, PRNGKey, Shape, exportable, value
 
@@ -125,7 +125,7 @@ class ProjectedLSTM:
         self, params: ProjectedLSTMParams, state: LSTMState, u: Gates
     ) -> LSTMState:
         """Returns the next state."""
-        i, f, g, o = self._combine(params, state, u)
+        i, f, g, o = add(u, state.h @ params.w_h)
         c = self.gate(f) * state.c + self.gate(i) * self.activation(g)
         return LSTMState(h=(self.gate(o) * self.activation(c)) @ params.w_p, c=c)
 
@@ -138,12 +138,5 @@ class ProjectedLSTM:
         self, params: ProjectedLSTMParams, state: LSTMState, u: Gates
     ) -> dict[str, Array]:
         """Returns i, f and o, each [..., H]."""
-        i, f, _, o = self._combine(params, state, u)
+        i, f, _, o = add(u, state.h @ params.w_h)
         return {"i": self.gate(i), "f": self.gate(f), "o": self.gate(o)}
-
-    def _combine(
-        self, params: ProjectedLSTMParams, state: LSTMState, u: Gates
-    ) -> Gates:
-        """Adds the shares of input and output."""
-        v = split(state.h @ params.w_h, 4)
-        return tuple(a + b for a, b in zip(u, v, strict=True))

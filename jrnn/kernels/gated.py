@@ -27,10 +27,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from jrnn.cells.affine import side_by_side
 from jrnn.kernels import chunks, layouts, plain, trees
 from jrnn.kernels.plain import Inputs, Options, Trajectory
 from jrnn.masks import where
-from jrnn.types import Array, Cell, GatedCell, Params, State
+from jrnn.types import Array, Cell, GatedCell, Params, State, foremost
 
 Preactivate = Callable[[Array, Any, Array], Any]  # of x, its projection and h
 Tape = tuple[State, Any]  # [T, *batch, ...] state after each step, pre-activations
@@ -41,6 +42,8 @@ def refusal(cell: Cell, inputs: Inputs, options: Options) -> str | None:
     del inputs, options
     if not isinstance(cell, GatedCell):
         return f"needs the methods of `jrnn.GatedCell`, which {cell} does not have"
+    if foremost(cell, "step", "update", "combine") == {"step"}:
+        return f"never calls the `step` that {cell} has in place of its base's"
     return None
 
 
@@ -91,7 +94,7 @@ def _record(
 ) -> tuple[Trajectory, Tape | None]:
     """Runs the cell and keeps what derivatives need."""
     layout = layouts.choose(cell, params, inputs)
-    preactivate = (_jointly if layout.joint else _apart)(cell, params)
+    preactivate = (_jointly if layout.joint else _separately)(cell, params)
 
     def step(state: State, slices: Any) -> tuple[State, Any]:
         x, u, keep, restart = slices
@@ -116,7 +119,7 @@ def _record(
     return out, (states, ps) if taped else None
 
 
-def _apart(cell: GatedCell, params: Params) -> Preactivate:
+def _separately(cell: GatedCell, params: Params) -> Preactivate:
     """Returns the pre-activations of a step whose input is projected."""
     kernel = cell.recurrent_kernel(params)
     return lambda x, u, h: cell.combine(params, u, h @ kernel)
@@ -126,11 +129,11 @@ def _jointly(cell: Any, params: Params) -> Preactivate:
     """Returns the same for an `AdditiveCell`, by one product for input and state."""
     w_x = cell.input_kernel(params)
     kernel = jnp.concatenate([w_x, cell.recurrent_kernel(params)])
-    rest = cell.project(params, jnp.zeros_like(w_x[:, 0]))  # the biases
+    biases = cell.project(params, jnp.zeros_like(w_x[:, 0]))
 
     def preactivate(x: Array, u: Any, h: Array) -> Any:
         del u  # never computed
-        return cell.combine(params, rest, jnp.concatenate([x, h], axis=-1) @ kernel)
+        return cell.combine(params, biases, jnp.concatenate([x, h], axis=-1) @ kernel)
 
     return preactivate
 
@@ -145,13 +148,15 @@ def _push(
     varies, dparams = trees.varying(dparams)
     varies_xs, dxs = trees.varying(dinputs.xs)
     vary = trees.pick(params, varies)
-    across = cell.recurrent_kernel(params).T  # once, outside of the loop
+    # The backward loop multiplies by this as it lies; to contract the leading axis of a
+    # matrix in every step takes up to ten times as long.
+    transposed = cell.recurrent_kernel(params).T
 
     # For the backward pass nothing of this is kept: it is computed again, by chunks.
     @functools.partial(jax.checkpoint, prevent_cse=False)
     def chunk(dstate: State, slices: Any) -> tuple[State, Any]:
         first, (inputs, dxs, (states, ps)) = slices
-        starts = _before(first, states, options.reverse)
+        starts = _states_before(first, states, options.reverse)
         starts = _restarted(starts, fresh, inputs.restart)
 
         def before_loop(vary: list[Array], xs: list[Array]) -> Any:
@@ -162,18 +167,18 @@ def _push(
             return us, vs, cell.combine(varied, us, vs)
 
         at, along = (vary, trees.pick(inputs.xs, varies_xs)), (dparams, dxs)
-        (us, vs, again), (dus, _, dps) = jax.jvp(before_loop, at, along)
-        pushes = jax.vmap(push)(starts, again if ps is None else ps)
-        dps, apart = trees.side_by_side(dps)
-        step = functools.partial(one_step, apart)
-        loop = (pushes, us, vs, starts, dps, inputs.keep, inputs.restart)
+        (us, vs, computed), (dus, _, dps) = jax.jvp(before_loop, at, along)
+        updates = jax.vmap(linear_update)(starts, computed if ps is None else ps)
+        dps, part = side_by_side(dps, vs.ndim)  # written as one array
+        step = functools.partial(one_step, part)
+        loop = (updates, us, vs, starts, dps, inputs.keep, inputs.restart)
         dstate, dstates = plain.unroll(step, dstate, loop, options)
         dys = None
         if options.outputs:
             _, dys = jax.jvp(read, (vary, states, us), (dparams, dstates, dus))
         return dstate, (dstates if options.states else None, dys)
 
-    def push(start: State, p: Any) -> Any:
+    def linear_update(start: State, p: Any) -> Any:
         """Returns the linear part of `update`, a tree of arrays."""
 
         def update(vary: list[Array], state: State, p: Any) -> State:
@@ -181,13 +186,13 @@ def _push(
 
         return jax.linearize(update, vary, start, p)[1]
 
-    def one_step(apart: Any, dstate: State, slices: Any) -> tuple[State, State]:
-        push, u, v, start, dp, keep, restart = slices
+    def one_step(part: Any, dstate: State, slices: Any) -> tuple[State, State]:
+        linear, u, v, start, dp, keep, restart = slices
         dstart = _restarted(dstate, dfresh, restart)
         _, dh = jax.jvp(cell.hidden, (start,), (dstart,))
         combine = functools.partial(cell.combine, params, u)
-        _, dp_h = jax.jvp(combine, (v,), (jnp.inner(dh, across),))
-        dnew = push(dparams, dstart, jax.tree.map(jnp.add, apart(dp), dp_h))
+        _, dp_h = jax.jvp(combine, (v,), (jnp.inner(dh, transposed),))
+        dnew = linear(dparams, dstart, jax.tree.map(jnp.add, part(dp), dp_h))
         dnew = dnew if keep is None else where(keep, dnew, dstate)
         return dnew, dnew
 
@@ -195,7 +200,7 @@ def _push(
         return cell.read(trees.put(params, varies, vary), states, us)
 
     layout = layouts.choose(cell, params, inputs)
-    before = _before(state, tape[0], options.reverse)
+    before = _states_before(state, tape[0], options.reverse)
     before = chunks.edges(chunks.cut(before, layout.chunk), options)
     parts = chunks.cut((inputs, dxs, tape), layout.chunk)
     parts = tuple(zip(before, parts, strict=True))
@@ -203,7 +208,7 @@ def _push(
     return Trajectory(dstate, *chunks.join(parts))
 
 
-def _before(state: State, states: State, reverse: bool) -> State:
+def _states_before(state: State, states: State, reverse: bool) -> State:
     """Returns the state before each step, of those after each and the first."""
 
     def shift(first: Array, after: Array) -> Array:
@@ -246,5 +251,5 @@ def _by_rows(function: Callable[[Any], Any], tree: Any) -> Any:
     axes = jax.tree.leaves(tree)[0].shape[:-1]
     number = math.prod(axes)
     rows = jax.tree.map(lambda a: a.reshape(number, a.shape[-1]), tree)
-    joined, apart = trees.side_by_side(function(rows))
-    return apart(jax.tree.map(lambda a: a.reshape(*axes, *a.shape[1:]), joined))
+    wide, part = side_by_side(function(rows), axes=2)
+    return part(jax.tree.map(lambda a: a.reshape(*axes, *a.shape[1:]), wide))

@@ -1,7 +1,5 @@
-"""Trees whose leaves are joined, or of which only some have a tangent."""
+"""Trees of which only some leaves have a tangent."""
 
-import itertools
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -9,22 +7,6 @@ import jax.numpy as jnp
 from jax.custom_derivatives import SymbolicZero
 
 from jrnn.types import Array
-
-
-def side_by_side(tree: Any) -> tuple[Any, Callable[[Any], Any]]:
-    """Joins leaves [..., K] that are alike but for K; returns what parts them again.
-
-    A loop writes one wide array in less time than many narrow ones.
-    """
-    leaves, structure = jax.tree.flatten(tree)
-    if len({(leaf.shape[:-1], leaf.dtype) for leaf in leaves}) > 1:
-        return tree, lambda tree: tree
-    ends = list(itertools.accumulate(leaf.shape[-1] for leaf in leaves))
-
-    def apart(joined: Array) -> Any:
-        return jax.tree.unflatten(structure, jnp.split(joined, ends[:-1], axis=-1))
-
-    return jnp.concatenate(leaves, axis=-1), apart
 
 
 def instantiate(primal: Array, tangent: Any) -> Array:
