@@ -15,6 +15,8 @@ def prepare(
     library: str, method: str, devices: int, cell: str, mode: str, size: Size
 ) -> tuple[Callable[[], Any], Callable[[], int | None]]:
     """Returns the call that is timed, and one that tells its temporary bytes."""
+    if size.batch % devices:
+        raise ValueError(f"a batch of {size.batch} does not divide by {devices}")
     jax.config.update("jax_num_cpu_devices", devices)
     peer = importlib.import_module(f"experiments.bench.peers.{library}")
     if mode == "sampler":
