@@ -7,11 +7,12 @@ import jax
 import jax.numpy as jnp
 
 from jrnn import checks
-from jrnn.types import Array, Cell, DType, Params, PRNGKey, Shape, State, value
+from jrnn.cells.forwarding import Forwarding
+from jrnn.types import Array, Cell, DType, Params, PRNGKey, State, value
 
 
 @value
-class ClipCotangent:
+class ClipCotangent(Forwarding):
     """Clips the gradient of the state at every step of the way back [1].
 
         forwards     s = s
@@ -58,39 +59,13 @@ class ClipCotangent:
             )
         checks.positive("the bound of ClipCotangent", bounds[0])
 
-    @property
-    def output_size(self) -> int:
-        return self.cell.output_size
-
-    @property
-    def feature_axes(self) -> int:
-        return self.cell.feature_axes
-
     def init(self, key: PRNGKey, input_size: int, dtype: DType = jnp.float32) -> Params:
         """Draws the parameters of the cell."""
         return self.cell.init(key, input_size, dtype)
 
-    def initial_state(self, params: Params, batch_shape: Shape = ()) -> State:
-        """Returns the initial state of the cell."""
-        return self.cell.initial_state(params, batch_shape)
-
-    def prepare(
-        self, params: Params, *, key: PRNGKey | None = None, batch_shape: Shape = ()
-    ) -> Params:
-        """Prepares the parameters of the cell."""
-        return self.cell.prepare(params, key=key, batch_shape=batch_shape)
-
-    def project(self, params: Params, x: Any, *, key: PRNGKey | None = None) -> Any:
-        """Projects the input with the cell."""
-        return self.cell.project(params, x, key=key)
-
     def step(self, params: Params, state: State, u: Any) -> State:
         """Returns the next state of the cell."""
         return self.cell.step(params, clip_gradient(self, state), u)
-
-    def read(self, params: Params, state: State, u: Any) -> Array:
-        """Returns the output of the cell."""
-        return self.cell.read(params, state, u)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from jrnn.cells.affine import side_by_side
+from jrnn.cells.forwarding import Forwarding
 from jrnn.cells.lstm import LSTM
 from jrnn.types import (
     Array,
@@ -33,7 +34,7 @@ class LayerNormedParams(NamedTuple):
 
 
 @value
-class LayerNormed:
+class LayerNormed(Forwarding):
     """Normalises both products of a gated cell, and an LSTM's memory on its way out.
 
         pre = LN(h Wh) * scale_h + LN(x Wx) * scale_x + b
@@ -71,14 +72,6 @@ class LayerNormed:
                 f"{self.cell} is not. Wrap an `LSTM`, a `GRU` or an `Elman` network."
             )
 
-    @property
-    def output_size(self) -> int:
-        return self.cell.output_size
-
-    @property
-    def feature_axes(self) -> int:
-        return self.cell.feature_axes
-
     def init(
         self, key: PRNGKey, input_size: int, dtype: DType = jnp.float32
     ) -> LayerNormedParams:
@@ -91,11 +84,9 @@ class LayerNormed:
         memory = jnp.ones(size, dtype), jnp.zeros(size, dtype)
         return LayerNormedParams(params, ones, ones, *memory)
 
-    def initial_state(
-        self, params: LayerNormedParams, batch_shape: Shape = ()
-    ) -> State:
-        """Returns the initial state of the cell."""
-        return self.cell.initial_state(params.cell, batch_shape)
+    def within(self, params: LayerNormedParams) -> Params:
+        """Returns the parameters of the cell."""
+        return params.cell
 
     def prepare(
         self,
@@ -124,10 +115,6 @@ class LayerNormed:
         v = params.scale_h * self._normalise(v)
         cell = self._inside(params)
         return cell.update(params.cell, state, cell.combine(params.cell, u, v))
-
-    def read(self, params: LayerNormedParams, state: State, u: Any) -> Array:
-        """Returns the output of the cell."""
-        return self.cell.read(params.cell, state, u)
 
     def _inside(self, params: LayerNormedParams) -> Any:
         """Returns the cell; an LSTM normalises the memory before its activation."""

@@ -98,7 +98,7 @@ def _record(
 
     def step(state: State, slices: Any) -> tuple[State, Any]:
         x, u, keep, restart = slices
-        start = _restarted(state, fresh, restart)
+        start = plain.restarted(state, fresh, restart)
         p = preactivate(x, u, cell.hidden(start))
         new = cell.update(params, start, p)
         new = new if keep is None else where(keep, new, state)
@@ -157,7 +157,7 @@ def _push(
     def chunk(dstate: State, slices: Any) -> tuple[State, Any]:
         first, (inputs, dxs, (states, ps)) = slices
         starts = _states_before(first, states, options.reverse)
-        starts = _restarted(starts, fresh, inputs.restart)
+        starts = plain.restarted(starts, fresh, inputs.restart)
 
         def before_loop(vary: list[Array], xs: list[Array]) -> Any:
             varied = trees.put(params, varies, vary)
@@ -188,7 +188,7 @@ def _push(
 
     def one_step(part: Any, dstate: State, slices: Any) -> tuple[State, State]:
         linear, u, v, start, dp, keep, restart = slices
-        dstart = _restarted(dstate, dfresh, restart)
+        dstart = plain.restarted(dstate, dfresh, restart)
         _, dh = jax.jvp(cell.hidden, (start,), (dstart,))
         combine = functools.partial(cell.combine, params, u)
         _, dp_h = jax.jvp(combine, (v,), (jnp.inner(dh, transposed),))
@@ -217,10 +217,6 @@ def _states_before(state: State, states: State, reverse: bool) -> State:
         return jnp.concatenate([first[None], after[:-1]])
 
     return jax.tree.map(shift, state, states)
-
-
-def _restarted(state: State, fresh: State, restart: Array | None) -> State:
-    return state if restart is None else where(restart, fresh, state)
 
 
 def _project(cell: GatedCell, params: Params, inputs: Inputs) -> Any:

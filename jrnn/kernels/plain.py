@@ -60,7 +60,7 @@ def run(
 
     def body(state: State, slices: Any) -> tuple[State, Any]:
         u, keep, restart = slices
-        start = state if restart is None else where(restart, fresh, state)
+        start = restarted(state, fresh, restart)
         new = cell.step(params, start, u)
         y = cell.read(params, new, u) if options.outputs else None
         if keep is not None:
@@ -77,6 +77,11 @@ def refusal(cell: Cell, inputs: Inputs, options: Options) -> str | None:
     """Returns None: every cell can run like this."""
     del cell, inputs, options
     return None
+
+
+def restarted(state: State, fresh: State, restart: Array | None) -> State:
+    """Returns the state that a step starts from, or each of many steps."""
+    return state if restart is None else where(restart, fresh, state)
 
 
 def project(cell: Cell, params: Params, inputs: Inputs) -> Any:

@@ -5,11 +5,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jrnn.types import Array, Cell, DType, Params, PRNGKey, Shape, State, value
+from jrnn.cells.forwarding import Forwarding
+from jrnn.types import Array, Cell, DType, Params, PRNGKey, State, value
 
 
 @value
-class RandomCut:
+class RandomCut(Forwarding):
     """A cell that scales the gradient of the state before a step by 0 or 1 / (1 - p).
 
     Attributes:
@@ -20,31 +21,9 @@ class RandomCut:
     cell: Cell
     probability: float
 
-    @property
-    def output_size(self) -> int:
-        return self.cell.output_size
-
-    @property
-    def feature_axes(self) -> int:
-        return self.cell.feature_axes
-
-    @property
-    def structure(self) -> Any:
-        return self.cell.structure
-
     def init(self, key: PRNGKey, input_size: int, dtype: DType = jnp.float32) -> Params:
         """Draws the parameters of the cell."""
         return self.cell.init(key, input_size, dtype)
-
-    def initial_state(self, params: Params, batch_shape: Shape = ()) -> State:
-        """Returns the initial state of the cell."""
-        return self.cell.initial_state(params, batch_shape)
-
-    def prepare(
-        self, params: Params, *, key: PRNGKey | None = None, batch_shape: Shape = ()
-    ) -> Params:
-        """Prepares the parameters of the cell."""
-        return self.cell.prepare(params, key=key, batch_shape=batch_shape)
 
     def project(self, params: Params, x: Any, *, key: PRNGKey | None = None) -> Any:
         """Projects the input, and draws the factor of each example [...]."""
