@@ -92,11 +92,11 @@ def test_chunks_are_long_on_accelerators(monkeypatch):
     params = jax.eval_shape(lambda: cell.init(jax.random.key(0), F))
     xs = jnp.zeros((LONG, layouts.MANY, F))
     inputs = kernels.Inputs(xs, None, None, None)
-    chunked = layouts.Layout(layouts.LEAST, keep=True, joint=True)
+    chunked = layouts.Layout(LONG, layouts.LEAST, keep=True, joint=True)
     assert layouts.choose(cell, params, inputs) == chunked
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     monkeypatch.setattr(layouts, "MOST", LONG + 1)
-    long = layouts.Layout(LONG, keep=True, joint=False)
+    long = layouts.Layout(LONG, LONG, keep=True, joint=False)
     assert layouts.choose(cell, params, inputs) == long
 
 
@@ -142,6 +142,29 @@ def test_a_joint_product_and_a_second_computation_change_nothing(cell, monkeypat
         along = randomise(args, 4)
         actual = all_of("gated", args, along)
         assert_close(actual, all_of("scan", args, along), 1e-10)
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_second_derivatives_go_by_a_loop_that_jax_differentiates_well(reverse):
+    """A gradient of a loop that writes in place would copy the whole in every step."""
+    cell = jrnn.LSTM(5)
+
+    def slope(method, args):
+        def loss(params):
+            how = {"method": method, "reverse": reverse}
+            return total(jrnn.scan(cell, params, *args[1:], **how))
+
+        return lambda params: total(jax.grad(loss)(params))
+
+    with jax.enable_x64(True):
+        args = long_setting(cell)
+        twice = lambda method: jax.grad(slope(method, args))
+        assert_close(twice("gated")(args[0]), twice("scan")(args[0]), 1e-10)
+        whole = f"f64[{LONG},{B},5]"
+        for number, function in enumerate([slope("gated", args), twice("gated")]):
+            jaxpr = str(jax.make_jaxpr(function)(args[0]))
+            carried = f":{whole} = dynamic_update_slice" in jaxpr
+            assert carried == (number == 0)
 
 
 class Shifted(jrnn.LSTM):

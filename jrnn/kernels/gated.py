@@ -70,13 +70,15 @@ def _run(
     fresh: State,
     inputs: Inputs,
 ) -> Trajectory:
-    return _record(cell, options, params, state, fresh, inputs, taped=False)[0]
+    primals = (params, state, fresh, inputs)
+    out, _ = _record(cell, options, *primals, stack=chunks.in_place, taped=False)
+    return out
 
 
 def _differentiate(
     cell: GatedCell, options: Options, primals: Any, tangents: Any
 ) -> tuple[Trajectory, Trajectory]:
-    out, tape = _record(cell, options, *primals)
+    out, tape = _recorded(cell, options, *primals)
     return out, _push(cell, options, primals, tangents, tape)
 
 
@@ -90,33 +92,50 @@ def _record(
     state: State,
     fresh: State,
     inputs: Inputs,
+    *,
+    stack: chunks.Loop,
     taped: bool = True,
 ) -> tuple[Trajectory, Tape | None]:
     """Runs the cell and keeps what derivatives need."""
     layout = layouts.choose(cell, params, inputs)
     preactivate = (_jointly if layout.joint else _separately)(cell, params)
 
-    def step(state: State, slices: Any) -> tuple[State, Any]:
-        x, u, keep, restart = slices
+    def project(inputs: Inputs) -> Any:
+        return plain.project(cell, params, inputs)
+
+    def step(state: State, slices: tuple[Inputs, Any]) -> tuple[State, Any]:
+        (x, _, keep, restart), u = slices
         start = plain.restarted(state, fresh, restart)
         p = preactivate(x, u, cell.hidden(start))
         new = cell.update(params, start, p)
         new = new if keep is None else where(keep, new, state)
         return new, (new, p if taped and layout.keep else None)
 
-    def chunk(state: State, inputs: Inputs) -> tuple[State, Any]:
-        us = plain.project(cell, params, inputs)
-        slices = (inputs.xs, us, inputs.keep, inputs.restart)
-        state, (states, ps) = plain.unroll(step, state, slices, options)
-        return state, (states, ps, us)
-
-    time = jax.tree.leaves(inputs.xs)[0].shape[0]
-    parts = chunks.cut(inputs, time if layout.joint else layout.chunk)
-    final, parts = chunks.scan(chunk, state, parts, options)
-    states, ps, us = chunks.join(parts)  # what is not used, XLA does not stack
+    final, (states, ps), us = stack(project, step, state, inputs, layout.ahead, options)
     ys = cell.read(params, states, us) if options.outputs else None
     out = Trajectory(final, states if options.states else None, ys)
     return out, (states, ps) if taped else None
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1))
+def _recorded(cell: GatedCell, options: Options, *primals: Any) -> Any:
+    return _record(cell, options, *primals, stack=chunks.in_place)
+
+
+def _differentiate_recorded(
+    cell: GatedCell, options: Options, primals: Any, tangents: Any
+) -> tuple[Any, Any]:
+    """Differentiates a loop that JAX differentiates well; for second derivatives."""
+    varies, tangents = trees.varying(tangents)
+
+    def record(vary: list[Array]) -> tuple[Trajectory, Tape | None]:
+        varied = trees.put(primals, varies, vary)
+        return _record(cell, options, *varied, stack=chunks.stacked)
+
+    return jax.jvp(record, (trees.pick(primals, varies),), (tangents,))
+
+
+_recorded.defjvp(_differentiate_recorded, symbolic_zeros=True)
 
 
 def _separately(cell: GatedCell, params: Params) -> Preactivate:

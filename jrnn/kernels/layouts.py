@@ -9,8 +9,10 @@ from jrnn.kernels.plain import Inputs
 from jrnn.types import AdditiveCell, GatedCell, Params, foremost
 
 WHOLE = 4 * 2**20  # bytes of pre-activations up to which time is not cut
-ROWS = 512  # examples times steps in a chunk of a longer sequence
+AHEAD = 1024  # examples times steps that are projected at once, if time is cut
+ROWS = 512  # examples times steps that are differentiated at once
 LEAST, MOST = 4, 256  # steps in a chunk
+STEADY = 16  # steps differentiated at once, at least, where nothing is computed again
 KEPT = 16 * 2**20  # bytes of pre-activations that are kept for any cell
 NARROW = 128  # units above which more are kept
 MANY = 8  # examples from which one product can serve input and state
@@ -19,7 +21,8 @@ MANY = 8  # examples from which one product can serve input and state
 class Layout(NamedTuple):
     """How time is cut, and what is kept."""
 
-    chunk: int  # steps that are projected, and differentiated, at once
+    ahead: int  # steps that are projected at once
+    chunk: int  # steps that are differentiated at once
     keep: bool  # whether pre-activations are kept for the backward pass
     joint: bool  # whether input and state are multiplied by one matrix, step by step
 
@@ -32,27 +35,30 @@ def choose(cell: GatedCell, params: Params, inputs: Inputs) -> Layout:
     time, batch, inputs, units; Flax is its `OptimizedLSTMCell` in the same process.
 
     What a chunk computes should stay in the cache, while its products need some
-    hundreds of rows. Gradient of an LSTM's parameters, by steps in a chunk:
+    hundreds of rows, and more of them ahead, where less is computed with. Gradient of
+    an LSTM's parameters, by steps that are projected and steps that are differentiated:
 
-    | sizes             | steps     | ms               | Flax |
-    |-------------------|-----------|------------------|------|
-    | 128, 32, 128, 128 | 8, 16, 32 | 29.4, 27.3, 27.9 | 33.8 |
-    | 512, 64, 64, 256  | 8, 16, 32 | 602, 587, 595    | 646  |
-    | 100, 128, 28, 128 | 5, 10     | 76.5, 98.8       | 104  |
+    | sizes             | 16, 16 | 32, 16 | 32, 32 | 64, 32 | 64, 64 | Flax |
+    |-------------------|--------|--------|--------|--------|--------|------|
+    | 128, 32, 128, 128 | 27.5   | 27.1   | 27.6   |        |        | 33.7 |
+    | 128, 16, 256, 512 |        |        | 147    | 134    | 141    | 214  |
 
-    and values, by steps that are projected at once: 12.8 for 1, 11.0 for 16, 10.3 for
-    32 and 12.9 in Flax at 128, 32, 128, 128. A short sequence needs no chunks: an Elman
-    network there takes 9.5 in chunks of 16 and 7.6 in one.
+    At 512, 64, 64, 256 it is 639 for 8 and 8, 593 for 16 and 8, 564 for 16 and 16, and
+    684 in Flax: below 16 steps, setting up the loop shows. What is computed again adds
+    to what is alive; there shorter chunks serve better (100, 128, 28, 128: 75.4 for 5
+    and 5, 87.8 for 10 and 10, Flax 100). A short sequence needs no chunks: an Elman
+    network at 128, 32, 128, 128 takes 7.3 in chunks of 32 and 6.9 in one, Flax 10.3.
 
     XLA takes all temporary memory as one block, which the C library fetches anew from
     the system in every call where it exceeds 32 MiB; kept pre-activations are up to
     half of it. To compute them again costs less than that, unless there are many units
-    to multiply: at 100, 128, 28, 128 it is 75.3 in place of 87.1 and Flax's 94.7, at
-    128, 16, 256, 512 it is 165 in place of 138 and Flax's 178.
+    to multiply: at 100, 128, 28, 128 it is 87.4 in place of 97.5 and Flax's 110, at
+    128, 16, 256, 512 it is 161 in place of 129 and Flax's 188.
 
-    One product for input and state, in the loop, writes nothing ahead, which pays where
-    inputs are few: 71.5 in place of 73.6 at 100, 128, 28, 128 and 538 in place of 546
-    at 512, 64, 64, 256, but 29.2 in place of 27.8 at 128, 32, 128, 128.
+    One product for input and state, in the loop, writes nothing ahead. That pays in
+    values where inputs and units are few: 21.6 in place of 25.6 at 100, 128, 28, 128,
+    28.5 in place of 31.8 at 256, 64, 2, 128, but 81.4 in place of 73.3 at 256, 64, 16,
+    256. Gradients take as long with it as without.
 
     On accelerators nothing is measured: there chunks are as long as they may be, for
     few large products.
@@ -60,19 +66,28 @@ def choose(cell: GatedCell, params: Params, inputs: Inputs) -> Layout:
     shape = jax.tree.leaves(inputs.xs)[0].shape
     time, batch = shape[0], shape[1:-1]
     if meshed(jax.sharding.AxisType.Explicit):  # such arrays cannot be cut
-        return Layout(chunk=time, keep=True, joint=False)
+        return Layout(time, time, keep=True, joint=False)
     if jax.default_backend() != "cpu":
-        return Layout(_divisor(time, MOST), keep=True, joint=False)
+        chunk = _divisor(time, MOST)
+        return Layout(chunk, chunk, keep=True, joint=False)
     kernel = cell.recurrent_kernel(params)
     number = math.prod(batch)
     units, width = kernel.shape
     size = time * number * width * kernel.dtype.itemsize
-    chunk = min(max(ROWS // max(number, 1), LEAST), MOST)
-    joint = additive(cell) and inputs.keys is None and number >= MANY
+    keep = size <= KEPT or units > NARROW
+
+    def cut(rows: int, least: int) -> int:
+        if size <= WHOLE:
+            return time
+        return _divisor(time, min(max(rows // max(number, 1), least), MOST))
+
+    few = 2 * shape[-1] <= units <= NARROW
+    joint = few and additive(cell) and inputs.keys is None and number >= MANY
     return Layout(
-        chunk=time if size <= WHOLE else _divisor(time, chunk),
-        keep=size <= KEPT or units > NARROW,
-        joint=joint and 2 * shape[-1] <= units,
+        ahead=time if joint else cut(AHEAD, LEAST),
+        chunk=cut(ROWS, STEADY if keep else LEAST),
+        keep=keep,
+        joint=joint,
     )
 
 
