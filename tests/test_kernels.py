@@ -144,27 +144,73 @@ def test_a_joint_product_and_a_second_computation_change_nothing(cell, monkeypat
         assert_close(actual, all_of("scan", args, along), 1e-10)
 
 
-@pytest.mark.parametrize("reverse", [False, True])
-def test_second_derivatives_go_by_a_loop_that_jax_differentiates_well(reverse):
-    """A gradient of a loop that writes in place would copy the whole in every step."""
+def test_a_second_derivative_passes_through_no_loop_that_writes_in_place():
+    """It would copy the whole in every step."""
     cell = jrnn.LSTM(5)
+    args = long_setting(cell, dtype=jnp.float32)
+    loss = lambda params: total(jrnn.scan(cell, params, *args[1:], method="gated"))
+    slope = lambda params: total(jax.grad(loss)(params))
+    whole = f":f32[{LONG},{B},5] = dynamic_update_slice"
+    assert whole in str(jax.make_jaxpr(slope)(args[0]))
+    assert whole not in str(jax.make_jaxpr(jax.grad(slope))(args[0]))
 
-    def slope(method, args):
-        def loss(params):
-            how = {"method": method, "reverse": reverse}
-            return total(jrnn.scan(cell, params, *args[1:], **how))
 
-        return lambda params: total(jax.grad(loss)(params))
+@pytest.mark.parametrize("situation", SITUATIONS)
+def test_second_derivatives_and_maps_equal_those_of_the_plain_scan(
+    situation, monkeypatch
+):
+    monkeypatch.setattr(layouts, "AHEAD", 4 * layouts.LEAST * B)
+    monkeypatch.setattr(layouts, "ROWS", 0)
+    monkeypatch.setattr(layouts, "STEADY", layouts.LEAST)
+    monkeypatch.setattr(layouts, "MOST", 2 * layouts.LEAST)
+    options, flags = SITUATIONS[situation]
+    cell = jrnn.PeepholeLSTM(2 * F + 2)
+
+    @functools.partial(jax.jit, static_argnums=0)
+    def all_of(method, args, along, many):
+        def loss(args):
+            return total(jrnn.scan(cell, *args, method=method, **options, **flags))
+
+        slope = jax.grad(loss)
+        return (
+            jax.jvp(slope, (args,), (along,))[1],
+            jax.grad(lambda args: total(slope(args)))(args),
+            jax.jvp(lambda a: jax.jvp(loss, (a,), (along,))[1], (args,), (along,)),
+            jax.vmap(slope)(many),
+            jax.vmap(slope, in_axes=((0, None, None),))((many[0], *args[1:])),
+        )
 
     with jax.enable_x64(True):
         args = long_setting(cell)
-        twice = lambda method: jax.grad(slope(method, args))
-        assert_close(twice("gated")(args[0]), twice("scan")(args[0]), 1e-10)
-        whole = f"f64[{LONG},{B},5]"
-        for number, function in enumerate([slope("gated", args), twice("gated")]):
-            jaxpr = str(jax.make_jaxpr(function)(args[0]))
-            carried = f":{whole} = dynamic_update_slice" in jaxpr
-            assert carried == (number == 0)
+        inputs = kernels.Inputs(jnp.moveaxis(args[2], 0, 1), None, None, None)
+        layout = layouts.choose(cell, args[0], inputs)
+        assert (layout.ahead, layout.chunk) == (2 * layouts.LEAST, layouts.LEAST)
+        along = randomise(args, 4)
+        many = jax.tree.map(lambda *a: jnp.stack(a), args, along, randomise(args, 5))
+        actual = all_of("gated", args, along, many)
+        assert_close(actual, all_of("scan", args, along, many), 1e-9)
+
+
+# Time, batch, inputs and units, as the table in `layouts.choose` has them.
+@pytest.mark.parametrize(
+    "sizes, layout",
+    [
+        ((128, 32, 128, 128), (32, 16, True, False)),
+        ((128, 16, 256, 512), (64, 32, True, False)),
+        ((512, 64, 64, 256), (16, 16, True, False)),
+        ((100, 128, 28, 128), (100, 4, False, True)),
+        ((100, 256, 128, 256), (4, 4, True, False)),
+        ((128, 1, 128, 256), (128, 128, True, False)),
+    ],
+)
+def test_layouts_are_those_that_were_measured(sizes, layout, monkeypatch):
+    monkeypatch.undo()  # lengths as they are
+    time, batch, inputs, units = sizes
+    cell = jrnn.LSTM(units)
+    params = jax.eval_shape(lambda: cell.init(jax.random.key(0), inputs))
+    xs = jax.ShapeDtypeStruct((time, batch, inputs), jnp.float32)
+    chosen = layouts.choose(cell, params, kernels.Inputs(xs, None, None, None))
+    assert chosen == layouts.Layout(*layout)
 
 
 class Shifted(jrnn.LSTM):
@@ -200,7 +246,7 @@ def test_what_a_subclass_does_is_done(kind, monkeypatch):
 
 
 class Mixed(jrnn.Elman):
-    """Has shares of one number per example, and of another rank, in u and in p."""
+    """Has shares of one number per example in u and in p, and reads one of them."""
 
     def project(self, params, x, *, key=None):
         return super().project(params, x, key=key), jnp.sum(x, -1), jnp.mean(x, -1)
@@ -211,6 +257,9 @@ class Mixed(jrnn.Elman):
     def update(self, params, state, p):
         shift = jnp.stack(p[1:], axis=-1).sum(-1, keepdims=True)
         return super().update(params, state, p[0] + shift)
+
+    def read(self, params, state, u):
+        return super().read(params, state, u) * u[-1][..., None]
 
 
 class Scalars(Mixed):

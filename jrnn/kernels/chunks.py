@@ -6,14 +6,15 @@ results stay in the cache and few of them are alive together.
 
 import functools
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from jrnn.kernels.plain import Options, unroll
+from jrnn.types import Array
 
-Step = Callable[[Any, Any], tuple[Any, Any]]
+Body = Callable[[Any, Any], tuple[Any, Any]]
 Parts = tuple[Any, ...]  # [chunks, size, ...], and [rest, ...] where there is a rest
 
 
@@ -52,7 +53,7 @@ def edges(parts: Parts, options: Options) -> Parts:
 
 
 def scan(
-    body: Step,
+    body: Body,
     state: Any,
     parts: Parts,
     options: Options,
@@ -69,90 +70,93 @@ def scan(
     return state, tuple(out[number] for number in range(len(parts)))
 
 
-class Loop(Protocol):
-    """Runs `step` over chunks of time, and stacks what it returns."""
+def loop(
+    ahead: Callable[[Any], Any],
+    step: Body,
+    state: Any,
+    inputs: Any,
+    size: int,
+    options: Options,
+    *,
+    in_place: bool,
+) -> tuple[Any, Any, Any]:
+    """Runs `step` over chunks of time, and stacks what it returns.
 
-    def __call__(
-        self,
-        prepare: Callable[[Any], Any],
-        step: Step,
-        state: Any,
-        inputs: Any,
-        size: int,
-        options: Options,
-    ) -> tuple[Any, Any, Any]:
-        """Runs the loop.
+    To write in place saves filling and copying every chunk. But the derivative, in
+    reverse, reads and overwrites the whole in every step, for which XLA copies it: the
+    second derivatives of an LSTM at time 1024, batch 32, 64 inputs and units take 1.93
+    s so and 0.40 s stacked, on two cores of an x86-64.
 
-        Args:
-          prepare: What is done for many steps at once, of leaves [steps, ...].
-          step: Takes a state, and one step of the inputs and of what is prepared.
-          state: State before the first step.
-          inputs: Leaves [time, ...].
-          size: Number of steps in a chunk.
-          options: Direction and unrolling.
+    Args:
+      ahead: What is done for many steps at once, of leaves [steps, ...].
+      step: Takes a state, and one step of the inputs and of what was done ahead.
+      state: State before the first step.
+      inputs: Leaves [time, ...].
+      size: Number of steps in a chunk.
+      options: Direction and unrolling.
+      in_place: Whether to write each step where it stays, or to stack the steps of a
+        chunk and then the chunks.
 
-        Returns:
-          The final state, and [time, ...] of what steps returned and was prepared.
-        """
-        ...
+    Returns:
+      The final state, and [time, ...] of what steps returned and of what was done
+      ahead.
+    """
+    time = jax.tree.leaves(inputs)[0].shape[0]
+    run = _in_place if in_place and time > size else _stacked  # the same for one chunk
+    return run(ahead, step, state, inputs, size, options)
 
 
-def stacked(
-    prepare: Callable[[Any], Any],
-    step: Step,
+def _stacked(
+    ahead: Callable[[Any], Any],
+    step: Body,
     state: Any,
     inputs: Any,
     size: int,
     options: Options,
 ) -> tuple[Any, Any, Any]:
-    """A `Loop` that stacks the steps of a chunk, and then the chunks."""
-
     def chunk(state: Any, part: Any) -> tuple[Any, Any]:
-        prepared = prepare(part)
-        state, out = unroll(step, state, (part, prepared), options)
-        return state, (out, prepared)
+        us = ahead(part)
+        state, out = unroll(step, state, (part, us), options)
+        return state, (out, us)
 
     state, parts = scan(chunk, state, cut(inputs, size), options)
     return state, *join(parts)
 
 
-def in_place(
-    prepare: Callable[[Any], Any],
-    step: Step,
+def _in_place(
+    ahead: Callable[[Any], Any],
+    step: Body,
     state: Any,
     inputs: Any,
     size: int,
     options: Options,
 ) -> tuple[Any, Any, Any]:
-    """A `Loop` that writes every step where it stays, which saves copying chunks.
-
-    The gradient that JAX finds for it would copy the whole in every step.
-    """
     time = jax.tree.leaves(inputs)[0].shape[0]
-    if time <= size:
-        return stacked(prepare, step, state, inputs, size, options)
+
+    def put(at: Array, whole: Array, out: Array) -> Array:
+        return jax.lax.dynamic_update_index_in_dim(
+            whole, out, at, axis=0, allow_negative_indices=False
+        )
 
     def write(carry: Any, slices: Any) -> tuple[Any, None]:
         state, whole = carry
         at, slices = slices
         state, out = step(state, slices)
-        put = functools.partial(jax.lax.dynamic_update_index_in_dim, index=at, axis=0)
-        return (state, jax.tree.map(put, whole, out)), None
+        return (state, jax.tree.map(functools.partial(put, at), whole, out)), None
 
     def chunk(carry: Any, part: Any) -> tuple[Any, Any]:
         at, part = part
-        prepared = prepare(part)
-        carry, _ = unroll(write, carry, (at, (part, prepared)), options)
-        return carry, prepared
+        us = ahead(part)
+        carry, _ = unroll(write, carry, (at, (part, us)), options)
+        return carry, us
 
     def one_step(state: Any, inputs: Any) -> Any:
-        slices = jax.tree.map(lambda a: a[0], (inputs, prepare(inputs)))
-        return step(state, slices)[1]
+        first = jax.tree.map(lambda a: a[:1], inputs)
+        return step(state, jax.tree.map(lambda a: a[0], (first, ahead(first))))[1]
 
-    first = jax.tree.map(lambda a: a[:1], inputs)
     whole = jax.tree.map(
         lambda like: jnp.zeros_like(like, shape=(time, *like.shape)),
-        jax.eval_shape(one_step, state, first),
+        jax.eval_shape(one_step, state, inputs),
     )
     parts = cut((jnp.arange(time), inputs), size)
     (state, whole), parts = scan(chunk, (state, whole), parts, options)

@@ -2,8 +2,8 @@
 
     p = combine(u, v),    v = hidden(state) W,    state' = update(state, p)
 
-Values come from the plain scan. The derivative is written so that the loop holds only
-what depends on the step before:
+Values equal those of the plain scan. The derivative is written so that the loop holds
+only what depends on the step before:
 
     dp = combine'(du, hidden(state) dW) + combine'(hidden(dstate) W)
 
@@ -16,7 +16,9 @@ the forward pass, and the pre-activations where that is faster than to compute t
 again.
 
 All of it is ordinary JAX behind `jax.custom_jvp`, so that forward mode, reverse mode
-and derivatives of higher order work.
+and derivatives of higher order work. A run that keeps what its derivative needs has a
+rule of its own: it writes in place, which no derivative should pass through, and second
+derivatives are those of the same loop with its steps stacked.
 """
 
 import functools
@@ -71,7 +73,7 @@ def _run(
     inputs: Inputs,
 ) -> Trajectory:
     primals = (params, state, fresh, inputs)
-    out, _ = _record(cell, options, *primals, stack=chunks.in_place, taped=False)
+    out, _ = _record(cell, options, *primals, in_place=True, taped=False)
     return out
 
 
@@ -93,7 +95,7 @@ def _record(
     fresh: State,
     inputs: Inputs,
     *,
-    stack: chunks.Loop,
+    in_place: bool,
     taped: bool = True,
 ) -> tuple[Trajectory, Tape | None]:
     """Runs the cell and keeps what derivatives need."""
@@ -109,28 +111,34 @@ def _record(
         p = preactivate(x, u, cell.hidden(start))
         new = cell.update(params, start, p)
         new = new if keep is None else where(keep, new, state)
-        return new, (new, p if taped and layout.keep else None)
+        kept = new if taped or options.states or options.outputs else None
+        return new, (kept, p if taped and layout.keep else None)
 
-    final, (states, ps), us = stack(project, step, state, inputs, layout.ahead, options)
+    final, (states, ps), us = chunks.loop(
+        project, step, state, inputs, layout.ahead, options, in_place=in_place
+    )
     ys = cell.read(params, states, us) if options.outputs else None
     out = Trajectory(final, states if options.states else None, ys)
     return out, (states, ps) if taped else None
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1))
-def _recorded(cell: GatedCell, options: Options, *primals: Any) -> Any:
-    return _record(cell, options, *primals, stack=chunks.in_place)
+def _recorded(
+    cell: GatedCell, options: Options, *primals: Any
+) -> tuple[Trajectory, Tape | None]:
+    """Records in place, which `_differentiate_recorded` differentiates."""
+    return _record(cell, options, *primals, in_place=True)
 
 
 def _differentiate_recorded(
     cell: GatedCell, options: Options, primals: Any, tangents: Any
 ) -> tuple[Any, Any]:
-    """Differentiates a loop that JAX differentiates well; for second derivatives."""
+    """Differentiates the same with its steps stacked, for second derivatives."""
     varies, tangents = trees.varying(tangents)
 
     def record(vary: list[Array]) -> tuple[Trajectory, Tape | None]:
         varied = trees.put(primals, varies, vary)
-        return _record(cell, options, *varied, stack=chunks.stacked)
+        return _record(cell, options, *varied, in_place=False)
 
     return jax.jvp(record, (trees.pick(primals, varies),), (tangents,))
 

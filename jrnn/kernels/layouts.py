@@ -12,9 +12,9 @@ WHOLE = 4 * 2**20  # bytes of pre-activations up to which time is not cut
 AHEAD = 1024  # examples times steps that are projected at once, if time is cut
 ROWS = 512  # examples times steps that are differentiated at once
 LEAST, MOST = 4, 256  # steps in a chunk
-STEADY = 16  # steps differentiated at once, at least, where nothing is computed again
+STEADY = 16  # steps that are differentiated at once, if they are AHEAD rows or fewer
 KEPT = 16 * 2**20  # bytes of pre-activations that are kept for any cell
-NARROW = 128  # units above which more are kept
+NARROW = 128  # units up to which less is kept, and inputs can join the state
 MANY = 8  # examples from which one product can serve input and state
 
 
@@ -35,8 +35,9 @@ def choose(cell: GatedCell, params: Params, inputs: Inputs) -> Layout:
     time, batch, inputs, units; Flax is its `OptimizedLSTMCell` in the same process.
 
     What a chunk computes should stay in the cache, while its products need some
-    hundreds of rows, and more of them ahead, where less is computed with. Gradient of
-    an LSTM's parameters, by steps that are projected and steps that are differentiated:
+    hundreds of rows; to project leaves less alive than to differentiate, so that there
+    chunks are longer. Gradient of an LSTM's parameters, by steps of the one and of the
+    other:
 
     | sizes             | 16, 16 | 32, 16 | 32, 32 | 64, 32 | 64, 64 | Flax |
     |-------------------|--------|--------|--------|--------|--------|------|
@@ -44,10 +45,12 @@ def choose(cell: GatedCell, params: Params, inputs: Inputs) -> Layout:
     | 128, 16, 256, 512 |        |        | 147    | 134    | 141    | 214  |
 
     At 512, 64, 64, 256 it is 639 for 8 and 8, 593 for 16 and 8, 564 for 16 and 16, and
-    684 in Flax: below 16 steps, setting up the loop shows. What is computed again adds
-    to what is alive; there shorter chunks serve better (100, 128, 28, 128: 75.4 for 5
-    and 5, 87.8 for 10 and 10, Flax 100). A short sequence needs no chunks: an Elman
-    network at 128, 32, 128, 128 takes 7.3 in chunks of 32 and 6.9 in one, Flax 10.3.
+    684 in Flax: in less than 16 steps, setting up the loop shows. But at 100, 256, 128,
+    256 it is 434 for 4 steps, 450 for 8, 477 for 16 and 464 in Flax; and what is
+    computed again adds to what is alive, so that there fewer steps serve better (100,
+    128, 28, 128: 75.4 for 5, 87.8 for 10, 100 in Flax). A short sequence needs no
+    chunks: an Elman network at 128, 32, 128, 128 takes 7.3 in chunks of 32 and 6.9 in
+    one, Flax 10.3.
 
     XLA takes all temporary memory as one block, which the C library fetches anew from
     the system in every call where it exceeds 32 MiB; kept pre-activations are up to
@@ -76,16 +79,18 @@ def choose(cell: GatedCell, params: Params, inputs: Inputs) -> Layout:
     size = time * number * width * kernel.dtype.itemsize
     keep = size <= KEPT or units > NARROW
 
-    def cut(rows: int, least: int) -> int:
-        if size <= WHOLE:
-            return time
-        return _divisor(time, min(max(rows // max(number, 1), least), MOST))
+    def cut(steps: int) -> int:
+        whole = size <= WHOLE
+        return time if whole else _divisor(time, min(max(steps, LEAST), MOST))
 
+    projected, together = (rows // max(number, 1) for rows in (AHEAD, ROWS))
+    if keep:
+        together = max(together, min(STEADY, projected))
     few = 2 * shape[-1] <= units <= NARROW
     joint = few and additive(cell) and inputs.keys is None and number >= MANY
     return Layout(
-        ahead=time if joint else cut(AHEAD, LEAST),
-        chunk=cut(ROWS, STEADY if keep else LEAST),
+        ahead=time if joint else cut(projected),
+        chunk=cut(together),
         keep=keep,
         joint=joint,
     )
