@@ -37,10 +37,10 @@ median in milliseconds, then the median of its ratios to {base} in the same roun
 their range.
 
 No flags, float32, one network of one layer, each library in its own layout and with its
-own cell: {cells_key}. PyTorch, Haiku and Equinox have time first; Flax, Keras and
-jrnn have the batch first, and transposing is part of their time. "jrnn" is `jrnn.scan`, "jrnn:scan" the same with `method="scan"`,
-and "jrnn@2" splits the batch over two devices. The loss of a gradient is the sum of the
-squares of all outputs."""
+own cell: {cells_key}. PyTorch, Haiku and Equinox have time first; Flax, Keras and jrnn
+have the batch first, and transposing is part of their time. "jrnn" is `jrnn.scan`,
+"jrnn:scan" the same with `method="scan"`, and "jrnn@2" splits the batch over two
+devices. The loss of a gradient is the sum of the squares of all outputs."""
 _CELLS_KEY = (
     "OptimizedLSTMCell, GRUCell and SimpleCell of Flax, LSTM, GRU and VanillaRNN of "
     "Haiku, LSTM, GRU and SimpleRNN of Keras, LSTMCell and GRUCell of Equinox"
