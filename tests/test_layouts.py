@@ -1,0 +1,37 @@
+"""How the gated kernel cuts time is what was measured, and long on accelerators."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+import jrnn
+from jrnn import kernels
+from jrnn.kernels import layouts
+
+
+def choose(time, batch, inputs, units):
+    cell = jrnn.LSTM(units)
+    params = jax.eval_shape(lambda: cell.init(jax.random.key(0), inputs))
+    xs = jax.ShapeDtypeStruct((time, batch, inputs), jnp.float32)
+    return layouts.choose(cell, params, kernels.Inputs(xs, None, None, None))
+
+
+@pytest.mark.parametrize(
+    "sizes, layout",
+    [
+        ((128, 32, 128, 128), (32, 16, True, False)),
+        ((128, 16, 256, 512), (64, 32, True, False)),
+        ((512, 64, 64, 256), (16, 16, True, False)),
+        ((100, 128, 28, 128), (100, 4, False, True)),
+        ((100, 256, 128, 256), (4, 4, True, False)),
+        ((128, 1, 128, 256), (128, 128, True, False)),
+    ],
+)
+def test_layouts_are_those_that_were_measured(sizes, layout):
+    assert choose(*sizes) == layouts.Layout(*layout)
+
+
+def test_chunks_are_long_on_accelerators(monkeypatch):
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    long = layouts.Layout(layouts.MOST, layouts.MOST, keep=True, joint=False)
+    assert choose(2 * layouts.MOST, 128, 28, 128) == long
