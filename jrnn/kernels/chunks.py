@@ -102,18 +102,30 @@ def loop(
       ahead.
     """
     time = jax.tree.leaves(inputs)[0].shape[0]
-    run = _in_place if in_place and time > size else _stacked  # the same for one chunk
-    return run(ahead, step, state, inputs, size, options)
+    if in_place and time > size:  # a single chunk is stacked where it stays
 
+        def put(at: Array, whole: Array, out: Array) -> Array:
+            return jax.lax.dynamic_update_index_in_dim(
+                whole, out, at, axis=0, allow_negative_indices=False
+            )
 
-def _stacked(
-    ahead: Callable[[Any], Any],
-    step: Body,
-    state: Any,
-    inputs: Any,
-    size: int,
-    options: Options,
-) -> tuple[Any, Any, Any]:
+        def write(carry: Any, slices: Any) -> tuple[Any, None]:
+            state, whole = carry
+            (at, inputs), us = slices
+            state, out = step(state, (inputs, us))
+            return (state, jax.tree.map(functools.partial(put, at), whole, out)), None
+
+        (state, whole), _, us = loop(
+            lambda part: ahead(part[1]),
+            write,
+            (state, _whole(ahead, step, state, inputs)),
+            (jnp.arange(time), inputs),
+            size,
+            options,
+            in_place=False,
+        )
+        return state, whole, us
+
     def chunk(state: Any, part: Any) -> tuple[Any, Any]:
         us = ahead(part)
         state, out = unroll(step, state, (part, us), options)
@@ -123,44 +135,18 @@ def _stacked(
     return state, *join(parts)
 
 
-def _in_place(
-    ahead: Callable[[Any], Any],
-    step: Body,
-    state: Any,
-    inputs: Any,
-    size: int,
-    options: Options,
-) -> tuple[Any, Any, Any]:
-    time = jax.tree.leaves(inputs)[0].shape[0]
-
-    def put(at: Array, whole: Array, out: Array) -> Array:
-        return jax.lax.dynamic_update_index_in_dim(
-            whole, out, at, axis=0, allow_negative_indices=False
-        )
-
-    def write(carry: Any, slices: Any) -> tuple[Any, None]:
-        state, whole = carry
-        at, slices = slices
-        state, out = step(state, slices)
-        return (state, jax.tree.map(functools.partial(put, at), whole, out)), None
-
-    def chunk(carry: Any, part: Any) -> tuple[Any, Any]:
-        at, part = part
-        us = ahead(part)
-        carry, _ = unroll(write, carry, (at, (part, us)), options)
-        return carry, us
+def _whole(ahead: Callable[[Any], Any], step: Body, state: Any, inputs: Any) -> Any:
+    """Returns zeros [time, ...] like what each step returns."""
 
     def one_step(state: Any, inputs: Any) -> Any:
         first = jax.tree.map(lambda a: a[:1], inputs)
         return step(state, jax.tree.map(lambda a: a[0], (first, ahead(first))))[1]
 
-    whole = jax.tree.map(
+    time = jax.tree.leaves(inputs)[0].shape[0]
+    return jax.tree.map(
         lambda like: jnp.zeros_like(like, shape=(time, *like.shape)),
         jax.eval_shape(one_step, state, inputs),
     )
-    parts = cut((jnp.arange(time), inputs), size)
-    (state, whole), parts = scan(chunk, (state, whole), parts, options)
-    return state, whole, join(parts)
 
 
 def _one(tree: Any) -> Any:
