@@ -22,7 +22,6 @@ derivatives are those of the same loop with its steps stacked.
 """
 
 import functools
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -30,7 +29,7 @@ import jax
 import jax.numpy as jnp
 
 from jrnn.cells.affine import side_by_side
-from jrnn.kernels import chunks, layouts, plain, trees
+from jrnn.kernels import chunks, layouts, plain, rows, trees
 from jrnn.kernels.plain import Inputs, Options, Trajectory
 from jrnn.masks import where
 from jrnn.types import Array, Cell, GatedCell, Params, State, foremost
@@ -114,8 +113,10 @@ def _record(
         kept = new if taped or options.states or options.outputs else None
         return new, (kept, p if taped and layout.keep else None)
 
+    shape = jax.tree.leaves(inputs.xs)[0].shape
+    size = shape[0] if layout.joint else layout.chunk  # nothing is done ahead
     final, (states, ps), us = chunks.loop(
-        project, step, state, inputs, layout.ahead, options, in_place=in_place
+        project, step, state, inputs, size, options, in_place=in_place
     )
     ys = cell.read(params, states, us) if options.outputs else None
     out = Trajectory(final, states if options.states else None, ys)
@@ -182,7 +183,8 @@ def _push(
     # For the backward pass nothing of this is kept: it is computed again, by chunks.
     @functools.partial(jax.checkpoint, prevent_cse=False)
     def chunk(dstate: State, slices: Any) -> tuple[State, Any]:
-        first, (inputs, dxs, (states, ps)) = slices
+        first, (inputs, dxs, flat) = slices
+        states, ps = part_tape(flat)
         starts = _states_before(first, states, options.reverse)
         starts = plain.restarted(starts, fresh, inputs.restart)
 
@@ -227,9 +229,10 @@ def _push(
         return cell.read(trees.put(params, varies, vary), states, us)
 
     layout = layouts.choose(cell, params, inputs)
+    flat, part_tape = rows.flat(tape)
     before = _states_before(state, tape[0], options.reverse)
     before = chunks.edges(chunks.cut(before, layout.chunk), options)
-    parts = chunks.cut((inputs, dxs, tape), layout.chunk)
+    parts = chunks.cut((inputs, dxs, flat), layout.chunk)
     parts = tuple(zip(before, parts, strict=True))
     dstate, parts = chunks.scan(chunk, dstate, parts, options)
     return Trajectory(dstate, *chunks.join(parts))
@@ -253,26 +256,9 @@ def _project(cell: GatedCell, params: Params, inputs: Inputs) -> Any:
     """
     if inputs.keys is not None:  # masks may have batch axes
         return plain.project(cell, params, inputs)
-    return _by_rows(lambda xs: cell.project(params, xs), inputs.xs)
+    return rows.apply(lambda xs: cell.project(params, xs), inputs.xs)
 
 
 def _product(a: Array, b: Array) -> Array:
     """Multiplies [T, *batch, H] by [H, K]."""
-    return _by_rows(lambda rows: rows @ b, a)
-
-
-def _by_rows(function: Callable[[Any], Any], tree: Any) -> Any:
-    """Applies a function of vectors to leaves [T, *batch, F], as one matrix [rows, F].
-
-    Only where no device holds a part of the batch: with one device, or inside of
-    `shard_map`. A merged axis cannot be divided the way that the batch is.
-    """
-    kinds = jax.sharding.AxisType
-    alone = layouts.meshed(kinds.Manual) or jax.device_count() == 1
-    if not alone or layouts.meshed(kinds.Auto, kinds.Explicit):
-        return function(tree)
-    axes = jax.tree.leaves(tree)[0].shape[:-1]
-    number = math.prod(axes)
-    rows = jax.tree.map(lambda a: a.reshape(number, a.shape[-1]), tree)
-    wide, part = side_by_side(function(rows), axes=2)
-    return part(jax.tree.map(lambda a: a.reshape(*axes, *a.shape[1:]), wide))
+    return rows.apply(lambda a: a @ b, a)

@@ -9,10 +9,9 @@ from jrnn.kernels.plain import Inputs
 from jrnn.types import AdditiveCell, GatedCell, Params, foremost
 
 WHOLE = 4 * 2**20  # bytes of pre-activations up to which time is not cut
-AHEAD = 1024  # examples times steps that are projected at once, if time is cut
-ROWS = 512  # examples times steps that are differentiated at once
+ROWS = 512  # examples times steps in a chunk
+STEADY, MORE = 16, 1024  # steps in a chunk for which rows may be more, and how many
 LEAST, MOST = 4, 256  # steps in a chunk
-STEADY = 16  # steps that are differentiated at once, if they are AHEAD rows or fewer
 KEPT = 16 * 2**20  # bytes of pre-activations that are kept for any cell
 NARROW = 128  # units up to which less is kept, and inputs can join the state
 MANY = 8  # examples from which one product can serve input and state
@@ -21,8 +20,7 @@ MANY = 8  # examples from which one product can serve input and state
 class Layout(NamedTuple):
     """How time is cut, and what is kept."""
 
-    ahead: int  # steps that are projected at once
-    chunk: int  # steps that are differentiated at once
+    chunk: int  # steps that are projected, and differentiated, at once
     keep: bool  # whether pre-activations are kept for the backward pass
     joint: bool  # whether input and state are multiplied by one matrix, step by step
 
@@ -35,28 +33,27 @@ def choose(cell: GatedCell, params: Params, inputs: Inputs) -> Layout:
     time, batch, inputs, units; Flax is its `OptimizedLSTMCell` in the same process.
 
     What a chunk computes should stay in the cache, while its products need some
-    hundreds of rows; to project leaves less alive than to differentiate, so that there
-    chunks are longer. Gradient of an LSTM's parameters, by steps of the one and of the
-    other:
+    hundreds of rows. Gradient of an LSTM's parameters, by the steps of a chunk:
 
-    | sizes             | 16, 16 | 32, 16 | 32, 32 | 64, 32 | 64, 64 | Flax |
-    |-------------------|--------|--------|--------|--------|--------|------|
-    | 128, 32, 128, 128 | 27.5   | 27.1   | 27.6   |        |        | 33.7 |
-    | 128, 16, 256, 512 |        |        | 147    | 134    | 141    | 214  |
+    | sizes              | 4    | 8    | 16   | 32   | 64   | Flax |
+    |--------------------|------|------|------|------|------|------|
+    | 128, 32, 128, 128  |      | 33.0 | 32.4 | 31.2 |      | 38.8 |
+    | 64, 32, 64, 256    |      | 37.7 | 39.1 | 49.4 |      | 44.5 |
+    | 128, 16, 256, 512  |      |      | 180  | 171  | 177  | 315  |
+    | 512, 64, 64, 256   |      | 695  | 610  | 618  |      | 856  |
+    | 100, 256, 128, 256 | 478  | 455  | 488  |      |      | 480  |
 
-    At 512, 64, 64, 256 it is 639 for 8 and 8, 593 for 16 and 8, 564 for 16 and 16, and
-    684 in Flax: in less than 16 steps, setting up the loop shows. But at 100, 256, 128,
-    256 it is 434 for 4 steps, 450 for 8, 477 for 16 and 464 in Flax; and what is
-    computed again adds to what is alive, so that there fewer steps serve better (100,
-    128, 28, 128: 75.4 for 5, 87.8 for 10, 100 in Flax). A short sequence needs no
-    chunks: an Elman network at 128, 32, 128, 128 takes 7.3 in chunks of 32 and 6.9 in
-    one, Flax 10.3.
+    In less than 16 steps, setting up the loop shows; but what is computed again adds to
+    what is alive, so that there fewer steps serve better (100, 128, 28, 128: 83.4 for
+    4, 92.7 for 10, 118 in Flax). A short sequence needs no chunks: an Elman network at
+    128, 32, 128, 128 takes 7.3 in chunks of 32 and 6.9 in one, Flax 10.3.
 
     XLA takes all temporary memory as one block, which the C library fetches anew from
-    the system in every call where it exceeds 32 MiB; kept pre-activations are up to
-    half of it. To compute them again costs less than that, unless there are many units
-    to multiply: at 100, 128, 28, 128 it is 87.4 in place of 97.5 and Flax's 110, at
-    128, 16, 256, 512 it is 161 in place of 129 and Flax's 188.
+    the system in every call where it exceeds 32 MiB, as with chunks of 32 steps at 64,
+    32, 64, 256; kept pre-activations are up to half of it. To compute them again costs
+    less than that, unless there are many units to multiply: at 100, 128, 28, 128 it is
+    87.4 in place of 97.5 and Flax's 110, at 128, 16, 256, 512 it is 161 in place of 129
+    and Flax's 188.
 
     One product for input and state, in the loop, writes nothing ahead. That pays in
     values where inputs and units are few: 21.6 in place of 25.6 at 100, 128, 28, 128,
@@ -69,31 +66,22 @@ def choose(cell: GatedCell, params: Params, inputs: Inputs) -> Layout:
     shape = jax.tree.leaves(inputs.xs)[0].shape
     time, batch = shape[0], shape[1:-1]
     if meshed(jax.sharding.AxisType.Explicit):  # such arrays cannot be cut
-        return Layout(time, time, keep=True, joint=False)
+        return Layout(time, keep=True, joint=False)
     if jax.default_backend() != "cpu":
-        chunk = _divisor(time, MOST)
-        return Layout(chunk, chunk, keep=True, joint=False)
+        return Layout(_divisor(time, MOST), keep=True, joint=False)
     kernel = cell.recurrent_kernel(params)
     number = math.prod(batch)
     units, width = kernel.shape
     size = time * number * width * kernel.dtype.itemsize
     keep = size <= KEPT or units > NARROW
-
-    def cut(steps: int) -> int:
-        whole = size <= WHOLE
-        return time if whole else _divisor(time, min(max(steps, LEAST), MOST))
-
-    projected, together = (rows // max(number, 1) for rows in (AHEAD, ROWS))
-    if keep:
-        together = max(together, min(STEADY, projected))
     few = 2 * shape[-1] <= units <= NARROW
     joint = few and additive(cell) and inputs.keys is None and number >= MANY
-    return Layout(
-        ahead=time if joint else cut(projected),
-        chunk=cut(together),
-        keep=keep,
-        joint=joint,
-    )
+    if size <= WHOLE:
+        return Layout(time, keep, joint)
+    steps = ROWS // max(number, 1)
+    if keep:
+        steps = max(steps, min(STEADY, MORE // max(number, 1)))
+    return Layout(_divisor(time, min(max(steps, LEAST), MOST)), keep, joint)
 
 
 def additive(cell: GatedCell) -> bool:
