@@ -23,7 +23,10 @@ def choose(time, batch, inputs, units):
         ((128, 16, 256, 512), (32, True, False)),
         ((512, 64, 64, 256), (16, True, False)),
         ((100, 128, 28, 128), (4, False, True)),
+        ((64, 32, 64, 256), (16, True, False)),
         ((100, 256, 128, 256), (4, True, False)),
+        ((128, 128, 128, 128), (8, True, False)),
+        ((4096, 16, 64, 64), (32, False, False)),
         ((128, 1, 128, 256), (128, True, False)),
     ],
 )

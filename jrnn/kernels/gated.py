@@ -113,8 +113,8 @@ def _record(
         kept = new if taped or options.states or options.outputs else None
         return new, (kept, p if taped and layout.keep else None)
 
-    shape = jax.tree.leaves(inputs.xs)[0].shape
-    size = shape[0] if layout.joint else layout.chunk  # nothing is done ahead
+    time = jax.tree.leaves(inputs.xs)[0].shape[0]
+    size = time if layout.joint else layout.chunk  # jointly, nothing is done ahead
     final, (states, ps), us = chunks.loop(
         project, step, state, inputs, size, options, in_place=in_place
     )
@@ -183,8 +183,8 @@ def _push(
     # For the backward pass nothing of this is kept: it is computed again, by chunks.
     @functools.partial(jax.checkpoint, prevent_cse=False)
     def chunk(dstate: State, slices: Any) -> tuple[State, Any]:
-        first, (inputs, dxs, flat) = slices
-        states, ps = part_tape(flat)
+        first, (inputs, dxs, merged) = slices
+        states, ps = unmerge(merged)
         starts = _states_before(first, states, options.reverse)
         starts = plain.restarted(starts, fresh, inputs.restart)
 
@@ -229,10 +229,10 @@ def _push(
         return cell.read(trees.put(params, varies, vary), states, us)
 
     layout = layouts.choose(cell, params, inputs)
-    flat, part_tape = rows.flat(tape)
+    merged, unmerge = rows.merge(tape)
     before = _states_before(state, tape[0], options.reverse)
     before = chunks.edges(chunks.cut(before, layout.chunk), options)
-    parts = chunks.cut((inputs, dxs, flat), layout.chunk)
+    parts = chunks.cut((inputs, dxs, merged), layout.chunk)
     parts = tuple(zip(before, parts, strict=True))
     dstate, parts = chunks.scan(chunk, dstate, parts, options)
     return Trajectory(dstate, *chunks.join(parts))
@@ -261,4 +261,4 @@ def _project(cell: GatedCell, params: Params, inputs: Inputs) -> Any:
 
 def _product(a: Array, b: Array) -> Array:
     """Multiplies [T, *batch, H] by [H, K]."""
-    return rows.apply(lambda a: a @ b, a)
+    return rows.apply(lambda matrix: matrix @ b, a)
