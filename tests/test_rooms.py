@@ -13,8 +13,16 @@ ROOT = pathlib.Path(jrnn.__file__).parent
 REPOSITORY = ROOT.parent
 FILES = sorted(ROOT.rglob("*.py"))
 # From the ground up. A room may import the rooms before it, and its own files.
-ROOMS = ["types", "checks", "masks", "initializers", "cells", "kernels", "scanning"]
-ROOMS += ["layers", "diagnostics", "training", "interop"]
+ROOMS = ["forms", "types", "numerics", "checks", "masks", "initializers", "cells"]
+ROOMS += [
+    "kernels",
+    "scanning",
+    "layers",
+    "diagnostics",
+    "training",
+    "testing",
+    "interop",
+]
 LIMIT = 300
 OPTIONAL = ["flax", "chex", "matplotlib", "torch", "keras", "haiku", "equinox", "onnx"]
 

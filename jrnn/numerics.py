@@ -1,0 +1,121 @@
+"""Array arithmetic that several rooms share: safe norms, normalization, shifts."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jrnn.types import Array, DType
+
+
+class Norm(NamedTuple):
+    """A Euclidean norm as a product, neither factor of which overflows."""
+
+    peak: Array  # largest absolute entry; one where that is zero or not finite
+    ratio: Array  # norm of the entries divided by `peak`
+
+    @property
+    def value(self) -> Array:
+        """The norm itself."""
+        return self.peak * self.ratio
+
+
+def norm(tree: Any, batch_axes: int = 0) -> Norm:
+    """Returns the Euclidean norm of all leaves together, in float32 at least.
+
+        sqrt(sum of |leaf|^2) = peak * ratio
+
+    Squares overflow from 256 on in float16 and from 2e19 on in float32, and vanish
+    below 1e-23. Here every entry is divided by the largest before it is squared.
+
+    Args:
+      tree: Floating-point arrays [*batch, ...].
+      batch_axes: The number of leading axes that are not reduced.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> float(norm({"a": jnp.full(4, 300, jnp.float16)}).value)
+      600.0
+    """
+    sizes = [jnp.abs(leaf.astype(wide(leaf))) for leaf in jax.tree.leaves(tree)]
+    axes = [tuple(range(batch_axes, size.ndim)) for size in sizes]
+    zero = jnp.zeros((), jnp.float32)
+    peak: Any = zero
+    for size, over in zip(sizes, axes, strict=True):
+        peak = jnp.maximum(peak, jnp.max(size, axis=over, initial=0))
+    peak = jnp.where(jnp.isfinite(peak) & (peak > 0), peak, 1)
+    total: Any = zero
+    for size, over in zip(sizes, axes, strict=True):
+        scaled = size / jnp.expand_dims(peak, over) if peak.ndim else size / peak
+        total = total + jnp.sum(jnp.square(scaled), axis=over)
+    return Norm(peak, jnp.sqrt(total))
+
+
+def clip_norm(tree: Any, bound: float, batch_axes: int = 0) -> Any:
+    """Scales a tree down to a Euclidean norm of at most `bound`.
+
+    However large a finite entry is, the direction is kept.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> [round(x, 3) for x in clip_norm(jnp.full(2, 1e20), 1.0).tolist()]
+      [0.707, 0.707]
+    """
+    peak, ratio = found = norm(tree, batch_axes)
+    large = found.value > bound
+
+    def clip(leaf: Array) -> Array:
+        over = tuple(range(batch_axes, leaf.ndim))
+        by, factor, flag = (
+            jnp.expand_dims(a, over) if a.ndim else a
+            for a in (peak, bound / jnp.where(ratio > 0, ratio, 1), large)
+        )
+        small = (leaf.astype(wide(leaf)) / by * factor).astype(leaf.dtype)
+        return jnp.where(flag, small, leaf)
+
+    return jax.tree.map(clip, tree)
+
+
+def normalize(a: Array, epsilon: float) -> Array:
+    """Returns (a - mean) / sqrt(variance + epsilon) along the last axis.
+
+    Mean and variance are computed in float32 at least.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> normalize(jnp.array([1.0, 3.0]), 0.0).tolist()
+      [-1.0, 1.0]
+    """
+    centered = a.astype(wide(a))
+    centered = centered - jnp.mean(centered, axis=-1, keepdims=True)
+    variance = jnp.mean(jnp.square(centered), axis=-1, keepdims=True)
+    return (centered * jax.lax.rsqrt(variance + epsilon)).astype(a.dtype)
+
+
+def shift(first: Any, after: Any, reverse: bool = False) -> Any:
+    """Returns what precedes each step, given what follows it and what comes first.
+
+        forward: first, after[0], ..., after[T-2];   in reverse: after[1:], then first
+
+    Args:
+      first: A tree with leaves [...].
+      after: A tree of the same structure with leaves [T, ...].
+      reverse: Whether steps run from the last to the first.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> shift(jnp.array(0), jnp.array([1, 2, 3])).tolist()
+      [0, 1, 2]
+    """
+
+    def one(start: Array, rest: Array) -> Array:
+        if reverse:
+            return jnp.concatenate([rest[1:], start[None]])
+        return jnp.concatenate([start[None], rest[:-1]])
+
+    return jax.tree.map(one, first, after)
+
+
+def wide(leaf: Array) -> DType:
+    """Returns the dtype in which sums over an array are accumulated."""
+    return jnp.promote_types(leaf.dtype, jnp.float32)
