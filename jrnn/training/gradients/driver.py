@@ -1,4 +1,4 @@
-"""One signature for every gradient of a loss over sequences."""
+"""One interface for every gradient method: `value_and_grad` and `train_along`."""
 
 from collections.abc import Callable
 from typing import Any
@@ -20,29 +20,30 @@ def value_and_grad(
     *,
     batch_axes: int = 1,
 ) -> Callable[..., tuple[tuple[Array, State], Params]]:
-    """Makes a model and a loss into a gradient over sequences, by any method.
+    """Returns a function that computes a loss over sequences and its gradient.
 
-    The value is the same for every method, the mean over all valid steps:
+    The method decides how the gradient is computed. The value is the same for every
+    method, the mean over all valid steps:
 
         sum over steps of loss / number of valid steps
 
     Args:
-      model: A layer, or a cell for the layer that runs it.
-      loss: `loss(ys, targets, mask)` returns the mean over the valid steps of a piece
-        of the sequence, zero where there is none, as the losses of `jrnn.training` do.
-        The mask may be None.
+      model: A layer, or a cell, which is wrapped in `jrnn.Recurrent`.
+      loss: `loss(ys, targets, mask)` returns the mean over the valid steps of a window,
+        or zero if no step is valid, as the losses of `jrnn.training` do. The mask may
+        be None.
       method: `BPTT()`, the default, `TBPTT(k1, k2)`, `ARTBP(p)`, `RTRL()`, `SnAp1()` or
         `EProp()`.
       batch_axes: The number of batch axes of the sequences.
 
     Returns:
       A function `(params, state, xs, targets, *, lengths=None, mask=None, reset=None,
-      key=None)` that returns `((value, state), gradient)`, to be compiled by the
-      caller. `state=None` is the initial state. The state that it returns goes on where
-      the sequence ended; that of an online method holds its traces too.
+      key=None)` that returns `((value, state), gradient)`. The caller compiles it with
+      `jax.jit`. `state=None` means the initial state. The returned state continues the
+      sequence; with an online method, it also holds the traces.
 
     Raises:
-      ValueError: if a method does not apply to the model; the message says why.
+      ValueError: If the method does not apply to the model. The message says why.
 
     Example:
       >>> import jax, jax.numpy as jnp, jrnn
@@ -100,26 +101,26 @@ def train_along(
     *,
     batch_axes: int = 1,
 ) -> Callable[..., tuple[Params, Any, State, Array]]:
-    """Makes a model and a loss into a pass along sequences with many updates.
+    """Returns a function that updates the parameters many times along a sequence.
 
-    There is one update for each `k1` steps of `TBPTT(k1, k2)`, and for each `every`
-    steps of an online method. States, and the traces of online methods, come from older
-    parameters: the price of updating often.
+    There is one update every `k1` steps with `TBPTT(k1, k2)`, and every `every` steps
+    with an online method. The state, and the traces of an online method, were computed
+    with older parameters.
 
     Args:
-      model: A layer, or a cell for the layer that runs it.
-      loss: As in `value_and_grad`; each update takes the mean over its own steps.
-      tx: An optax optimiser.
-      method: A method that goes along the sequence in pieces.
+      model: A layer, or a cell, which is wrapped in `jrnn.Recurrent`.
+      loss: As in `value_and_grad`; each update uses the mean over its own steps.
+      tx: An optax optimizer.
+      method: A method with a `window`.
       batch_axes: The number of batch axes of the sequences.
 
     Returns:
       A function `(params, opt_state, state, xs, targets, *, lengths=None, mask=None,
       reset=None, key=None)` that returns `(params, opt_state, state, losses)` with one
-      loss per update, to be compiled by the caller.
+      loss per update. The caller compiles it with `jax.jit`.
 
     Raises:
-      ValueError: if a method does not apply to the model; the message says why.
+      ValueError: If the method does not apply to the model. The message says why.
 
     Example:
       >>> import jax, jax.numpy as jnp, jrnn, optax
@@ -135,8 +136,8 @@ def train_along(
     layer = as_layer(model)
     if method.window is None:
         raise ValueError(
-            f"{method} has one gradient for a whole sequence, so there is nothing to "
-            "update in between. Apply the gradient of `value_and_grad` to `tx`."
+            f"{method} has one gradient for a whole sequence, so it cannot update "
+            "along the sequence. Apply the gradient of `value_and_grad` to `tx`."
         )
 
     def train(

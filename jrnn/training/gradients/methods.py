@@ -1,7 +1,7 @@
-"""Ways to get the gradient of a loss over a sequence, as plain values.
+"""Methods that compute the gradient of a loss over a sequence.
 
-Each is a layer that computes what the model computes, and a window in which gradients
-flow backwards. `value_and_grad` and `train_along` do the rest.
+A method rewrites a layer into one with the same outputs and another gradient, and sets
+the window in which gradients flow. `value_and_grad` and `train_along` do the rest.
 """
 
 from typing import Any, Protocol
@@ -18,19 +18,19 @@ from jrnn.types import Cell, GatedCell, Layer, Params, value
 
 
 class Method(Protocol):
-    """A gradient of the loss over a sequence."""
+    """A method that computes the gradient of a loss over a sequence."""
 
     @property
     def window(self) -> tuple[int, int] | None:
-        """Steps from window to window and steps in one; None for the whole sequence."""
+        """The stride and the length of a window; None for the whole sequence."""
 
     def rewrite(self, layer: Layer, params: Params, key: Any) -> Layer:
-        """Returns the layer whose gradient within windows is that of the method."""
+        """Returns a layer whose gradient within a window is that of the method."""
 
 
 @value
 class BPTT:
-    """Backpropagation through time: the exact gradient; memory grows with the time.
+    """Backpropagation through time: the exact gradient. Memory grows with time.
 
     Example:
       >>> from jrnn.training import BPTT
@@ -43,7 +43,7 @@ class BPTT:
         return None
 
     def rewrite(self, layer: Layer, params: Params, key: Any) -> Layer:
-        """Returns the layer as it is."""
+        """Returns the layer unchanged."""
         del params, key
         return layer
 
@@ -52,13 +52,14 @@ class BPTT:
 class TBPTT:
     """Truncated backpropagation through time: every `k1` steps, `k2` steps back [1].
 
-    Biased towards what happened lately; exact where `k1` is the whole sequence. With
-    `k2` above `k1` windows overlap: steps are computed again, k2 / k1 times in all, and
-    each loss reaches back between k2 - k1 + 1 and k2 steps.
+    The gradient is biased toward recent steps. It is exact if `k1` covers the whole
+    sequence. If `k2` is larger than `k1`, windows overlap: each step is computed
+    k2 / k1 times, and each loss reaches back between k2 - k1 + 1 and k2 steps.
 
     Attributes:
-      k1: Steps from one window to the next, and of an update in `train_along`.
-      k2: Steps that gradients go back; None for `k1`.
+      k1: The number of steps from one window to the next. In `train_along`, there is
+        one update every `k1` steps.
+      k2: The number of steps that gradients flow back; None for `k1`.
 
     Example:
       >>> from jrnn.training import TBPTT
@@ -77,7 +78,7 @@ class TBPTT:
         return self.k1, self.k1 if self.k2 is None else self.k2
 
     def rewrite(self, layer: Layer, params: Params, key: Any) -> Layer:
-        """Returns the layer as it is, if time can be cut."""
+        """Returns the layer unchanged, if the sequence can be split in time."""
         del params, key
         checks.at_least("k1", self.k1, 1)
         checks.at_least("k2", self.window[1], self.k1)
@@ -87,13 +88,13 @@ class TBPTT:
 
 @value
 class ARTBP:
-    """Randomised truncation without bias [1].
+    """Anticipated reweighted truncated backpropagation: random and unbiased [1].
 
         lambda_t = dL_t/dh_t + (0 if cut else 1 / (1 - p)) (dh_t+1/dh_t)^T lambda_t+1
 
-    Each example is cut between two steps with probability p, on its own. What passes is
-    scaled up, so that the mean over cuts is the exact gradient; the price is variance,
-    which grows with p. Needs a key. In a compiled loop memory is that of `BPTT`.
+    Each example is cut between two steps with probability p, independently. Gradients
+    that pass are scaled up, so the expected gradient is exact; the variance grows with
+    p. A key is required. In a compiled loop, memory use is that of `BPTT`.
 
     Attributes:
       probability: p, in [0, 1).
@@ -122,26 +123,28 @@ class ARTBP:
         return None
 
     def rewrite(self, layer: Layer, params: Params, key: Any) -> Layer:
-        """Puts a random cut before every step of every recurrent cell."""
+        """Adds a random cut before every step of every recurrent cell."""
         del params
         checks.probability("probability", self.probability)
         if key is None:
-            raise ValueError(f"{self} draws its cuts: pass `key=`.")
+            raise ValueError(f"{self} draws random cuts: pass `key=`.")
         require_causal(layer, self)
         return change_cells(layer, lambda cell: RandomCut(cell, self.probability))
 
 
 @value
 class RTRL:
-    """Real-time recurrent learning: the exact gradient, carried forwards in time [1].
+    """Real-time recurrent learning: the exact gradient, carried forward in time [1].
 
-    Memory does not grow with the time. For one recurrent layer of a cell whose
-    structure is not dense, with no parameters before it, it costs what the parameters
-    cost; any other causal layer carries its whole sensitivity and must be small.
+    Memory does not grow with time. If the structure of the only recurrent cell is not
+    dense, and no layer before it has parameters, each example needs as much memory as
+    the parameters. Any other causal layer must be small: it carries the full
+    sensitivity, the derivative of the state with respect to the parameters.
 
     Attributes:
-      every: Steps of an update in `train_along`; the gradient does not depend on it.
-      limit: How many numbers one example's sensitivity may have.
+      every: In `train_along`, the number of steps per update. The gradient does not
+        depend on it.
+      limit: The largest number of elements of one example's full sensitivity.
 
     Example:
       >>> import jax, jax.numpy as jnp, jrnn
@@ -166,7 +169,7 @@ class RTRL:
         return self.every, self.every
 
     def rewrite(self, layer: Layer, params: Params, key: Any) -> Layer:
-        """Makes the layer carry its sensitivity, unit by unit where that is exact."""
+        """Makes the layer carry its sensitivity, one unit at a time if that is exact."""
         checks.at_least("every", self.every, 1)
         _refuse_noise(self, key)
         require_causal(layer, self)
@@ -177,15 +180,17 @@ class RTRL:
 
 @value
 class SnAp1:
-    """Sparse approximation of RTRL: what a parameter does to its own unit [1].
+    """Sparse approximation of RTRL: the effect of a parameter on its own unit [1].
 
-    Equal to RTRL for one recurrent layer that is not dense; for others it leaves out
-    detours through other units. Costs what the parameters cost. In a stack, lower
-    layers hear of a loss within its own step only. Takes cells that are gated
-    (`jrnn.GatedCell`) or not dense.
+    Equal to RTRL for one recurrent layer that is not dense. For a dense layer, it
+    leaves out paths through other units. Each example needs as much memory as the
+    parameters. In a stack of recurrent layers, the gradient of a lower layer includes
+    only paths that reach the layers above it in the same step as the loss. Every cell
+    must be gated (`jrnn.GatedCell`) or not dense.
 
     Attributes:
-      every: Steps of an update in `train_along`; the gradient does not depend on it.
+      every: In `train_along`, the number of steps per update. The gradient does not
+        depend on it.
 
     Example:
       >>> from jrnn.training import SnAp1
@@ -203,21 +208,23 @@ class SnAp1:
         return self.every, self.every
 
     def rewrite(self, layer: Layer, params: Params, key: Any) -> Layer:
-        """Makes every recurrent cell carry traces."""
+        """Makes every recurrent cell carry traces of its parameters."""
         return _traced(self, layer, params, key, "self")
 
 
 @value
 class EProp:
-    """Eligibility propagation: the paths of a unit's own state, no recurrent ones [1].
+    """Eligibility propagation: the path through a unit's own memory alone [1].
 
-    The recurrent product counts as an input from outside: for an LSTM what is left is
-    the memory and its forget gate, and for an Elman network the present step alone.
-    The learning signal is the derivative of the step's own loss. Costs and cells are
-    those of `SnAp1`, which also counts each unit's connection to itself.
+    The recurrent matmul of a dense cell is treated as an external input. For an LSTM,
+    the path through the memory cell and its forget gate remains. For an Elman network,
+    only the current step remains. The learning signal is the derivative of the loss of
+    the same step. Cost and supported cells are those of `SnAp1`, which also includes
+    the connection of each unit to itself.
 
     Attributes:
-      every: Steps of an update in `train_along`; the gradient does not depend on it.
+      every: In `train_along`, the number of steps per update. The gradient does not
+        depend on it.
 
     Example:
       >>> from jrnn.training import EProp
@@ -253,8 +260,8 @@ def _traced(method: Any, layer: Any, params: Params, key: Any, what: str) -> Lay
     leaves = jax.tree.leaves(states, is_leaf=lambda s: isinstance(s, TracedState))
     if not all(isinstance(leaf, TracedState) for leaf in leaves):
         raise ValueError(
-            f"{method} carries traces with the cells of `jrnn.Recurrent` layers, but "
-            f"another layer of {layer} has a state. Use `RTRL()` or `TBPTT(k)`."
+            f"{method} supports state in `jrnn.Recurrent` layers only, but another "
+            f"layer of {layer} has a state. Use `RTRL()` or `TBPTT(k)`."
         )
     return traced
 
@@ -263,8 +270,8 @@ def _require_units(method: Any, cell: Cell) -> None:
     gated = isinstance(cell, GatedCell) or cell.structure != "dense"
     if not gated or cell.feature_axes != 1:
         raise ValueError(
-            f"{method} needs a cell in which each parameter reaches one unit within a "
-            "step: one on vectors that is a `jrnn.GatedCell` or whose `structure` is "
+            f"{method} needs a cell on vectors in which each parameter reaches one "
+            "unit within a step: a `jrnn.GatedCell`, or a cell whose `structure` is "
             f"not dense. {cell} is neither. Use `RTRL()` or `TBPTT(k)`."
         )
 
@@ -272,14 +279,14 @@ def _require_units(method: Any, cell: Cell) -> None:
 def _refuse_noise(method: Any, key: Any) -> None:
     if key is not None:
         raise ValueError(
-            f"{method} carries derivatives across steps, for parameters that stay the "
-            "same: a mask that holds for a sequence cannot be drawn anew at every "
-            "step. Leave `key` out, or use `TBPTT(k)`."
+            f"{method} carries derivatives across steps, so the parameters must stay "
+            "the same. It cannot draw noise that is fixed for a whole sequence. Do "
+            "not pass `key`, or use `TBPTT(k)`."
         )
 
 
 def _is_one_structured_recurrence(layer: Any, params: Params) -> bool:
-    """Whether each parameter reaches one unit of the only state there is."""
+    """Whether each parameter reaches one unit of the only recurrent state."""
     if isinstance(layer, Recurrent):
         return layer.cell.structure != "dense" and layer.cell.feature_axes == 1
     if not isinstance(layer, Sequential):
