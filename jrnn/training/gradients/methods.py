@@ -169,7 +169,7 @@ class RTRL:
         return self.every, self.every
 
     def rewrite(self, layer: Layer, params: Params, key: Any) -> Layer:
-        """Makes the layer carry its sensitivity, one unit at a time if that is exact."""
+        """Makes the layer carry its sensitivity, per unit if that is exact."""
         checks.at_least("every", self.every, 1)
         _refuse_noise(self, key)
         require_causal(layer, self)
