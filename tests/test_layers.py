@@ -193,6 +193,27 @@ def test_layers_are_plain_values():
     assert pickle.loads(pickle.dumps(model)) == model
     assert hash(pickle.loads(pickle.dumps(model))) == hash(model)
     assert repr(model) == (
-        "Sequential(Embed(vocabulary=7, size=4), Residual(layer=Recurrent("
-        "cell=LSTM(hidden_size=4))), Dense(size=7))"
+        "Sequential(Embed(vocabulary=7, features=4), Residual(layer=Recurrent("
+        "cell=LSTM(hidden_size=4))), Dense(features=7))"
     )
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda: jrnn.Dense(4, bias="double"), TypeError, "bias must be True or False"),
+        (lambda: jrnn.Dense(4.0), TypeError, "features must be an integer"),
+        (lambda: jrnn.Dense(0), ValueError, "features must be at least 1"),
+        (lambda: jrnn.Embed(0, 4), ValueError, "vocabulary must be at least 1"),
+        (lambda: jrnn.Embed(7, "4"), TypeError, "features must be an integer"),
+        (lambda: jrnn.LayerNorm("small"), TypeError, "epsilon must be a number"),
+        (lambda: jrnn.Dropout(1.0), ValueError, "rate"),
+        (lambda: jrnn.Dropout("half"), TypeError, "rate must be a number"),
+        (lambda: jrnn.Dropout(0.5, locked=1), TypeError, "locked must be True or"),
+        (lambda: jrnn.Sequential(jrnn.GRU(4)), TypeError, "Wrap a cell in"),
+        (lambda: jrnn.Residual(jrnn.GRU(4)), TypeError, "Residual needs layers"),
+    ],
+)
+def test_a_layer_checks_its_options_when_it_is_built(make, error, message):
+    with pytest.raises(error, match=message):
+        make()

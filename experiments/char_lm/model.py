@@ -16,9 +16,11 @@ def build(config: Train, symbols: int) -> jrnn.Sequential:
     """Returns embedding, recurrent layers and read-out.
 
     Example:
-      >>> model = build(Train(hidden_size=8), symbols=5)
-      >>> print(*model.layers, sep=", ")
-      Embed(vocabulary=5, size=64), Recurrent(cell=LSTM(hidden_size=8)), Dense(size=5)
+      >>> model = build(Train(hidden_size=8, dropout=0), symbols=5)
+      >>> print(*model.layers, sep="\\n")
+      Embed(vocabulary=5, features=64)
+      Recurrent(cell=LSTM(hidden_size=8))
+      Dense(features=5)
     """
     cell: Cell = CELLS[config.cell](config.hidden_size)
     layers: list[Layer] = [jrnn.Embed(symbols, config.embedding_size)]

@@ -1,4 +1,4 @@
-"""Layers: functions from sequences to sequences. A model is a layer."""
+"""Layers: functions from sequences to sequences. A model is a layer too."""
 
 from jrnn.layers.compose import Residual as Residual, Sequential as Sequential
 from jrnn.layers.generation import generate as generate, sample as sample

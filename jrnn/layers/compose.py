@@ -1,4 +1,4 @@
-"""Layers made of layers: one after another, and around a shortcut."""
+"""Layers made of other layers: `Sequential` and `Residual`."""
 
 from typing import Any
 
@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from jrnn import checks, masks
+from jrnn.layers import options
 from jrnn.types import (
     Array,
     DType,
@@ -20,15 +21,15 @@ from jrnn.types import (
 
 @value
 class Sequential:
-    """Layers one after another: a stack, or a whole model.
+    """A stack of layers, applied in order. Often a whole model.
 
         ys = layers[-1](... layers[1](layers[0](xs)))
 
-    Sizes thread through `init`: each layer takes the output of the one before.
-    Parameters and state are tuples with one entry per layer.
+    `init` infers the input size of each layer from the layers before it. Parameters and
+    state are tuples with one entry per layer.
 
     Attributes:
-      layers: The layers, first to last.
+      layers: The layers, in the order in which they are applied.
 
     Example:
       >>> import jax, jax.numpy as jnp, jrnn
@@ -46,7 +47,9 @@ class Sequential:
     layers: tuple[Layer, ...]
 
     def __init__(self, *layers: Layer):
-        object.__setattr__(self, "layers", layers)  # frozen, but positional
+        for layer in layers:
+            options.layer("Sequential", layer)
+        object.__setattr__(self, "layers", layers)  # the dataclass is frozen
 
     def __repr__(self) -> str:
         return f"Sequential({', '.join(map(repr, self.layers))})"
@@ -61,7 +64,7 @@ class Sequential:
     ) -> tuple[Params, ...]:
         """Draws the parameters of every layer.
 
-        `input_size` may be left out where the first layer has no use for it: `Embed`.
+        `input_size` is not needed if the first layer ignores it, as `Embed` does.
         """
         checks.at_least("number of layers", len(self.layers), 1)
         params = []
@@ -75,7 +78,7 @@ class Sequential:
     def initial_state(
         self, params: tuple[Params, ...], batch_shape: Shape = ()
     ) -> tuple[State, ...]:
-        """Returns the initial states of every layer."""
+        """Returns the initial state of every layer."""
         return tuple(
             layer.initial_state(p, batch_shape)
             for layer, p in zip(self.layers, params, strict=True)
@@ -92,7 +95,7 @@ class Sequential:
         reset: Array | None = None,
         key: PRNGKey | None = None,
     ) -> tuple[tuple[State, ...], Any]:
-        """Applies the layers in turn."""
+        """Applies the layers in order."""
         number = len(self.layers)
         checks.count("params", params, number, "one entry per layer")
         states = (None,) * number if state is None else state
@@ -109,12 +112,12 @@ class Sequential:
 
 @value
 class Residual:
-    """A shortcut around a layer: its output is added to its input.
+    """A residual connection: adds the input of a layer to its output.
 
         ys = xs + layer(xs)
 
     Attributes:
-      layer: A layer whose output has the size of its input.
+      layer: A layer whose output has the same size as its input.
 
     Example:
       >>> import jax, jax.numpy as jnp, jrnn
@@ -130,6 +133,9 @@ class Residual:
 
     layer: Layer
 
+    def __post_init__(self) -> None:
+        options.layer("Residual", self.layer)
+
     @property
     def output_size(self) -> int | None:
         return self.layer.output_size
@@ -138,7 +144,7 @@ class Residual:
         """Draws the parameters of the layer.
 
         Raises:
-          ValueError: if the layer changes the number of features.
+          ValueError: If the layer changes the number of features.
         """
         output_size = self.output_size or input_size
         checks.equal_sizes("the layer of Residual", output_size, input_size)
@@ -162,7 +168,7 @@ class Residual:
         """Applies the layer and adds the input.
 
         Raises:
-          ValueError: if the layer returns another shape, as the last output alone.
+          ValueError: If the shapes of output and input differ.
         """
         state, ys = self.layer.apply(
             params, state, xs, lengths=lengths, mask=mask, reset=reset, key=key

@@ -1,4 +1,4 @@
-"""Samples symbols from a model, one at a time, in one compiled loop."""
+"""Generates tokens with a model, one at a time, in one compiled loop."""
 
 import functools
 from typing import Any
@@ -6,10 +6,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jrnn import checks
+from jrnn import checks, numerics
 from jrnn.types import Array, Layer, Params, PRNGKey, State
 
-NONE = -1  # stands for a symbol where the scores of a model are NaN
+NONE = -1  # returned instead of a token if the logits of a model are NaN
 
 
 def generate(
@@ -26,36 +26,37 @@ def generate(
     end: int | None = None,
     lengths: Array | None = None,
 ) -> tuple[State, Array]:
-    """Continues sequences of symbols with what a model expects next.
+    """Generates tokens that continue the given sequences.
 
-        p = softmax(logits / temperature), cut to top_k symbols, then to mass top_p
-        symbol ~ p                                    greedy: argmax(logits)
+        p = softmax(logits / temperature), restricted to top_k tokens, then to top_p
+        token ~ p                                     greedy: argmax(logits)
 
     Args:
       model: A layer from ids [*batch, time] to logits [*batch, time, vocabulary].
-      params: Its parameters.
-      state: State before the prime; None for the initial state.
-      prime: Ids [*batch, time] that are read first, at least one per row.
-      steps: How many symbols to generate.
-      key: Source of randomness; None is greedy.
-      temperature: Above 1 evens the probabilities out, below 1 sharpens them; 0 is
-        greedy. Not static: another value does not recompile, nor do those below.
-      top_k: Sample from the k likeliest symbols alone; None for all.
-      top_p: Sample from the likeliest symbols that together reach this probability
-        alone [1]; None for all.
-      end: Symbol that ends a sequence: all later symbols of that row are `end` too, and
-        its state is held. None for no such symbol.
-      lengths: Integers [*batch]: valid steps of each row of the prime, padded at its
-        end; None for all.
+      params: The parameters of the model.
+      state: The state before the prime; None for the initial state.
+      prime: Ids [*batch, time] to continue, at least one per row.
+      steps: The number of tokens to generate.
+      key: The random key; None for greedy decoding.
+      temperature: Values above 1 flatten the distribution, values below 1 sharpen it; 0
+        is greedy. A new value of this or of the arguments below does not recompile.
+      top_k: Sample only from the k most likely tokens; None for all.
+      top_p: Sample only from the smallest set of most likely tokens whose total
+        probability is at least `top_p` [1]; None for all.
+      end: The token that ends a sequence. All later tokens of that row are `end`, and
+        its state no longer changes. None if no token ends a sequence.
+      lengths: Integers [*batch], the number of valid steps of each row of the prime,
+        which is padded at its end; None if all steps are valid.
 
     Returns:
-      The state after all but the last of the generated symbols, and the symbols
-      [*batch, steps]. To go on, prime with the last one.
+      The state before the last generated token is read, and the tokens [*batch, steps].
+      To continue, pass that state and the last token as the prime.
 
     Raises:
-      ValueError: if the prime is empty, a number is out of its range, or the scores are
-        NaN, as after an id that the model does not know. Traced, such symbols are -1.
-      TypeError: if the prime does not hold integers.
+      ValueError: If the prime is empty, an argument is out of range, or the logits are
+        NaN, for example because an id is out of range. If the logits are traced, such
+        tokens are -1.
+      TypeError: If the ids of the prime are not integers.
 
     Example:
       >>> import jax, jax.numpy as jnp, jrnn
@@ -76,7 +77,7 @@ def generate(
     if prime.ndim == 0 or prime.shape[-1] == 0:
         raise ValueError(
             f"prime must hold at least one id per row, [*batch, time], got shape "
-            f"{list(prime.shape)}. Begin with a symbol of your choice, such as a space."
+            f"{list(prime.shape)}. Start for example with a space or a newline."
         )
     if not jnp.issubdtype(prime.dtype, jnp.integer):
         raise TypeError(f"prime must be integer ids, got {prime.dtype}.")
@@ -94,8 +95,8 @@ def generate(
     state, ids = _generate(model, params, state, prime, steps, key, cuts, end, lengths)
     if checks.concrete(ids) and (ids == NONE).any():
         raise ValueError(
-            "The scores of the model are NaN. Either its parameters are, or the prime "
-            "holds an id that is out of its vocabulary."
+            "The logits of the model are NaN: its parameters are not finite, or the "
+            "prime has an id outside of the vocabulary."
         )
     return state, ids
 
@@ -121,25 +122,25 @@ def _generate(
 
     def choose(logits: Array, done: Array, key: Array) -> tuple[Array, Array]:
         drawn = jnp.argmax(logits, -1) if cuts is None else sample(key, logits, *cuts)
-        wrong = jnp.any(jnp.isnan(logits), axis=-1)  # argmax would name a symbol
-        symbol = jnp.where(wrong, NONE, drawn).astype(prime.dtype)
+        invalid = jnp.any(jnp.isnan(logits), axis=-1)
+        token = jnp.where(invalid, NONE, drawn).astype(prime.dtype)
         if end is None:
-            return symbol, done
-        symbol = jnp.where(done, end, symbol).astype(prime.dtype)
-        return symbol, done | (symbol == end)
+            return token, done
+        token = jnp.where(done, end, token).astype(prime.dtype)
+        return token, done | (token == end)
 
     def body(carry: tuple[State, Array, Array], key: Array) -> tuple[Any, Array]:
-        state, symbol, done = carry
+        state, token, done = carry
         mask = None if end is None else ~done[..., None]
-        state, logits = model.apply(params, state, symbol[..., None], mask=mask)
-        symbol, done = choose(logits[..., 0, :], done, key)
-        return (state, symbol, done), symbol
+        state, logits = model.apply(params, state, token[..., None], mask=mask)
+        token, done = choose(logits[..., 0, :], done, key)
+        return (state, token, done), token
 
     if steps == 0:
         return state, prime[..., :0]
-    symbol, done = choose(logits, done, keys[0])
-    carry, rest = jax.lax.scan(body, (state, symbol, done), keys[1:])
-    return carry[0], jnp.moveaxis(jnp.concatenate([symbol[None], rest]), 0, -1)
+    token, done = choose(logits, done, keys[0])
+    carry, rest = jax.lax.scan(body, (state, token, done), keys[1:])
+    return carry[0], jnp.moveaxis(jnp.concatenate([token[None], rest]), 0, -1)
 
 
 def sample(
@@ -149,27 +150,28 @@ def sample(
     top_k: Array | int | None = None,
     top_p: Array | float | None = None,
 ) -> Array:
-    """Draws one symbol from each row of logits, as `generate` does at every step.
+    """Samples one token from each row of logits, as `generate` does at every step.
 
     Args:
-      key: Source of randomness.
-      logits: Scores [..., vocabulary].
-      temperature: Positive.
-      top_k: Number of likeliest symbols to draw from; None for all.
-      top_p: Probability that the likeliest symbols to draw from reach; None for all.
+      key: The random key.
+      logits: Logits [..., vocabulary].
+      temperature: A positive number; see `generate`.
+      top_k: The number of most likely tokens to sample from; None for all.
+      top_p: The total probability of the most likely tokens to sample from; None for
+        all. The most likely token is always included.
 
     Returns:
-      Ids [...]. The likeliest symbol is always among those drawn from.
+      Ids [...].
 
     Example:
       >>> import jax, jax.numpy as jnp
       >>> int(sample(jax.random.key(0), jnp.array([0.0, 9.0, 1.0]), top_k=1))
       1
     """
-    logits = logits.astype(jnp.promote_types(logits.dtype, jnp.float32)) / temperature
+    logits = logits.astype(numerics.wide(logits)) / temperature
     if top_k is None and top_p is None:
         return jax.random.categorical(key, logits)
-    order = jnp.argsort(-logits, axis=-1)  # ties by number, so that k means k
+    order = jnp.argsort(-logits, axis=-1)  # breaks ties by id
     ranked = jnp.take_along_axis(logits, order, axis=-1)
     rank = jnp.arange(logits.shape[-1])
     if top_k is not None:

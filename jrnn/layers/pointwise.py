@@ -1,17 +1,18 @@
-"""Layers that treat every time step alike and carry no state."""
+"""Layers without state: they compute each time step on its own."""
 
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from jrnn import checks, initializers, masks
+from jrnn import checks, initializers, masks, numerics
+from jrnn.layers import options
 from jrnn.types import Array, DType, Params, PRNGKey, Shape, exportable, value
 
 
 @exportable
 class DenseParams(NamedTuple):
-    """Arrays of a dense layer from F to H features."""
+    """Parameters of a dense layer from F to H features."""
 
     w: Array  # [F, H]
     b: Array | None  # [H]
@@ -19,11 +20,11 @@ class DenseParams(NamedTuple):
 
 @value
 class Dense:
-    """Affine map of the features: `y = x w + b`.
+    """A dense layer: `y = x w + b`.
 
     Attributes:
-      size: The number of output features.
-      bias: Whether there is one.
+      features: The number of output features.
+      bias: Whether to add a bias.
 
     Example:
       >>> import jax, jax.numpy as jnp, jrnn
@@ -33,23 +34,27 @@ class Dense:
       (2, 5, 4)
     """
 
-    size: int
+    features: int
     bias: bool = True
+
+    def __post_init__(self) -> None:
+        options.count("features", self.features)
+        options.flag("bias", self.bias)
 
     @property
     def output_size(self) -> int:
-        return self.size
+        return self.features
 
     def init(
         self, key: PRNGKey, input_size: int, dtype: DType = jnp.float32
     ) -> DenseParams:
-        """Draws LeCun-normal weights and a zero bias."""
+        """Draws LeCun normal weights and a zero bias."""
         checks.at_least("input_size", input_size, 1)
-        w = initializers.lecun_normal(key, input_size, self.size, 1, dtype)
-        return DenseParams(w, jnp.zeros(self.size, dtype) if self.bias else None)
+        w = initializers.lecun_normal(key, input_size, self.features, 1, dtype)
+        return DenseParams(w, jnp.zeros(self.features, dtype) if self.bias else None)
 
     def initial_state(self, params: DenseParams, batch_shape: Shape = ()) -> tuple[()]:
-        """Returns nothing: there is no state."""
+        """Returns an empty state."""
         del params, batch_shape
         return ()
 
@@ -64,7 +69,7 @@ class Dense:
         reset: Array | None = None,
         key: PRNGKey | None = None,
     ) -> tuple[tuple[()], Array]:
-        """Maps [..., F] to [..., H]; what stands in padding counts as zero."""
+        """Maps [..., F] to [..., H]. Padded inputs are replaced by zeros."""
         del state, reset, key
         checks.last_axis("xs", xs, params.w.shape[0])
         xs = masks.without_padding(xs, lengths, mask)
@@ -74,22 +79,21 @@ class Dense:
 
 @exportable
 class EmbedParams(NamedTuple):
-    """Arrays of an embedding."""
+    """Parameters of an embedding."""
 
     table: Array  # [vocabulary, H]
 
 
 @value
 class Embed:
-    """A vector for each symbol: `y = table[id]`.
+    """An embedding: one vector per token, `y = table[id]`.
 
-    Indexing in JAX takes the nearest row for an id out of range. Here such an id is an
-    error where ids are known, and a row of NaN where they are traced: never another
-    symbol.
+    JAX clamps an index that is out of range. This layer raises instead if the id is
+    known, and returns NaN if it is traced.
 
     Attributes:
-      vocabulary: The number of symbols; ids are 0 to vocabulary - 1.
-      size: The number of features of a vector.
+      vocabulary: The number of tokens. Ids are 0 to vocabulary - 1.
+      features: The number of output features.
 
     Example:
       >>> import jax, jax.numpy as jnp, jrnn
@@ -100,23 +104,26 @@ class Embed:
     """
 
     vocabulary: int
-    size: int
+    features: int
+
+    def __post_init__(self) -> None:
+        options.count("vocabulary", self.vocabulary)
+        options.count("features", self.features)
 
     @property
     def output_size(self) -> int:
-        return self.size
+        return self.features
 
     def init(
         self, key: PRNGKey, input_size: int = 0, dtype: DType = jnp.float32
     ) -> EmbedParams:
-        """Draws normal entries of variance 1/size; `input_size` is not used."""
+        """Draws normal entries of variance 1/features; ignores `input_size`."""
         del input_size
-        checks.at_least("vocabulary", self.vocabulary, 1)
-        rows = initializers.lecun_normal(key, self.size, self.vocabulary, 1, dtype)
+        rows = initializers.lecun_normal(key, self.features, self.vocabulary, 1, dtype)
         return EmbedParams(table=rows.T)
 
     def initial_state(self, params: EmbedParams, batch_shape: Shape = ()) -> tuple[()]:
-        """Returns nothing: there is no state."""
+        """Returns an empty state."""
         del params, batch_shape
         return ()
 
@@ -131,11 +138,11 @@ class Embed:
         reset: Array | None = None,
         key: PRNGKey | None = None,
     ) -> tuple[tuple[()], Array]:
-        """Maps ids [...] to vectors [..., size]; padding counts as the id 0.
+        """Maps ids [...] to vectors [..., features]. Padded ids are replaced by 0.
 
         Raises:
-          TypeError: if ids are not integers.
-          ValueError: if a known id is out of range.
+          TypeError: If the ids are not integers.
+          ValueError: If an id is out of range and its value is known.
         """
         del state, reset, key
         ids = jnp.asarray(xs)
@@ -150,7 +157,7 @@ class Embed:
 
 @exportable
 class LayerNormParams(NamedTuple):
-    """Arrays of a layer normalisation over H features."""
+    """Parameters of a layer normalization over H features."""
 
     scale: Array  # [H]
     shift: Array  # [H]
@@ -158,12 +165,12 @@ class LayerNormParams(NamedTuple):
 
 @value
 class LayerNorm:
-    """Layer normalisation of the features of each time step [1].
+    """Layer normalization over the features of each time step [1].
 
         y = scale * (x - mean(x)) / sqrt(var(x) + epsilon) + shift
 
     Attributes:
-      epsilon: Keeps the square root away from zero.
+      epsilon: Added to the variance.
 
     Example:
       >>> import jax, jax.numpy as jnp, jrnn
@@ -181,11 +188,15 @@ class LayerNorm:
 
     output_size = None
 
+    def __post_init__(self) -> None:
+        options.number("epsilon", self.epsilon)
+        checks.at_least("epsilon", self.epsilon, 0)
+
     def init(
         self, key: PRNGKey, input_size: int, dtype: DType = jnp.float32
     ) -> LayerNormParams:
         """Returns scales of one and shifts of zero."""
-        del key  # nothing is drawn
+        del key
         checks.at_least("input_size", input_size, 1)
         return LayerNormParams(
             jnp.ones(input_size, dtype), jnp.zeros(input_size, dtype)
@@ -194,7 +205,7 @@ class LayerNorm:
     def initial_state(
         self, params: LayerNormParams, batch_shape: Shape = ()
     ) -> tuple[()]:
-        """Returns nothing: there is no state."""
+        """Returns an empty state."""
         del params, batch_shape
         return ()
 
@@ -209,29 +220,26 @@ class LayerNorm:
         reset: Array | None = None,
         key: PRNGKey | None = None,
     ) -> tuple[tuple[()], Array]:
-        """Normalises the last axis, in float32 at least; padding counts as zero."""
+        """Normalizes the last axis. Padded inputs are replaced by zeros."""
         del state, reset, key
         checks.last_axis("xs", xs, params.scale.shape[0])
         xs = masks.without_padding(xs, lengths, mask)
-        wide = xs.astype(jnp.promote_types(xs.dtype, jnp.float32))
-        centred = wide - jnp.mean(wide, axis=-1, keepdims=True)
-        variance = jnp.mean(jnp.square(centred), axis=-1, keepdims=True)
-        normal = (centred * jax.lax.rsqrt(variance + self.epsilon)).astype(xs.dtype)
+        normal = numerics.normalize(xs, self.epsilon)
         return (), params.scale * normal + params.shift
 
 
 @value
 class Dropout:
-    """Sets features to zero at random, and scales the others up to keep the mean.
+    """Sets random features to zero and scales up the others.
 
         y = x * mask / (1 - rate)        each mask entry is 0 with probability `rate`
 
-    Without a key, in evaluation, the input is returned as it is.
+    Without a key, as in evaluation, the input is returned unchanged.
 
     Attributes:
-      rate: Probability of dropping a feature, in [0, 1).
-      locked: Whether one mask holds for all time steps of a sequence [1], drawn anew
-        for each sequence; otherwise each step has its own.
+      rate: The probability of dropping a feature, in [0, 1).
+      locked: Whether all time steps of a sequence use the same mask [1]. By default,
+        each step has its own mask.
 
     Example:
       >>> import jax, jax.numpy as jnp, jrnn
@@ -249,16 +257,20 @@ class Dropout:
 
     output_size = None
 
+    def __post_init__(self) -> None:
+        options.number("rate", self.rate)
+        checks.probability("rate", self.rate)
+        options.flag("locked", self.locked)
+
     def init(
         self, key: PRNGKey, input_size: int, dtype: DType = jnp.float32
     ) -> tuple[()]:
-        """Returns nothing: there are no parameters."""
+        """Returns no parameters."""
         del key, input_size, dtype
-        checks.probability("rate", self.rate)
         return ()
 
     def initial_state(self, params: Params, batch_shape: Shape = ()) -> tuple[()]:
-        """Returns nothing: there is no state."""
+        """Returns an empty state."""
         del params, batch_shape
         return ()
 
@@ -275,7 +287,6 @@ class Dropout:
     ) -> tuple[tuple[()], Array]:
         """Drops features of [*batch, time, features]."""
         del params, state, lengths, mask, reset
-        checks.probability("rate", self.rate)
         if key is None or self.rate == 0:
             return (), xs
         shape = xs.shape
