@@ -156,7 +156,7 @@ def scheme(name: str, kind: str) -> Scheme:
     return SCHEMES.get(f"{name}/{kind}", SCHEMES[name])
 
 
-def gates(
+def recurrent_weights(
     key: PRNGKey,
     how: Scheme,
     bias: str | None,

@@ -75,7 +75,7 @@ class Elman:
         """Draws parameters for inputs [..., input_size]."""
         how = initializers.scheme(self.scheme, "elman")
         size = self.hidden_size
-        kernels, biases = initializers.gates(
+        kernels, biases = initializers.recurrent_weights(
             key, how, self.bias, input_size, size, 1, dtype
         )
         return ElmanParams(*kernels, *biases)

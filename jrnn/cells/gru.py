@@ -86,7 +86,7 @@ class GRU:
         how = initializers.scheme(self.scheme, "gru")
         key, key_n = jax.random.split(key)
         size = self.hidden_size
-        kernels, (b_x, b_h) = initializers.gates(
+        kernels, (b_x, b_h) = initializers.recurrent_weights(
             key, how, self.bias, input_size, size, 3, dtype
         )
         if self.bias == "single":
@@ -206,7 +206,7 @@ class ResetBeforeGRU:
         """Draws parameters for inputs [..., input_size]."""
         checks.one_of("bias", self.bias, ["single", None])
         how = initializers.scheme(self.scheme, "gru")
-        kernels, biases = initializers.gates(
+        kernels, biases = initializers.recurrent_weights(
             key, how, self.bias, input_size, self.hidden_size, 3, dtype
         )
         return GRUParams(*kernels, *biases)

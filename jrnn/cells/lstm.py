@@ -89,7 +89,7 @@ class LSTM:
         """Draws parameters for inputs [..., input_size]."""
         how = initializers.scheme(self.scheme, "lstm")
         size = self.hidden_size
-        kernels, (b_x, b_h) = initializers.gates(
+        kernels, (b_x, b_h) = initializers.recurrent_weights(
             key, how, self.bias, input_size, size, 4, dtype
         )
         start = how.forget_bias if self.forget_bias is None else self.forget_bias

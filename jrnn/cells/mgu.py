@@ -87,7 +87,7 @@ class MGU:
         how = initializers.scheme(self.scheme, "mgu")
         key, key_n = jax.random.split(key)
         size = self.hidden_size
-        kernels, (b_x, b_h) = initializers.gates(
+        kernels, (b_x, b_h) = initializers.recurrent_weights(
             key, how, self.bias, input_size, size, 2, dtype
         )
         if b_x is not None:

@@ -98,7 +98,7 @@ class PeepholeLSTM:
         how = initializers.scheme(self.scheme, "lstm")
         key_gates, key_p = jax.random.split(key)
         size = self.hidden_size
-        kernels, (b_x, b_h) = initializers.gates(
+        kernels, (b_x, b_h) = initializers.recurrent_weights(
             key_gates, how, self.bias, input_size, size, self.blocks, dtype
         )
         start = how.forget_bias if self.forget_bias is None else self.forget_bias

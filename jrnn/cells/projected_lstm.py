@@ -84,7 +84,7 @@ class ProjectedLSTM:
         how = initializers.scheme(self.scheme, "lstm")
         key, key_p = jax.random.split(key)
         size, read = self.hidden_size, self.projection_size
-        (w_x, w_h), (b_x, b_h) = initializers.gates(
+        (w_x, w_h), (b_x, b_h) = initializers.recurrent_weights(
             key, how, self.bias, input_size, size, 4, dtype, state_size=read
         )
         w_p = how.w_h(key_p, read, size, 1, dtype).T  # PyTorch's bound counts H
