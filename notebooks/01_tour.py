@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
+import optax
 
 import jrnn
 from jrnn import training
@@ -104,12 +105,12 @@ print(sum(leaf.size for leaf in jax.tree.leaves(params)), "parameters")
 # with its gradient stopped. The loss is a function of one chunk; everything else is composed from it.
 
 # %%
-inputs, targets = training.rows(ids, batch=8)
-chunks = training.cut((inputs, targets), length=25)
+inputs, targets = training.stream_to_rows(ids, batch=8)
+chunks = training.split_into_chunks((inputs, targets), length=25)
 print(
     "chunks",
     chunks.mask.shape,
-    "of which the last holds",
+    "of which the last has",
     int(chunks.mask[-1, 0].sum()),
     "steps a row",
 )
@@ -121,9 +122,8 @@ def chunk_loss(params, state, chunk, key):
     return training.cross_entropy(logits, targets, chunk.mask), state
 
 
-tx = training.optimiser(
-    1e-2
-)  # Adam behind clipping; bad gradients are skipped and counted
+# Clips gradients; skips and counts those that are not finite.
+tx = training.optimizer(optax.adam(1e-2))
 train = jax.jit(training.train_on_chunks(chunk_loss, tx))
 
 opt_state = tx.init(params)

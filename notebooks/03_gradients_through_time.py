@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
+import optax
 
 import jrnn
 from jrnn import training
@@ -65,7 +66,7 @@ def last_loss(w_h):
 
 states, _ = jrnn.scan(cell, params, None, data, return_states=True)
 before = jnp.concatenate([jnp.zeros((1, H)), states.h[:-1]])
-sensitivity, terms = target, []  # dL/dh_t, carried backwards by Jacobians
+sensitivity, terms = target, []  # dL/dh_t, carried backward by Jacobians
 for k in reversed(range(T)):
     slope = sensitivity * (1 - states.h[k] ** 2)
     terms.append(jnp.outer(before[k], slope))
@@ -130,11 +131,11 @@ plt.show()
 # A gradient that is not finite has no direction: it is skipped, counted, and never applied.
 
 # %%
-clip = training.clip_by_global_norm(1.0)
+clip = training.clip_gradients(1.0)
 clipped, report = clip.update(jnp.array([30.0, 40.0]), clip.init(None))
 print("clipped:", clipped, "  norm before:", report.norm)
 
-tx = training.optimiser(0.1)
+tx = training.optimizer(optax.adam(0.1))
 weights = jnp.array([1.0, 2.0])
 updates, after = tx.update(jnp.array([1.0, jnp.nan]), tx.init(weights), weights)
 print("update:", updates, "  skipped:", int(after.skipped))
@@ -160,7 +161,7 @@ def toy(w, state, chunk, key):
 
 truncated = {}
 for length in (4, 3, 2, 1):
-    chunks = training.cut(
+    chunks = training.split_into_chunks(
         (jnp.ones(4), jnp.array([0.0, 0, 0, 1])), length, batch_axes=0
     )
     (value, final), slope = training.truncated_value_and_grad(toy)(
@@ -196,7 +197,7 @@ pieces = {}
 for length in lengths:
     start = cell.initial_state(params)
     _, slope = gradient(
-        params, start, training.cut((inputs, goal), length, batch_axes=0)
+        params, start, training.split_into_chunks((inputs, goal), length, batch_axes=0)
     )
     pieces[length] = flat(slope)
 cosine = {

@@ -1,4 +1,4 @@
-"""Losses, optimiser chains and truncated backpropagation, against numbers and loops."""
+"""Losses, optimizer chains and truncated backpropagation, against numbers and loops."""
 
 import functools
 
@@ -53,7 +53,7 @@ def test_a_label_out_of_range_is_never_another_label():
         training.cross_entropy(logits, labels[:, :1])
 
 
-# ------------------------------------------------------------------------ optimisers
+# ------------------------------------------------------------------------ optimizers
 
 
 @pytest.mark.parametrize(
@@ -66,8 +66,8 @@ def test_a_label_out_of_range_is_never_another_label():
         (jnp.full(4, 3e38), [0.5] * 4),  # so does the norm
     ],
 )
-def test_clipping_by_global_norm(gradient, clipped):
-    tx = training.clip_by_global_norm(1.0)
+def test_clipping_keeps_the_direction_of_a_finite_gradient(gradient, clipped):
+    tx = training.clip_gradients(1.0)
     actual, _ = jax.jit(tx.update)(gradient, tx.init(gradient))
     assert actual.dtype == gradient.dtype
     np.testing.assert_allclose(actual.astype(float), clipped, rtol=1e-3)
@@ -78,15 +78,15 @@ def test_the_norm_is_accurate_whatever_its_size(scale):
     tree = jax.tree.map(lambda a: a * scale, randomise([jnp.zeros(5), jnp.zeros(3)], 0))
     tree = [*tree, jnp.zeros((0, 2))]
     wide = np.concatenate([np.ravel(leaf).astype(np.float64) for leaf in tree])
-    actual = jax.jit(training.global_norm)(tree)
+    actual = jax.jit(training.gradient_norm)(tree)
     np.testing.assert_allclose(actual, np.linalg.norm(wide), rtol=1e-6)
     for bad in (jnp.nan, jnp.inf):
-        assert not np.isfinite(training.global_norm([*tree, jnp.array(bad)]))
+        assert not np.isfinite(training.gradient_norm([*tree, jnp.array(bad)]))
 
 
 @pytest.mark.parametrize("bad", [jnp.nan, jnp.inf])
 def test_a_bad_gradient_changes_no_bit_and_is_counted(bad):
-    tx = training.optimiser(optax.adam(0.1))
+    tx = training.optimizer(optax.adam(0.1))
     params = {"a": jnp.array([1.0, 2.0]), "b": jnp.array([3.0])}
     good = jax.tree.map(jnp.ones_like, params)
     step = jax.jit(tx.update)
@@ -102,21 +102,27 @@ def test_a_bad_gradient_changes_no_bit_and_is_counted(bad):
     assert (int(recovered.skipped), int(recovered.in_a_row)) == (1, 0)
 
 
-def test_extra_arguments_reach_the_optimiser():
+def test_extra_arguments_reach_the_optimizer():
     scaled = optax.GradientTransformationExtraArgs(
         lambda params: (),
         lambda updates, state, params=None, *, by: (updates * by, state),
     )
-    for tx in (training.optimiser(scaled), optax.chain(training.optimiser(scaled))):
+    for tx in (training.optimizer(scaled), optax.chain(training.optimizer(scaled))):
         updates, _ = tx.update(jnp.array([0.5]), tx.init(None), by=3.0)
         np.testing.assert_array_equal(updates, [1.5])
-    plain = training.optimiser(optax.sgd(1.0))
+    plain = training.optimizer(optax.sgd(1.0))
     updates, _ = plain.update(jnp.array([0.5]), plain.init(None), by=3.0)
     np.testing.assert_array_equal(updates, [-0.5])
 
 
-def test_more_bad_gradients_in_a_row_than_borne_stop_the_run():
-    tx = training.optimiser(0.1)
+def test_an_optimizer_must_say_which_optimizer_it_is():
+    for rate in (1e-3, optax.constant_schedule(1e-3)):
+        with pytest.raises(TypeError, match=r"write for example `optax\.adam\(1e-3\)`"):
+            training.optimizer(rate)
+
+
+def test_too_many_bad_gradients_in_a_row_stop_the_run():
+    tx = training.optimizer(optax.adam(0.1))
     params = jnp.ones(2)
     state = tx.init(params)
     for _ in range(3):
@@ -151,7 +157,7 @@ def linear_loss(w, state, chunk, key, *, last_only):
 )
 def test_exact_truncated_gradients(length, last, all_steps):
     weights = jnp.array([0.0, 0.0, 0.0, 1.0])
-    chunks = training.cut((jnp.ones(4), weights), length, batch_axes=0)
+    chunks = training.split_into_chunks((jnp.ones(4), weights), length, batch_axes=0)
     for last_only, gradient, value in ((True, last, 1.875), (False, all_steps, 6.125)):
         loss = functools.partial(linear_loss, last_only=last_only)
         (total, state), slope = training.truncated_value_and_grad(loss)(
@@ -177,7 +183,7 @@ def test_chunks_carry_the_state_of_one_long_run(length):
     start = MODEL.initial_state(params, (B,))
     value_and_grad = jax.jit(training.truncated_value_and_grad(model_loss))
     (total, state), slope = value_and_grad(
-        params, start, training.cut((xs, targets), length)
+        params, start, training.split_into_chunks((xs, targets), length)
     )
     whole = training.Chunk((xs, targets), jnp.ones((B, T), bool))
     (expected, final), full = jax.value_and_grad(model_loss, has_aux=True)(
@@ -191,8 +197,8 @@ def test_chunks_carry_the_state_of_one_long_run(length):
 def test_updates_after_every_chunk_are_those_of_a_loop():
     params = randomise(MODEL.init(jax.random.key(0), F), 1)
     xs, targets = randomise((jnp.zeros((B, T, F)),) * 2, 2)
-    tx = training.optimiser(optax.sgd(0.1), clip=0.5)
-    chunks = training.cut((xs, targets), 3)
+    tx = training.optimizer(optax.sgd(0.1), clip=0.5)
+    chunks = training.split_into_chunks((xs, targets), 3)
     start = params, tx.init(params), MODEL.initial_state(params, (B,))
     actual = jax.jit(training.train_on_chunks(model_loss, tx))(*start, chunks)
     params, opt_state, state = start
@@ -210,9 +216,9 @@ def test_updates_after_every_chunk_are_those_of_a_loop():
 def test_one_bad_chunk_is_one_skipped_update():
     params = randomise(MODEL.init(jax.random.key(0), F), 1)
     xs, targets = randomise((jnp.zeros((B, 20, F)),) * 2, 2)
-    tx = training.optimiser(optax.sgd(0.1))
+    tx = training.optimizer(optax.sgd(0.1))
     train = jax.jit(training.train_on_chunks(model_loss, tx))
-    chunks = training.cut((xs.at[0, 3].set(jnp.nan), targets), 2)
+    chunks = training.split_into_chunks((xs.at[0, 3].set(jnp.nan), targets), 2)
     start = tx.init(params), MODEL.initial_state(params, (B,))
     _, opt_state, state, losses = train(params, *start, chunks)
     assert int(opt_state.skipped) == 1 and training.all_finite(state)
@@ -231,7 +237,7 @@ def test_a_first_state_is_data_but_a_reset_is_trained():
             state, ys = model.apply(params, state, xs, reset=reset, key=key)
             return jnp.sum(ys), state
 
-        chunks = training.cut((xs, flags), 2)
+        chunks = training.split_into_chunks((xs, flags), 2)
         start = model.initial_state(params, (B,))
         _, slope = training.truncated_value_and_grad(loss)(params, start, chunks)
         moved = [np.any(leaf) for leaf in jax.tree.leaves(slope.state)]
@@ -250,7 +256,7 @@ def test_chunks_compile_once_whatever_the_tail():
     for time in (4, 5, 7):
         xs, targets = randomise((jnp.zeros((B, time, F)),) * 2, 2)
         state = MODEL.initial_state(params, (B,))
-        chunks = training.cut((xs, targets), 3)
+        chunks = training.split_into_chunks((xs, targets), 3)
         for i in range(chunks.mask.shape[0]):
             piece = jax.tree.map(lambda a, i=i: a[i], chunks)
             (_, state), _ = step(params, state, piece, None)
@@ -259,18 +265,20 @@ def test_chunks_compile_once_whatever_the_tail():
 
 def test_rows_of_a_stream_follow_on_from_each_other():
     tokens = np.arange(23)
-    inputs, targets = training.rows(tokens, batch=4)
+    inputs, targets = training.stream_to_rows(tokens, batch=4)
     assert inputs.shape == (4, 5)
     np.testing.assert_array_equal(targets, inputs + 1)
     np.testing.assert_array_equal(inputs.ravel(), tokens[:20])
-    with pytest.raises(ValueError, match="holds 4 symbols, too few for 4 rows"):
-        training.rows(tokens[:4], batch=4)
+    with pytest.raises(ValueError, match="has 4 entries, too few for 4 rows"):
+        training.stream_to_rows(tokens[:4], batch=4)
 
 
-def test_a_bad_cut_says_why():
+def test_bad_sequences_or_lengths_are_errors():
     with pytest.raises(ValueError, match="length must be at least 1"):
-        training.cut(jnp.ones((B, T)), 0)
-    with pytest.raises(ValueError, match="sequences must share 1 batch axes"):
-        training.cut((jnp.ones((B, T)), jnp.ones((B, T + 1))), 2)
-    with pytest.raises(ValueError, match="sequences have no steps"):
-        training.cut(jnp.ones((B, 0)), 2)
+        training.split_into_chunks(jnp.ones((B, T)), 0)
+    with pytest.raises(
+        ValueError, match="sequences must start with the same 1 batch axes"
+    ):
+        training.split_into_chunks((jnp.ones((B, T)), jnp.ones((B, T + 1))), 2)
+    with pytest.raises(ValueError, match="sequences have no time steps"):
+        training.split_into_chunks(jnp.ones((B, 0)), 2)

@@ -111,7 +111,9 @@ def test_a_folded_loss_has_the_full_gradient():
             return training.cross_entropy(logits, labels), final
 
         folded = training.folded_loss(chunk_loss, loops=(3, 2))
-        chunks = training.cut((xs, labels), length=2)  # 4 chunks: two are idle
+        chunks = training.split_into_chunks(
+            (xs, labels), length=2
+        )  # 4 chunks: two are idle
         gradient = functools.partial(jax.value_and_grad, has_aux=True)
         actual = jax.jit(gradient(folded))(params, state, chunks)
         assert_close(actual, jax.jit(gradient(whole))(params), 1e-12)
@@ -126,7 +128,7 @@ def test_a_folded_loss_stores_no_sequence():
 
     def memory(length, loops):
         data = jnp.ones((8, 4096, 16)), jnp.zeros((8, 4096), int)
-        chunks = training.cut(data, length)
+        chunks = training.split_into_chunks(data, length)
         params = model.init(jax.random.key(0), 16)
         total = training.folded_loss(loss, loops=loops)
         gradient = jax.jit(jax.grad(total, has_aux=True))

@@ -217,7 +217,7 @@ def test_clipping_on_the_way_back_stays_finite_where_the_norm_is_infinite(bound)
         return jnp.sum(jrnn.scan(cell, params, None, xs)[1][-1])
 
     plain = jax.grad(loss)(params, EXPLODING)
-    tx = jrnn.training.clip_by_global_norm(1.0)
+    tx = jrnn.training.clip_gradients(1.0)
     updates, report = tx.update(plain, tx.init(params))
     assert not jnp.isfinite(report.norm)
     assert not jnp.isfinite(updates.w_h).all()

@@ -37,7 +37,7 @@ def held_out_loss(
       progress: Is told now and then which share is done.
     """
     text = np.concatenate([corpus.train[-1:], corpus.held_out[:limit]])
-    chunks = training.cut((text[None, :-1], text[None, 1:]), CHUNK)
+    chunks = training.split_into_chunks((text[None, :-1], text[None, 1:]), CHUNK)
     state = model.initial_state(params, (1,))
     total, number = 0.0, len(chunks.mask)
     for index in range(number):

@@ -74,10 +74,10 @@ def learning_rate(config: Train, done: Array) -> Array:
     return config.learning_rate * jnp.minimum(rise, cosine)
 
 
-def optimiser(config: Train, rate: Array | float) -> optax.GradientTransformation:
+def optimizer(config: Train, rate: Array | float) -> optax.GradientTransformation:
     """Adam, clipped by the norm of the gradient of the whole batch."""
     share = optax.stateless(lambda gradient, params: jax.lax.pmean(gradient, AXIS))
-    chain = training.optimiser(optax.adam(rate), clip=config.clip)
+    chain = training.optimizer(optax.adam(rate), clip=config.clip)
     return optax.chain(share, chain)
 
 
@@ -126,7 +126,7 @@ def make_advance(
         mask = jnp.ones((rows, config.chunk), bool)
         chunk = training.Chunk((read[:, :-1], read[:, 1:]), mask)
         key = _key(config, step, device)
-        train = training.train_on_chunks(loss, optimiser(config, rate))
+        train = training.train_on_chunks(loss, optimizer(config, rate))
         *parts, losses = train(*learner, jax.tree.map(_one, chunk), key)
         return Learner(*parts), losses[0]
 
@@ -172,7 +172,7 @@ _SPECS = Learner(PartitionSpec(), PartitionSpec(), PartitionSpec(AXIS))
 def _draw(config: Train, model: jrnn.Sequential, key: PRNGKey) -> Learner:
     params = model.init(key)
     state = model.initial_state(params, (config.batch_size,))
-    return Learner(params, optimiser(config, 0.0).init(params), state)
+    return Learner(params, optimizer(config, 0.0).init(params), state)
 
 
 def _one(a: Any) -> Any:

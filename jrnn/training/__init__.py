@@ -1,10 +1,6 @@
-"""Training: losses, optimiser chains and truncated backpropagation through time."""
+"""Training: losses, optimizers, regularizers, truncated BPTT and other gradients."""
 
-from jrnn.training.clipping import (
-    ZClipState as ZClipState,
-    per_layer as per_layer,
-    zclip as zclip,
-)
+from jrnn.training.clipping import per_layer as per_layer, zclip as zclip
 from jrnn.training.folding import folded_loss as folded_loss
 from jrnn.training.gradients import (
     ARTBP as ARTBP,
@@ -22,23 +18,19 @@ from jrnn.training.losses import (
     mean_over_valid as mean_over_valid,
     squared_error as squared_error,
 )
-from jrnn.training.optimisers import (
-    ClipState as ClipState,
+from jrnn.training.optimizers import (
     NonFiniteError as NonFiniteError,
-    SkipState as SkipState,
     all_finite as all_finite,
-    clip_by_global_norm as clip_by_global_norm,
-    global_norm as global_norm,
-    optimiser as optimiser,
+    clip_gradients as clip_gradients,
+    gradient_norm as gradient_norm,
+    optimizer as optimizer,
     raise_if_stuck as raise_if_stuck,
     skip_nonfinite as skip_nonfinite,
 )
-from jrnn.training.regularisers import (
-    Average as Average,
+from jrnn.training.regularizers import (
     activation_penalty as activation_penalty,
     add_to_average as add_to_average,
     averaging_starts as averaging_starts,
-    chunk_lengths as chunk_lengths,
     gradient_flossing as gradient_flossing,
     random_chunks as random_chunks,
     start_average as start_average,
@@ -46,8 +38,8 @@ from jrnn.training.regularisers import (
 )
 from jrnn.training.tbptt import (
     Chunk as Chunk,
-    cut as cut,
-    rows as rows,
+    split_into_chunks as split_into_chunks,
+    stream_to_rows as stream_to_rows,
     train_on_chunks as train_on_chunks,
     truncated_value_and_grad as truncated_value_and_grad,
 )

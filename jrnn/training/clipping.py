@@ -1,16 +1,16 @@
-"""Clipping of gradients, and where each kind belongs.
+"""Ways to clip gradients, and when to use each.
 
-| What is clipped                     | With                                          |
+| What to clip                        | How                                           |
 |-------------------------------------|-----------------------------------------------|
-| every number                        | `optax.clip(1.0)`                             |
-| the norm of the whole gradient      | `jrnn.training.clip_by_global_norm(1.0)`      |
-| the size of each parameter's        | `optax.clip_by_block_rms(1.0)`                |
-| each unit's, against its weights    | `optax.adaptive_grad_clip(0.01)`              |
-| norms that stand out from the past  | `zclip()`, below                              |
-| the state's, at every step back     | `jrnn.ClipCotangent(cell, norm=1.0)`          |
+| every element                       | `optax.clip(1.0)`                             |
+| the norm of the whole gradient      | `jrnn.training.clip_gradients(1.0)`           |
+| the RMS of each array               | `optax.clip_by_block_rms(1.0)`                |
+| each unit, relative to its weights  | `optax.adaptive_grad_clip(0.01)`              |
+| norms that are outliers             | `jrnn.training.zclip()`                       |
+| the state gradient at every step    | `jrnn.ClipCotangent(cell, norm=1.0)`          |
 
-All but the last act after the backward pass, and have nothing to work with once a
-gradient has overflown on its way. `per_layer` applies a clip to each layer on its own.
+All but the last act after the backward pass. They cannot help if the gradient overflows
+during the backward pass. `per_layer` clips each layer of a model separately.
 """
 
 from typing import Any, NamedTuple
@@ -20,17 +20,17 @@ import jax.numpy as jnp
 import optax
 
 from jrnn import checks
-from jrnn.training.optimisers import global_norm
+from jrnn.training.optimizers import gradient_norm
 from jrnn.types import Array, Params
 
 
 class ZClipState(NamedTuple):
-    """What `zclip` knows of the norms of past gradients."""
+    """The state of `zclip`: statistics of past gradient norms."""
 
     mean: Array  # [] float32
     variance: Array  # [] float32
     seen: Array  # [] int32, gradients seen
-    clipped: Array  # [] int32, of which clipped
+    clipped: Array  # [] int32, gradients clipped
     norm: Array  # [] float32, norm of the last gradient before clipping
 
 
@@ -40,24 +40,25 @@ def zclip(
     warmup: int = 25,
     epsilon: float = 1e-6,
 ) -> optax.GradientTransformation:
-    """Clips gradients whose norm stands out from those before [1].
+    """Clips gradients whose norm is an outlier among past norms [1].
 
         z    = (norm - mean) / deviation
-        norm -> mean + threshold^2 / z * deviation      where z > threshold
+        norm -> mean + threshold^2 / z * deviation      if z > threshold
 
-    Mean and deviation are running averages of the clipped norms, so a spike does not
-    raise them by more than it lets through. They start from the first `warmup`
-    gradients, which pass. A norm that is not finite passes too, and changes nothing:
-    `jrnn.training.skip_nonfinite` is there for it.
+    Mean and deviation are running averages of the norms after clipping, so a spike
+    changes them little. The first `warmup` gradients initialize them and are not
+    clipped. A gradient whose norm is not finite is returned unchanged and does not
+    update the averages; `jrnn.training.skip_nonfinite` handles it.
 
     Args:
-      decay: Of the running averages.
-      threshold: The z-score from which a norm is clipped.
-      warmup: Number of gradients that start the averages.
-      epsilon: Keeps the deviation away from zero.
+      decay: The decay rate of the running averages.
+      threshold: The z-score above which a norm is clipped.
+      warmup: The number of gradients that initialize the averages.
+      epsilon: Added to the deviation.
 
     Returns:
-      An optax transformation whose state is a `ZClipState`.
+      An optax transformation. Its state has the fields `mean`, `variance`, `seen`,
+      `clipped` and `norm`, the norm of the last gradient before clipping.
 
     Example:
       >>> import jax.numpy as jnp
@@ -84,17 +85,17 @@ def zclip(
         updates: Params, state: ZClipState, params: Params | None = None
     ) -> tuple[Params, ZClipState]:
         del params
-        norm = global_norm(updates).astype(jnp.float32)
+        norm = gradient_norm(updates).astype(jnp.float32)
         finite, starting = jnp.isfinite(norm), state.seen < warmup
         deviation = jnp.sqrt(state.variance) + epsilon
         z = (norm - state.mean) / deviation
         high = finite & ~starting & (z > threshold)
         allowed = state.mean + threshold**2 / jnp.where(high, z, 1) * deviation
-        let_through = jnp.where(high, allowed, norm)
-        scale = jnp.where(high, let_through / norm, 1)
-        # While starting, the averages are those of all gradients so far.
+        clipped_norm = jnp.where(high, allowed, norm)
+        scale = jnp.where(high, clipped_norm / norm, 1)
+        # During the warm-up, the averages include all gradients with equal weight.
         weight = jnp.where(starting, 1 / (state.seen + 1), 1 - decay)
-        gap = let_through - state.mean
+        gap = clipped_norm - state.mean
         new = ZClipState(
             mean=state.mean + weight * gap,
             variance=(1 - weight) * (state.variance + weight * jnp.square(gap)),
@@ -110,20 +111,20 @@ def zclip(
 
 
 def per_layer(tx: optax.GradientTransformation) -> optax.GradientTransformation:
-    """Applies a transformation to each layer of a `jrnn.Sequential` on its own.
+    """Applies a transformation to each layer of a `jrnn.Sequential` separately.
 
-    A layer that explodes is clipped without shrinking the gradients of the others.
+    If the gradient of one layer explodes, the gradients of the others stay the same.
 
     Args:
-      tx: A transformation of one layer's gradient, for example
-        `jrnn.training.clip_by_global_norm(1.0)`.
+      tx: A transformation of the gradient of one layer, for example
+        `jrnn.training.clip_gradients(1.0)`.
 
     Returns:
       An optax transformation of a tuple of gradients, one entry per layer.
 
     Example:
       >>> import jax.numpy as jnp, jrnn
-      >>> tx = per_layer(jrnn.training.clip_by_global_norm(1.0))
+      >>> tx = per_layer(jrnn.training.clip_gradients(1.0))
       >>> gradient = (jnp.array([30.0, 40.0]), jnp.array([0.5]))
       >>> clipped, _ = tx.update(gradient, tx.init(gradient))
       >>> [[round(g, 3) for g in layer.tolist()] for layer in clipped]

@@ -1,4 +1,4 @@
-"""Full backpropagation through time in little memory: the loss folded into the scan."""
+"""Memory-efficient full backpropagation through time: a loss summed inside a scan."""
 
 import functools
 import math
@@ -17,38 +17,39 @@ from jrnn.types import Array, Params, PRNGKey, State
 def folded_loss(
     loss: ChunkLoss, *, loops: str | tuple[int, ...] | None = "sqrt"
 ) -> Callable[..., tuple[Array, State]]:
-    """Makes the loss of a chunk into the loss of the whole sequence, untruncated.
+    """Returns a function that sums the loss over all chunks, without truncation.
 
         sum_j loss(params, state_j, chunk_j)
 
-    The gradient is that of full backpropagation through time, but each chunk is
-    computed again when the backward pass comes to it. States, outputs and logits exist
-    for one chunk at a time; nothing as long as the sequence is stored but the data.
-    The same `loss` serves `truncated_value_and_grad` and `train_on_chunks`.
+    Its gradient is that of full backpropagation through time. The backward pass
+    rematerializes one chunk at a time, so states, outputs and logits are stored for one
+    chunk only. Only the data is stored for the whole sequence. `loss` has the same
+    signature as in `truncated_value_and_grad` and `train_on_chunks`.
 
     Args:
       loss: `loss(params, state, chunk, key)` returns the loss of one chunk, a scalar,
-        and the state after it. Losses add up: divide by the number of steps of the
-        whole sequence where a mean is meant.
-      loops: How the chunks are nested, as `remat` in `jrnn.scan`: None stores the state
-        before every chunk; "sqrt" before some, for one more forward pass; a tuple gives
-        the lengths of the loops, whose product is at least the number of chunks.
+        and the state after the chunk. The losses are added: for a mean, divide by the
+        number of steps of the whole sequence.
+      loops: How to nest the loop over chunks, like `remat` in `jrnn.scan`. None stores
+        the state before every chunk. "sqrt" stores fewer states and computes one more
+        forward pass. A tuple gives the lengths of the nested loops; they must multiply
+        to at least the number of chunks.
 
     Returns:
       A function `(params, state, chunks, key=None)` that returns the summed loss and
-      the final state, to be differentiated with `jax.value_and_grad(...,
-      has_aux=True)` and compiled by the caller.
+      the final state. Differentiate it with `jax.value_and_grad(..., has_aux=True)`
+      and compile the result with `jax.jit`.
 
     Example:
       >>> import jax, jax.numpy as jnp
-      >>> from jrnn.training import cut
+      >>> from jrnn.training import split_into_chunks
       >>> def loss(params, state, chunk, key):  # h = 0.5 h + x, loss = sum of h
       ...     total = 0.0
       ...     for t in range(2):
       ...         state = params * state + chunk.data[t]
       ...         total += state
       ...     return total, state
-      >>> chunks = cut(jnp.ones(4), length=2, batch_axes=0)
+      >>> chunks = split_into_chunks(jnp.ones(4), length=2, batch_axes=0)
       >>> value_and_grad = jax.value_and_grad(folded_loss(loss), has_aux=True)
       >>> (total, _), gradient = value_and_grad(jnp.array(0.5), jnp.array(0.0), chunks)
       >>> float(total), float(gradient)

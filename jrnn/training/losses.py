@@ -1,30 +1,30 @@
-"""Losses over sequences: summed within a step, averaged over the valid steps."""
+"""Losses over sequences: summed over features, averaged over valid steps."""
 
 import jax
 import jax.numpy as jnp
 
-from jrnn import checks
+from jrnn import checks, numerics
 from jrnn.types import Array
 
 
 def mean_over_valid(values: Array, mask: Array | None = None) -> Array:
-    """Averages one number per step over the steps that are valid.
+    """Returns the mean of one value per step over the valid steps.
 
         sum(values where mask) / max(1, number of valid steps)
 
-    Values are summed in float32 at least. Where no step is valid the mean is zero, and
-    so is its gradient; a NaN in the padding reaches neither.
+    The sum is accumulated in float32 or wider. If no step is valid, the mean and its
+    gradient are zero. A NaN in the padding affects neither.
 
     Args:
-      values: Numbers [*batch, time].
-      mask: Booleans [*batch, time]; None for all valid.
+      values: One value per step, [*batch, time].
+      mask: Booleans [*batch, time]; None if all steps are valid.
 
     Returns:
       A scalar.
 
     Raises:
-      ValueError: if the shapes differ.
-      TypeError: if the mask is not boolean.
+      ValueError: If the shapes differ.
+      TypeError: If the mask is not boolean.
 
     Example:
       >>> import jax.numpy as jnp
@@ -32,7 +32,7 @@ def mean_over_valid(values: Array, mask: Array | None = None) -> Array:
       >>> float(mean_over_valid(values, jnp.array([[True, True, False]])))
       2.0
     """
-    values = values.astype(jnp.promote_types(values.dtype, jnp.float32))
+    values = values.astype(numerics.wide(values))
     if mask is None:
         return jnp.sum(values) / max(1, values.size)
     checks.step_mask(mask, values.shape)
@@ -41,22 +41,23 @@ def mean_over_valid(values: Array, mask: Array | None = None) -> Array:
 
 
 def cross_entropy(logits: Array, labels: Array, mask: Array | None = None) -> Array:
-    """Mean negative log-likelihood of the labels, in nats per valid step.
+    """Returns the mean negative log-likelihood of the labels, in nats per valid step.
 
         -log softmax(logits)[label]
 
     Args:
-      logits: Scores [*batch, time, classes]; computed with in float32 at least.
-      labels: Integers [*batch, time], each at least 0 and below the number of classes.
-      mask: Booleans [*batch, time]; None for all valid. Padding is inert, be it NaN or
-        a label out of range.
+      logits: Logits [*batch, time, classes]. The loss is computed in float32 or wider.
+      labels: Integers [*batch, time], from 0 to the number of classes minus 1.
+      mask: Booleans [*batch, time]; None if all steps are valid. A NaN or an invalid
+        label in the padding has no effect.
 
     Returns:
-      A scalar; zero where no step is valid. A traced label out of range makes it NaN.
+      A scalar; zero if no step is valid. With a traced invalid label, it is NaN.
 
     Raises:
-      ValueError: if shapes differ, or a known valid label is out of range.
-      TypeError: if labels are not integers or the mask is not boolean.
+      ValueError: If the shapes differ, or a label is out of range and its value is
+        known, that is, not traced.
+      TypeError: If the labels are not integers or the mask is not boolean.
 
     Example:
       >>> import jax.numpy as jnp
@@ -71,8 +72,8 @@ def cross_entropy(logits: Array, labels: Array, mask: Array | None = None) -> Ar
         logits = jnp.where(mask[..., None], logits, 0)
         labels = jnp.where(mask, labels, 0)
     checks.ids("labels", labels, logits.shape[-1])
-    wide = logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
-    # Indexing takes the nearest class for a label out of range: say NaN instead.
+    wide = logits.astype(numerics.wide(logits))
+    # JAX clamps an index that is out of range. Return NaN instead.
     known = (labels >= 0) & (labels < logits.shape[-1])
     chosen = jnp.take_along_axis(wide, jnp.where(known, labels, 0)[..., None], axis=-1)
     values = jax.nn.logsumexp(wide, axis=-1) - chosen[..., 0]
@@ -80,21 +81,21 @@ def cross_entropy(logits: Array, labels: Array, mask: Array | None = None) -> Ar
 
 
 def squared_error(ys: Array, targets: Array, mask: Array | None = None) -> Array:
-    """Mean squared error: summed over features, averaged over valid steps.
+    """Returns the squared error, summed over features, averaged over valid steps.
 
         sum over features of (y - target)^2
 
     Args:
       ys: Predictions [*batch, time, features].
-      targets: What they should be, of the same shape.
-      mask: Booleans [*batch, time]; None for all valid.
+      targets: Targets [*batch, time, features].
+      mask: Booleans [*batch, time]; None if all steps are valid.
 
     Returns:
-      A scalar; zero where no step is valid.
+      A scalar; zero if no step is valid.
 
     Raises:
-      ValueError: if the shapes differ.
-      TypeError: if the mask is not boolean.
+      ValueError: If the shapes differ.
+      TypeError: If the mask is not boolean.
 
     Example:
       >>> import jax.numpy as jnp
@@ -106,5 +107,5 @@ def squared_error(ys: Array, targets: Array, mask: Array | None = None) -> Array
     if mask is not None:
         checks.step_mask(mask, ys.shape[:-1])
         difference = jnp.where(mask[..., None], difference, 0)
-    wide = difference.astype(jnp.promote_types(difference.dtype, jnp.float32))
+    wide = difference.astype(numerics.wide(difference))
     return mean_over_valid(jnp.sum(jnp.square(wide), axis=-1), mask)

@@ -1,8 +1,8 @@
-"""Truncated backpropagation through time: cut a long sequence, carry its state across.
+"""Truncated backpropagation through time: split a sequence and carry the state.
 
-Gradients flow within a chunk and stop at its border; values do not notice. There are
-two ways to use the gradients of the chunks, and they are two functions: add them up
-(`truncated_value_and_grad`), or update after each (`train_on_chunks`).
+Gradients flow within a chunk and stop at its border. The state is carried from chunk to
+chunk, so outputs are those of the whole sequence. `truncated_value_and_grad` adds up
+the gradients of all chunks; `train_on_chunks` updates the parameters after each chunk.
 """
 
 from collections.abc import Callable
@@ -21,39 +21,41 @@ ChunkLoss = Callable[[Params, State, "Chunk", PRNGKey | None], tuple[Array, Stat
 
 
 class Chunk(NamedTuple):
-    """A piece of a sequence; with a leading axis of chunks, all pieces of one."""
+    """A chunk of a sequence, or all chunks, stacked along the first axis."""
 
     data: Any  # tree of [chunks, *batch, length, ...]
-    mask: Array  # [chunks, *batch, length] False where padded
+    mask: Array  # [chunks, *batch, length], False for padded steps
 
 
-def cut(sequences: Any, length: int, *, overlap: int = 0, batch_axes: int = 1) -> Chunk:
-    """Cuts sequences along time into chunks of one length; the tail is padded.
+def split_into_chunks(
+    sequences: Any, length: int, *, overlap: int = 0, batch_axes: int = 1
+) -> Chunk:
+    """Splits sequences along time into chunks of equal length.
 
         [*batch, time, ...]  ->  [chunks, *batch, overlap + length, ...]
 
-    One length means one compilation. The mask marks what is real, so a tail of three
-    steps counts as three steps. With an overlap it is True for the steps that a chunk
-    shares with the one before too: leave the first `overlap` steps of every chunk out
-    of the loss, or they count twice.
+    The last chunk is padded with zeros, so all chunks have the same shape and a
+    function of one chunk compiles once. The mask is False for padded steps. With
+    an overlap, it is True for the steps that are repeated from the previous chunk:
+    exclude the first `overlap` steps of each chunk from the loss, or they count twice.
 
     Args:
-      sequences: A tree of arrays [*batch, time, ...] that share batch and time.
-      length: Number of steps of a chunk that are not in the one before.
-      overlap: Number of steps before these that a chunk begins with; padded where the
-        sequence begins.
-      batch_axes: Number of batch axes.
+      sequences: A tree of arrays [*batch, time, ...] with the same batch and time axes.
+      length: The number of new steps in each chunk.
+      overlap: The number of steps repeated from the previous chunk. In the first chunk
+        they are padding.
+      batch_axes: The number of batch axes.
 
     Returns:
-      The chunks, ready for `jax.lax.scan` over their first axis.
+      The chunks, stacked along the first axis, for example for `jax.lax.scan`.
 
     Raises:
-      ValueError: if the length is not positive, or the arrays disagree or have no
-        steps.
+      ValueError: If the length is not positive, the batch or time axes of the arrays
+        differ, or there are no steps.
 
     Example:
       >>> import jax.numpy as jnp
-      >>> chunks = cut(jnp.arange(7)[None], length=3)
+      >>> chunks = split_into_chunks(jnp.arange(7)[None], length=3)
       >>> chunks.data[:, 0].tolist()
       [[0, 1, 2], [3, 4, 5], [6, 0, 0]]
       >>> chunks.mask[-1, 0].tolist()
@@ -67,48 +69,49 @@ def cut(sequences: Any, length: int, *, overlap: int = 0, batch_axes: int = 1) -
     if len(shapes) != 1 or len(next(iter(shapes))) <= batch_axes:
         listed = {name: list(leaf.shape) for name, leaf in leaves.items()}
         raise ValueError(
-            f"sequences must share {batch_axes} batch axes and then time, but their "
-            f"shapes are {listed}. Say how many batch axes there are: `batch_axes=`."
+            f"sequences must start with the same {batch_axes} batch axes and time "
+            f"axis, but their shapes are {listed}. Pass the number of batch axes with "
+            "`batch_axes=`."
         )
     *batch, time = next(iter(shapes))
     if time == 0:
         raise ValueError(
-            "sequences have no steps, so there is nothing to cut. Leave them out, "
-            "or say where time is: `batch_axes=`."
+            "sequences have no time steps. Remove empty sequences, or pass the number "
+            "of batch axes with `batch_axes=`."
         )
     number = -(-time // length)
 
     steps = jnp.arange(number)[:, None] * length + jnp.arange(overlap + length)
 
-    def chop(a: Array) -> Array:
+    def split(a: Array) -> Array:
         pad = [(0, 0)] * a.ndim
         pad[batch_axes] = (overlap, number * length - time)
         return jnp.moveaxis(jnp.pad(a, pad).take(steps, axis=batch_axes), batch_axes, 0)
 
     valid = jnp.ones((*batch, time), bool)
-    return Chunk(jax.tree.map(chop, sequences), chop(valid))
+    return Chunk(jax.tree.map(split, sequences), split(valid))
 
 
-def rows(tokens: Any, batch: int) -> tuple[np.ndarray, np.ndarray]:
-    """Lays one long stream out as contiguous rows, with the next symbol as target.
+def stream_to_rows(tokens: Any, batch: int) -> tuple[np.ndarray, np.ndarray]:
+    """Reshapes a long stream of tokens into rows of inputs and next-token targets.
 
         inputs[b, t] = tokens[b * n + t],    targets[b, t] = tokens[b * n + t + 1]
 
-    Row b + 1 begins where row b ends, so the state carried along a row has always seen
-    the text before. At most `batch` symbols at the end of the stream are left over.
+    Each row is a contiguous part of the stream, so the state can be carried along it.
+    At most `batch` tokens at the end of the stream are dropped.
 
     Args:
       tokens: The stream, [N].
-      batch: Number of rows.
+      batch: The number of rows.
 
     Returns:
       Inputs and targets, each [batch, n] with `n = (N - 1) // batch`.
 
     Raises:
-      ValueError: if there is less than one symbol, and its successor, for each row.
+      ValueError: If there are fewer than `batch + 1` tokens.
 
     Example:
-      >>> inputs, targets = rows([1, 2, 3, 4, 5, 6, 7], batch=2)
+      >>> inputs, targets = stream_to_rows([1, 2, 3, 4, 5, 6, 7], batch=2)
       >>> inputs.tolist(), targets.tolist()
       ([[1, 2, 3], [4, 5, 6]], [[2, 3, 4], [5, 6, 7]])
     """
@@ -117,8 +120,8 @@ def rows(tokens: Any, batch: int) -> tuple[np.ndarray, np.ndarray]:
     size = (len(stream) - 1) // batch
     if size < 1:
         raise ValueError(
-            f"tokens holds {len(stream)} symbols, too few for {batch} rows: at least "
-            f"{batch + 1} are needed. Use a longer text or a smaller batch."
+            f"tokens has {len(stream)} entries, too few for {batch} rows: at least "
+            f"{batch + 1} are needed. Use a longer stream or a smaller batch."
         )
     inputs = stream[: batch * size].reshape(batch, size)
     return inputs, stream[1 : batch * size + 1].reshape(batch, size)
@@ -127,24 +130,23 @@ def rows(tokens: Any, batch: int) -> tuple[np.ndarray, np.ndarray]:
 def truncated_value_and_grad(
     loss: ChunkLoss,
 ) -> Callable[..., tuple[tuple[Array, State], Params]]:
-    """Makes the loss of a chunk into the truncated gradient of the whole sequence.
+    """Returns a function that computes the truncated gradient of a whole sequence.
 
         d/dparams of sum_j loss(params, stop_gradient(state_j), chunk_j)
 
-    The parameters stay the same for all chunks and the gradients add up: a biased but
-    cheap estimate of full backpropagation, and the same where there is one chunk.
+    All chunks use the same parameters, and their gradients are added. The result is a
+    biased estimate of the full gradient, or the full gradient if there is one chunk.
 
-    The first state is data as well: one that was computed from the parameters, such as
-    a learned initial state, is not trained through it. For that, reset the layer at the
-    first step, within the loss.
+    No gradient flows into the first state, so a learned initial state is not trained
+    through it. To train one, reset the layer at the first step within the loss.
 
     Args:
       loss: `loss(params, state, chunk, key)` returns the loss of one chunk, a scalar,
-        and the state after it.
+        and the state after the chunk.
 
     Returns:
       A function `(params, state, chunks, key=None)` that returns
-      `((loss, final state), gradient)`, to be compiled by the caller.
+      `((loss, final state), gradient)`. The caller compiles it with `jax.jit`.
 
     Example:
       >>> import jax.numpy as jnp
@@ -154,7 +156,7 @@ def truncated_value_and_grad(
       ...         state = params * state + chunk.data[t]
       ...         total += state
       ...     return total, state
-      >>> chunks = cut(jnp.ones(4), length=2, batch_axes=0)
+      >>> chunks = split_into_chunks(jnp.ones(4), length=2, batch_axes=0)
       >>> (total, _), gradient = truncated_value_and_grad(loss)(
       ...     jnp.array(0.5), jnp.array(0.0), chunks
       ... )
@@ -184,21 +186,22 @@ def truncated_value_and_grad(
 def train_on_chunks(
     loss: ChunkLoss, tx: optax.GradientTransformation
 ) -> Callable[..., tuple[Params, Any, State, Array]]:
-    """Makes the loss of a chunk into a training pass with one update per chunk.
+    """Returns a function that updates the parameters after every chunk.
 
-    Each chunk starts from the state that the one before ended with, which older
-    parameters computed: the price of updating often. No gradient reaches the first
-    state; see `truncated_value_and_grad`. Numbers of a state that are not finite are
-    not carried on: those before the chunk stay, so that one bad chunk is one bad chunk.
+    Each chunk starts from the final state of the previous chunk, which was computed
+    with older parameters. No gradient flows into the first state; see
+    `truncated_value_and_grad`. If an element of the state after a chunk is not finite,
+    its value before the chunk is kept, so a bad chunk does not affect the next one.
 
     Args:
       loss: As in `truncated_value_and_grad`.
-      tx: An optax optimiser, for example `jrnn.training.optimiser(1e-3)`.
+      tx: An optax optimizer, for example
+        `jrnn.training.optimizer(optax.adam(1e-3))`.
 
     Returns:
       A function `(params, opt_state, state, chunks, key=None)` that returns
-      `(params, opt_state, state, losses)` with one loss per chunk, [chunks]; to be
-      compiled by the caller.
+      `(params, opt_state, state, losses)` with one loss per chunk, [chunks]. The caller
+      compiles it with `jax.jit`.
 
     Example:
       >>> import jax.numpy as jnp, optax
@@ -207,9 +210,10 @@ def train_on_chunks(
       ...     return state, state
       >>> tx = optax.sgd(0.1)
       >>> params = jnp.array(0.5)
+      >>> chunks = split_into_chunks(jnp.ones(2), 1, batch_axes=0)
       >>> train = train_on_chunks(loss, tx)
       >>> params, _, state, losses = train(
-      ...     params, tx.init(params), jnp.array(0.0), cut(jnp.ones(2), 1, batch_axes=0)
+      ...     params, tx.init(params), jnp.array(0.0), chunks
       ... )
       >>> round(float(params), 6), losses.tolist()
       (0.4, [1.0, 1.5])
@@ -240,13 +244,13 @@ def train_on_chunks(
 def _chunk_gradient(
     loss: ChunkLoss, params: Params, state: State, chunk: Chunk, key: PRNGKey | None
 ) -> tuple[tuple[Array, State], Params]:
-    """Returns the loss and the state after a chunk, and the gradient of the loss."""
+    """Returns `((loss, state), gradient)` of one chunk."""
     state = jax.lax.stop_gradient(state)
     return jax.value_and_grad(loss, has_aux=True)(params, state, chunk, key)
 
 
 def _finite_or(new: Array, old: Array) -> Array:
-    """Returns `new`, but `old` where it is not finite."""
+    """Returns `new`, with `old` for elements that are not finite."""
     if not jnp.issubdtype(new.dtype, jnp.inexact):
         return new
     return jnp.where(jnp.isfinite(new), new, old)

@@ -1,4 +1,4 @@
-"""Training runs recorded from PyTorch: truncated BPTT, clipping and an optimiser."""
+"""Training runs recorded from PyTorch: truncated BPTT, clipping and an optimizer."""
 
 import jax
 import jax.numpy as jnp
@@ -28,7 +28,9 @@ def test_a_training_run_of_pytorch_is_repeated(path):
     with jax.enable_x64(True):
         model, params = build(case.weights)
         tokens = case.inputs["tokens"].T
-        chunks = training.cut((tokens[:, :-1], tokens[:, 1:]), config["chunk"])
+        chunks = training.split_into_chunks(
+            (tokens[:, :-1], tokens[:, 1:]), config["chunk"]
+        )
 
         def loss(params, state, chunk, key):
             inputs, targets = chunk.data
@@ -36,7 +38,7 @@ def test_a_training_run_of_pytorch_is_repeated(path):
             return training.cross_entropy(logits, targets), state
 
         kind = {"sgd": optax.sgd, "adam": optax.adam}[config["optimizer"]]
-        tx = training.optimiser(kind(config["lr"]), clip=config["clip_norm"])
+        tx = training.optimizer(kind(config["lr"]), clip=config["clip_norm"])
         train = jax.jit(training.train_on_chunks(loss, tx))
         start = model.initial_state(params, (config["B"],))
         opt_state, losses = tx.init(params), []

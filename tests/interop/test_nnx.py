@@ -66,7 +66,7 @@ def test_a_layer_takes_masks_resets_and_states():
     assert_close(actual, expected)
 
 
-def test_an_optimiser_trains_it_and_a_checkpoint_restores_it(tmp_path):
+def test_an_optimizer_trains_it_and_a_checkpoint_restores_it(tmp_path):
     layer = jrnn.Sequential(jrnn.Bidirectional(jrnn.Elman(H)), jrnn.Dense(2))
     module = make_layer(layer)
     optimizer = nnx.Optimizer(module, optax.adam(0.001), wrt=nnx.Param)

@@ -11,7 +11,7 @@ from jrnn import checks
 from jrnn.masks import where
 from jrnn.training.gradients.dense import SensitiveState
 from jrnn.training.gradients.traces import TracedState
-from jrnn.training.tbptt import Chunk, cut
+from jrnn.training.tbptt import Chunk, split_into_chunks
 from jrnn.types import Array, Layer, Params, PRNGKey, State
 
 Loss = Callable[[Any, Any, Array | None], Array]  # (ys, targets, mask) -> mean
@@ -84,7 +84,9 @@ def windowed(
     xs, targets, mask, reset = problem
     (k1, k2), shape = window, jax.tree.leaves(xs)[0].shape[: axes + 1]
     flags = jnp.ones(shape, bool) if mask is None else mask
-    chunks = cut((xs, targets, reset, flags), k1, overlap=k2 - k1, batch_axes=axes)
+    chunks = split_into_chunks(
+        (xs, targets, reset, flags), k1, overlap=k2 - k1, batch_axes=axes
+    )
     xs, targets, reset, flags = chunks.data
     first = jnp.arange(flags.shape[0]) * k1 <= k2 - k1
     chunks = Chunk(Window(xs, targets, reset, first), flags & chunks.mask)

@@ -14,7 +14,6 @@ from jrnn.training import (
     activation_penalty,
     add_to_average,
     averaging_starts,
-    chunk_lengths,
     gradient_flossing,
     per_layer,
     random_chunks,
@@ -22,6 +21,7 @@ from jrnn.training import (
     temporal_activation_penalty,
     zclip,
 )
+from jrnn.training.regularizers import chunk_lengths
 
 
 def test_penalties_are_means_over_valid_steps_and_pairs():
@@ -115,7 +115,7 @@ def test_zclip_starts_from_the_mean_and_variance_of_its_warmup():
 
 
 def test_a_layer_that_explodes_does_not_shrink_the_others():
-    tx = per_layer(jrnn.training.clip_by_global_norm(1.0))
+    tx = per_layer(jrnn.training.clip_gradients(1.0))
     gradient = (jnp.array([3e9, 4e9]), jnp.array([0.5]))
     clipped, _ = tx.update(gradient, tx.init(gradient))
     np.testing.assert_allclose(clipped[0], [0.6, 0.8], rtol=1e-6)
@@ -124,7 +124,7 @@ def test_a_layer_that_explodes_does_not_shrink_the_others():
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_a_bad_gradient_leaves_parameters_bit_for_bit_and_too_many_stop(bad):
-    tx = jrnn.training.optimiser(optax.adam(0.1))
+    tx = jrnn.training.optimizer(optax.adam(0.1))
     params = jnp.array([1.0, 2.0])
     state = tx.init(params)
     for number in range(1, 5):
@@ -166,7 +166,7 @@ def test_flossing_brings_the_largest_exponent_to_zero():
 
 @pytest.mark.slow
 def test_the_recipe_learns_and_compiles_at_most_three_times():
-    page = pathlib.Path(__file__).parent.parent / "docs" / "regularisers.md"
+    page = pathlib.Path(__file__).parent.parent / "docs" / "regularizers.md"
     code = re.search(r"```python\n(.*?)```", page.read_text(), re.DOTALL).group(1)
     names: dict = {}
     exec(compile(code, page.name, "exec"), names)

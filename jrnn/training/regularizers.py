@@ -1,14 +1,14 @@
-"""Regularisers of recurrent training.
+"""Regularizers for recurrent networks.
 
-Penalties are added to a loss. They want the outputs of the recurrent layers, so apply
-the body of a model and its head apart:
+Penalties are added to the loss. They need the outputs of the recurrent layers, so apply
+the body and the head of the model separately:
 
     state, hs = body.apply(params.body, state, xs, key=key)
     _, logits = head.apply(params.head, None, hs)
     loss = cross_entropy(logits, labels, mask) + 2.0 * activation_penalty(hs, mask)
 
-Noise is in cells and layers: `jrnn.WeightDrop`, `jrnn.Zoneout`, and
-`jrnn.Dropout(rate, locked=True)`, one mask for a whole sequence.
+Noise is part of cells and layers: `jrnn.WeightDrop`, `jrnn.Zoneout`, and
+`jrnn.Dropout(rate, locked=True)`, which uses one mask for a whole sequence.
 """
 
 import functools
@@ -25,16 +25,16 @@ from jrnn.training.losses import mean_over_valid
 from jrnn.training.tbptt import Chunk
 from jrnn.types import Array, Cell, Params, State
 
-SHORTEST = 5  # steps of the shortest random chunk
-SPREAD = 5  # deviation of the length of a chunk, in steps
+SHORTEST = 5  # length of the shortest random chunk, in steps
+SPREAD = 5  # standard deviation of the length of a chunk, in steps
 
 
 def activation_penalty(ys: Array, mask: Array | None = None) -> Array:
-    """Penalises large outputs (AR) [1]: the mean of y^2.
+    """Penalizes large outputs (AR) [1]: the mean of y^2.
 
     Args:
       ys: Outputs of a recurrent layer [*batch, time, features], after dropout.
-      mask: Booleans [*batch, time]; None for all valid.
+      mask: Booleans [*batch, time]; None if all steps are valid.
 
     Returns:
       A scalar.
@@ -53,15 +53,15 @@ def activation_penalty(ys: Array, mask: Array | None = None) -> Array:
 
 
 def temporal_activation_penalty(ys: Array, mask: Array | None = None) -> Array:
-    """Penalises outputs that jump (TAR) [1]: the mean of (y_t+1 - y_t)^2.
+    """Penalizes changes between steps (TAR) [1]: the mean of (y_t+1 - y_t)^2.
 
     Args:
       ys: Outputs of a recurrent layer [*batch, time, features], before dropout.
-      mask: Booleans [*batch, time]; None for all valid. A pair counts where both of its
-        steps are valid.
+      mask: Booleans [*batch, time]; None if all steps are valid. A pair of steps counts
+        if both are valid.
 
     Returns:
-      A scalar; zero where there is no pair.
+      A scalar; zero if there is no such pair.
 
     Example:
       >>> import jax.numpy as jnp
@@ -75,8 +75,8 @@ def temporal_activation_penalty(ys: Array, mask: Array | None = None) -> Array:
     if mask is not None:
         ys = jnp.where(mask[..., None], ys, 0)
         pairs = mask[..., 1:] & mask[..., :-1]
-    jumps = ys[..., 1:, :] - ys[..., :-1, :]
-    return mean_over_valid(jnp.mean(jnp.square(jumps), axis=-1), pairs)
+    changes = ys[..., 1:, :] - ys[..., :-1, :]
+    return mean_over_valid(jnp.mean(jnp.square(changes), axis=-1), pairs)
 
 
 def gradient_flossing(
@@ -88,25 +88,26 @@ def gradient_flossing(
     exponents: int = 1,
     transient: int = 0,
 ) -> Array:
-    """Penalises Lyapunov exponents away from zero [1]: sum of their squares.
+    """Penalizes Lyapunov exponents that differ from zero [1]: sum of their squares.
 
         sum over the largest `exponents` of exponent^2, mean over the batch
 
-    An exponent of zero is a direction in which gradients neither vanish nor explode.
-    Floss before training, and now and then in between, on its own: some steps of an
-    optimiser on this penalty alone. It differentiates through a QR decomposition at
-    every step; take few exponents and short sequences.
+    In a direction whose exponent is zero, gradients neither vanish nor explode.
+    Minimize this penalty alone for some steps before training, and again from time to
+    time during training. Its gradient flows through a QR decomposition at every step,
+    so use few exponents and short sequences.
 
     Args:
-      cell: The cell to condition.
+      cell: The cell.
       params: Its parameters.
-      state: State before the first step; None for the initial state.
+      state: The state before the first step; None for the initial state.
       xs: Inputs [*batch, time, features].
-      exponents: How many, the largest first.
-      transient: Number of steps at the start that are not counted.
+      exponents: The number of exponents to penalize, starting with the largest.
+      transient: The number of steps at the start that are not counted.
 
     Returns:
-      A scalar. A unit cut off by a ReLU makes it infinite.
+      A scalar. It is infinite if a penalized exponent is minus infinity, for example
+      because a ReLU unit is never active.
 
     Example:
       >>> import jax, jax.numpy as jnp, jrnn
@@ -129,11 +130,11 @@ class Average(NamedTuple):
     """A running average of parameters."""
 
     mean: Params
-    number: Array  # [] int32, how many are in it
+    number: Array  # [] int32, the number of averaged parameters
 
 
 def start_average(params: Params) -> Average:
-    """Starts an average with these parameters in it.
+    """Returns a running average that holds these parameters.
 
     Example:
       >>> import jax.numpy as jnp
@@ -144,7 +145,7 @@ def start_average(params: Params) -> Average:
 
 
 def add_to_average(average: Average, params: Params) -> Average:
-    """Adds parameters to an average; every entry weighs the same.
+    """Adds parameters to a running average. All have the same weight.
 
     Example:
       >>> import jax.numpy as jnp
@@ -162,17 +163,18 @@ def add_to_average(average: Average, params: Params) -> Average:
 
 
 def averaging_starts(losses: Sequence[float], patience: int = 5) -> bool:
-    """Whether training has stopped getting better, so that averaging pays [1].
+    """Returns whether the validation loss has stopped improving [1].
 
-        the last loss > the best of all but the last `patience` ones before it
+        losses[-1] > min(losses[:-1 - patience])
 
-    The trigger of NT-ASGD: train with plain SGD, look at a validation loss now and
-    then, and once this is true average the parameters of every step from there on, with
-    `start_average` and `add_to_average`. The average is the model.
+    This is the trigger of NT-ASGD. Train with plain SGD and compute a validation loss
+    from time to time. As soon as this function returns True, start to average the
+    parameters of every step with `start_average` and `add_to_average`. The average is
+    the final model.
 
     Args:
-      losses: Validation losses so far, the last one just now.
-      patience: How many of the latest losses are not compared with.
+      losses: Validation losses, oldest first.
+      patience: The number of losses before the last one that are not compared.
 
     Returns:
       A Python bool.
@@ -192,7 +194,7 @@ def averaging_starts(losses: Sequence[float], patience: int = 5) -> bool:
 
 
 def chunk_lengths(mean: int) -> tuple[int, ...]:
-    """Returns the at most three lengths that `random_chunks` pads to.
+    """Returns the lengths, at most three, to which `random_chunks` pads.
 
     Example:
       >>> chunk_lengths(70)
@@ -206,23 +208,22 @@ def chunk_lengths(mean: int) -> tuple[int, ...]:
 def random_chunks(
     sequences: Any, mean: int, *, seed: int, batch_axes: int = 1
 ) -> Iterator[Chunk]:
-    """Cuts sequences along time into chunks of random lengths [1].
+    """Splits sequences along time into chunks of random lengths [1].
 
         length ~ normal(mean with probability 0.95, else mean / 2; deviation 5)
 
-    so that borders fall elsewhere in every epoch. Chunks are padded to one of the
-    `chunk_lengths`: a compiled function of them compiles at most three times. A short
-    chunk should take a short step: scale the update by its number of valid steps over
-    `mean`.
+    With a different seed, the borders of the chunks are at different steps. Chunks are
+    padded to one of at most three lengths, so a function of a chunk compiles at most
+    three times. Scale each update by the number of valid steps divided by `mean`.
 
     Args:
-      sequences: A tree of arrays [*batch, time, ...] that share batch and time.
-      mean: The usual number of steps.
-      seed: Of the lengths; another one for each epoch.
-      batch_axes: Number of batch axes.
+      sequences: A tree of arrays [*batch, time, ...] with the same batch and time axes.
+      mean: The typical number of steps of a chunk.
+      seed: The seed of the lengths. Use a different one in each epoch.
+      batch_axes: The number of batch axes.
 
     Yields:
-      Chunks [*batch, length, ...] with their masks, which join to the sequences.
+      Chunks with data [*batch, length, ...] and their masks, in order.
 
     Example:
       >>> import numpy as np
@@ -241,16 +242,16 @@ def random_chunks(
     *batch, time = jax.tree.leaves(sequences)[0].shape[: batch_axes + 1]
     start = 0
     while start < time:
-        centre = mean if rng.random() < 0.95 else mean / 2
-        drawn = round(rng.normal(centre, SPREAD))
+        center = mean if rng.random() < 0.95 else mean / 2
+        drawn = round(rng.normal(center, SPREAD))
         length = min(max(drawn, SHORTEST), buckets[-1], time - start)
         bucket = next(size for size in buckets if size >= length)
 
-        cut = functools.partial(
+        piece = functools.partial(
             _piece, axis=batch_axes, start=start, length=length, size=bucket
         )
         mask = np.broadcast_to(np.arange(bucket) < length, (*batch, bucket))
-        yield Chunk(jax.tree.map(cut, sequences), jnp.asarray(mask))
+        yield Chunk(jax.tree.map(piece, sequences), jnp.asarray(mask))
         start += length
 
 
