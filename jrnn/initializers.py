@@ -1,4 +1,4 @@
-"""Ways to draw initial parameters: a key and sizes in, an array out."""
+"""Initializers: functions from a random key and sizes to arrays of parameters."""
 
 import functools
 import math
@@ -12,7 +12,7 @@ from jrnn.types import Array, DType, PRNGKey
 
 
 class Draw(Protocol):
-    """Draws `blocks` kernels of shape [fan_in, size] side by side."""
+    """Draws `blocks` kernels of shape [fan_in, size] and concatenates them."""
 
     def __call__(
         self, key: PRNGKey, fan_in: int, size: int, blocks: int, dtype: DType
@@ -20,14 +20,14 @@ class Draw(Protocol):
 
 
 class Scheme(NamedTuple):
-    """How a library draws the arrays of a recurrent cell by default.
+    """The default initializers of a library for a recurrent cell.
 
     Attributes:
-      w_x: Draws the kernel of the input, [F, k*H].
-      w_h: Draws the kernel of the state, [H, k*H].
-      bias: Half width of the uniform law of the biases in units of 1/sqrt(H).
-      forget_bias: What is added to the forget gate's bias.
-      joint_fan_in: Whether both kernels are drawn as one [F + H, k*H] by `w_x`.
+      w_x: The initializer of the input kernel, [F, k*H].
+      w_h: The initializer of the recurrent kernel, [H, k*H].
+      bias: Biases are uniform in +-bias/sqrt(H).
+      forget_bias: The value added to the bias of the forget gate.
+      joint_fan_in: Whether `w_x` draws both kernels as one array [F + H, k*H].
     """
 
     w_x: Draw
@@ -40,7 +40,7 @@ class Scheme(NamedTuple):
 def lecun_normal(
     key: PRNGKey, fan_in: int, size: int, blocks: int, dtype: DType
 ) -> Array:
-    """Normal entries of variance 1 / fan_in, shape [fan_in, blocks * size]."""
+    """Draws normal entries of variance 1 / fan_in, shape [fan_in, blocks * size]."""
     shape = (fan_in, blocks * size)
     return _wide(jax.nn.initializers.lecun_normal(), key, shape, dtype)
 
@@ -48,9 +48,9 @@ def lecun_normal(
 def glorot_uniform(
     key: PRNGKey, fan_in: int, size: int, blocks: int, dtype: DType
 ) -> Array:
-    """Uniform entries in +-sqrt(6 / (fan_in + blocks * size)): the matrix as a whole.
+    """Draws uniform entries in +-sqrt(6 / (fan_in + blocks * size)).
 
-    Keras counts all gates in the fan-out; so does this.
+    The fan-out includes all blocks, as in Keras.
     """
     shape = (fan_in, blocks * size)
     return _wide(jax.nn.initializers.glorot_uniform(), key, shape, dtype)
@@ -59,9 +59,9 @@ def glorot_uniform(
 def orthogonal(
     key: PRNGKey, fan_in: int, size: int, blocks: int, dtype: DType
 ) -> Array:
-    """Independent orthogonal matrices side by side, shape [fan_in, blocks * size].
+    """Draws one orthogonal matrix per block, shape [fan_in, blocks * size].
 
-    One block per gate: `w[:, :size].T @ w[:, :size]` is the identity.
+    With one block per gate, `w[:, :size].T @ w[:, :size]` is the identity.
     """
     draw = jax.nn.initializers.orthogonal()
     keys = jax.random.split(key, blocks)
@@ -71,9 +71,9 @@ def orthogonal(
 def orthogonal_fused(
     key: PRNGKey, fan_in: int, size: int, blocks: int, dtype: DType
 ) -> Array:
-    """One orthogonal matrix [fan_in, blocks * size]: its *rows* have norm one.
+    """Draws one orthogonal matrix [fan_in, blocks * size], whose *rows* have norm one.
 
-    What Keras and Flax NNX draw. Each gate then has only 1/sqrt(blocks) of the gain of
+    Keras and Flax NNX do this. The gain of each gate is 1/sqrt(blocks) of that of
     `orthogonal`.
     """
     shape = (fan_in, blocks * size)
@@ -81,16 +81,16 @@ def orthogonal_fused(
 
 
 def identity(key: PRNGKey, fan_in: int, size: int, blocks: int, dtype: DType) -> Array:
-    """Identity matrices side by side, for ReLU networks (Le et al., 2015).
+    """Returns concatenated identity matrices, for ReLU networks (Le et al., 2015).
 
     Source: https://arxiv.org/abs/1504.00941
     """
-    del key  # nothing is drawn
+    del key
     return jnp.tile(jnp.eye(fan_in, size, dtype=dtype), (1, blocks))
 
 
 def uniform(key: PRNGKey, fan_in: int, size: int, blocks: int, dtype: DType) -> Array:
-    """Uniform entries in +-1/sqrt(size), as PyTorch draws every array of its RNNs."""
+    """Draws uniform entries in +-1/sqrt(size), as PyTorch does for all RNN arrays."""
     bound = 1 / math.sqrt(size)
     return _uniform(key, (fan_in, blocks * size), bound, dtype)
 
@@ -98,7 +98,7 @@ def uniform(key: PRNGKey, fan_in: int, size: int, blocks: int, dtype: DType) -> 
 def truncated_normal(
     key: PRNGKey, fan_in: int, size: int, blocks: int, dtype: DType
 ) -> Array:
-    """Normal entries of deviation 1/sqrt(fan_in) before truncation at two of them."""
+    """Draws from a normal of deviation 1/sqrt(fan_in), truncated at two deviations."""
     draw = jax.nn.initializers.truncated_normal(1 / math.sqrt(fan_in))
     return _wide(draw, key, (fan_in, blocks * size), dtype)
 
@@ -106,10 +106,10 @@ def truncated_normal(
 def chrono(
     key: PRNGKey, size: int, longest: float, dtype: DType = jnp.float32
 ) -> Array:
-    """Forget-gate biases log(u), u uniform in [1, longest - 1], shape [size].
+    """Draws forget-gate biases log(u), u uniform in [1, longest - 1], shape [size].
 
-    A unit with bias b forgets over about exp(b) steps. The input gate takes the
-    negative of the same numbers: `-chrono(...)`.
+    A unit with bias b remembers for about exp(b) steps. The input gate uses the negated
+    biases: `-chrono(...)`.
 
     Example:
       >>> import jax
@@ -124,7 +124,7 @@ def chrono(
 
 
 def uniform_gate(key: PRNGKey, size: int, dtype: DType = jnp.float32) -> Array:
-    """Biases that make a gate's opening uniform in [1/size, 1 - 1/size], shape [size].
+    """Draws biases so that sigmoid(b) is uniform in [1/size, 1 - 1/size], shape [size].
 
         b = -log(1/u - 1)
 
@@ -148,7 +148,7 @@ SCHEMES = {
 
 
 def scheme(name: str, kind: str) -> Scheme:
-    """Returns how a library draws a cell of this kind: "elman", "gru" or "lstm".
+    """Returns the initializers of a library for an "elman", "gru" or "lstm" cell.
 
     Names are "jrnn", "torch", "keras", "flax" (Linen), "nnx" and "haiku".
     """
@@ -158,7 +158,7 @@ def scheme(name: str, kind: str) -> Scheme:
 
 def recurrent_weights(
     key: PRNGKey,
-    how: Scheme,
+    scheme: Scheme,
     bias: str | None,
     input_size: int,
     size: int,
@@ -166,17 +166,17 @@ def recurrent_weights(
     dtype: DType,
     state_size: int | None = None,
 ) -> tuple[tuple[Array, Array], tuple[Array | None, Array | None]]:
-    """Draws what most gated cells hold: two kernels, and as many biases as asked.
+    """Draws the kernels and biases of a recurrent cell.
 
     Args:
-      key: Source of randomness.
-      how: From `scheme`.
-      bias: "single", "double" or None.
+      key: The random key.
+      scheme: A result of the function `scheme`.
+      bias: "single", "double" or None: the number of biases per gate.
       input_size: The number F of input features.
       size: The number H of hidden units.
       blocks: The number k of gates.
-      dtype: Of the arrays.
-      state_size: The number of entries of the state that the gates read; None for H.
+      dtype: The dtype of the arrays.
+      state_size: The size of the state that the gates read; None for H.
 
     Returns:
       The kernels [F, k*H] and [state_size, k*H], and the biases [k*H] or None.
@@ -186,24 +186,24 @@ def recurrent_weights(
     checks.at_least("hidden_size", size, 1)
     read = size if state_size is None else state_size
     key_x, key_h, key_b, key_c = jax.random.split(key, 4)
-    if how.joint_fan_in:
-        both = how.w_x(key_x, input_size + read, size, blocks, dtype)
+    if scheme.joint_fan_in:
+        both = scheme.w_x(key_x, input_size + read, size, blocks, dtype)
         w_x, w_h = both[:input_size], both[input_size:]
     else:
-        w_x = how.w_x(key_x, input_size, size, blocks, dtype)
-        w_h = how.w_h(key_h, read, size, blocks, dtype)
-    b_x = None if bias is None else biases(key_b, how, size, blocks, dtype)
-    b_h = biases(key_c, how, size, blocks, dtype) if bias == "double" else None
+        w_x = scheme.w_x(key_x, input_size, size, blocks, dtype)
+        w_h = scheme.w_h(key_h, read, size, blocks, dtype)
+    b_x = None if bias is None else biases(key_b, scheme, size, blocks, dtype)
+    b_h = biases(key_c, scheme, size, blocks, dtype) if bias == "double" else None
     return (w_x, w_h), (b_x, b_h)
 
 
-def biases(key: PRNGKey, how: Scheme, size: int, blocks: int, dtype: DType) -> Array:
-    """Draws biases [blocks * H]: zero, or uniform where the scheme says so."""
-    return _uniform(key, (blocks * size,), how.bias / math.sqrt(size), dtype)
+def biases(key: PRNGKey, scheme: Scheme, size: int, blocks: int, dtype: DType) -> Array:
+    """Draws biases [blocks * H]: zero, or uniform if the scheme says so."""
+    return _uniform(key, (blocks * size,), scheme.bias / math.sqrt(size), dtype)
 
 
 def _wide(draw, key, shape, dtype) -> Array:  # type: ignore[no-untyped-def]
-    # LAPACK factors no matrix in half precision, and eight bits make coarse normals.
+    # LAPACK does not support half precision, and normals drawn with it are inaccurate.
     wide = dtype if jnp.finfo(dtype).bits >= 32 else jnp.float32
     return draw(key, shape, wide).astype(dtype)
 

@@ -1,8 +1,8 @@
-"""Diagnostics: what gradients, states and gates do through time. Reads, never changes.
+"""Diagnostics: measure gradients, states and gates through time.
 
 Every function takes a cell, its parameters, a state and inputs, as `jrnn.scan` does,
-and returns arrays; all but `describe` work under `jax.jit`, with the cell static, and
-are fastest there. `jrnn.diagnostics.plots`, which needs matplotlib, draws the results.
+and returns arrays. All but `describe` work under `jax.jit` with a static cell, and they
+are faster there. `jrnn.diagnostics.plots` plots the results; it needs matplotlib.
 """
 
 from jrnn.diagnostics.gates import (

@@ -1,4 +1,4 @@
-"""How gradients travel back through time."""
+"""Measures how gradients flow backward through time."""
 
 from collections.abc import Callable
 from typing import Any
@@ -20,17 +20,17 @@ def gradient_by_lag(
     *,
     loss: OutputLoss = jnp.sum,
 ) -> Array:
-    """Returns how much gradient of a loss at the last step reaches each earlier state.
+    """Returns the norm of the gradient of the last step's loss in each earlier state.
 
         G[lag] = || d loss(y_T) / dh_T-lag ||,    lag = 0, ..., T
 
-    All lags come from one backward pass. A straight line on a logarithmic axis falls
-    by the largest Lyapunov exponent per step.
+    One backward pass computes all lags. For long sequences, the slope of log G is about
+    the largest Lyapunov exponent.
 
     Args:
-      cell: What computes the steps.
+      cell: The cell.
       params: Its parameters.
-      state: State before the first step; None for the initial state.
+      state: The state before the first step; None for the initial state.
       xs: Inputs [*batch, T, features].
       loss: A function of the last output [output_size] of one example.
 
@@ -73,23 +73,23 @@ def gradient_terms(
     *,
     loss: OutputLoss = jnp.sum,
 ) -> Params:
-    """Returns the share of every step in the gradient of a loss at the last step.
+    """Returns the contribution of each step to the gradient of the last step's loss.
 
         dL/dW = sum over k of  dL/dy_T  dy_T/dh_T  dh_T/dh_k  dh_k/dW
 
-    where dh_k/dW holds h_k-1 fixed: the k-th term is what W did in step k. Parameters
-    that `read` uses add their direct share to the last term.
+    where dh_k/dW holds h_k-1 fixed. The k-th term is the effect of W in step k. If
+    `read` uses a parameter, its direct contribution is added to the last term.
 
     Args:
-      cell: What computes the steps.
+      cell: The cell.
       params: Its parameters.
-      state: State before the first step; None for the initial state.
+      state: The state before the first step; None for the initial state.
       xs: Inputs [*batch, T, features].
       loss: A function of the last output [output_size] of one example.
 
     Returns:
-      A tree like `params` with leaves [*batch, T, ...]. The sum over batch and time is
-      the gradient of the loss, summed over the batch.
+      A tree like `params` with leaves [*batch, T, ...]. Its sum over batch and time is
+      the gradient of the loss summed over the batch.
 
     Example:
       >>> import jax, jax.numpy as jnp, jrnn

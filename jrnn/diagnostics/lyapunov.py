@@ -1,4 +1,4 @@
-"""Lyapunov exponents: the rates at which small differences of states grow or shrink."""
+"""Lyapunov exponents: the growth rates of small perturbations of the state."""
 
 from typing import Any, NamedTuple
 
@@ -12,10 +12,10 @@ from jrnn.types import Array, Cell, Params, State
 
 
 class Lyapunov(NamedTuple):
-    """Exponents in nats per step, the largest first."""
+    """Lyapunov exponents in nats per step, in descending order."""
 
     exponents: Array  # [*batch, n]
-    running: Array  # [*batch, steps, n] the estimate after each counted step
+    running: Array  # [*batch, steps, n], the estimate after each counted step
 
 
 def lyapunov_spectrum(
@@ -27,29 +27,30 @@ def lyapunov_spectrum(
     exponents: int | None = None,
     transient: int = 0,
 ) -> Lyapunov:
-    """Returns the Lyapunov exponents of a cell along its run over given inputs.
+    """Returns the Lyapunov exponents of a cell for a sequence of inputs.
 
         Q_t R_t = qr(J_t Q_t-1),    exponent_i = mean over t of log |(R_t)_ii|
 
-    A positive exponent is chaos: gradients explode. With a largest exponent below zero
-    gradients vanish with a horizon of `memory_horizon` steps [1, 2]. Cells that declare
-    a diagonal or block structure are computed with unit by unit, exactly.
+    If an exponent is positive, the network is chaotic and gradients explode. If all are
+    negative, gradients vanish with a time constant of `memory_horizon` steps [1, 2].
+    For cells with a diagonal or block structure, each unit is computed separately; the
+    result is exact.
 
     Args:
-      cell: What computes the steps.
+      cell: The cell.
       params: Its parameters.
-      state: State before the first step; None for the initial state.
+      state: The state before the first step; None for the initial state.
       xs: Inputs [*batch, T, features].
-      exponents: How many to return, the largest; None for all. The fewer, the faster
-        for dense cells.
-      transient: Number of steps at the start that turn Q but are not counted.
+      exponents: The number of largest exponents to return; None for all. For dense
+        cells, fewer exponents are faster.
+      transient: The number of steps at the start that update Q but are not counted.
 
     Returns:
-      The exponents and their running estimates. A direction that is lost, as of a unit
-      cut off by a ReLU, has minus infinity.
+      The exponents and their running estimates. If the Jacobian is singular, for
+      example because a ReLU unit is inactive, an exponent is minus infinity.
 
     Raises:
-      ValueError: if no step is left to count, or the number of exponents is not one.
+      ValueError: If no step is left to count, or `exponents` is out of range.
 
     Example:
       >>> import jax, jax.numpy as jnp, jrnn
@@ -81,8 +82,8 @@ def lyapunov_spectrum(
         wanted = units * size if exponents is None else exponents
         if not 1 <= wanted <= units * size:
             raise ValueError(
-                f"exponents must be between 1 and the {units * size} numbers of the "
-                f"state, got {wanted}."
+                f"exponents must be between 1 and {units * size}, the number of state "
+                f"elements, got {wanted}."
             )
         width = min(wanted, size)
 
@@ -104,16 +105,16 @@ def lyapunov_spectrum(
 
 
 def memory_horizon(exponent: Array) -> Array:
-    """Returns after how many steps a gradient has shrunk by a factor of e.
+    """Returns the number of steps in which a gradient shrinks by a factor of e.
 
-        -1 / exponent,    infinite where the exponent is not negative
+        -1 / exponent,    infinite if the exponent is not negative
 
     Args:
       exponent: The largest Lyapunov exponent, or the slope of the logarithm of
         `gradient_by_lag`, in nats per step.
 
     Returns:
-      Numbers of steps, of the shape of `exponent`.
+      The number of steps, with the shape of `exponent`.
 
     Example:
       >>> import jax.numpy as jnp

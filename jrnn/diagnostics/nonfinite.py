@@ -1,4 +1,4 @@
-"""Finds the first number that is not finite: at which step, and in which array."""
+"""Finds the first time step and array with a NaN or an infinity."""
 
 from typing import Any, NamedTuple
 
@@ -12,10 +12,10 @@ from jrnn.types import Array, Cell, Params, State
 
 
 class NonFinite(NamedTuple):
-    """Where the first NaN or infinity is; -1 and -1 where there is none."""
+    """The location of the first NaN or infinity; -1 and -1 if there is none."""
 
     step: Array  # [*batch] integers, the time step
-    leaf: Array  # [*batch] integers, which array, for `describe`
+    leaf: Array  # [*batch] integers, the index of the array; see `describe`
 
 
 def first_nonfinite(
@@ -28,23 +28,23 @@ def first_nonfinite(
     mask: Array | None = None,
     reset: Array | None = None,
 ) -> NonFinite:
-    """Returns the first time step and array of a scan that hold a NaN or an infinity.
+    """Returns the first time step and array of a scan with a NaN or an infinity.
 
-    Never raises, so that it can run inside a compiled training step; `describe` puts
-    the result into words. Within a step, causes come before effects: parameters, the
-    given state, inputs, states, outputs. Inputs in the padding do not count.
+    It does not raise, so a compiled training step can call it. `describe` converts the
+    result to text. Within a step, arrays are checked in the order parameters, initial
+    state, inputs, states, outputs. Padded inputs are ignored.
 
     Args:
-      cell: What computes the steps.
+      cell: The cell.
       params: Its parameters.
-      state: State before the first step; None for the initial state.
+      state: The state before the first step; None for the initial state.
       xs: Inputs [*batch, T, features].
       lengths: As in `jrnn.scan`.
       mask: As in `jrnn.scan`.
       reset: As in `jrnn.scan`.
 
     Returns:
-      The step and the array for each row of the batch.
+      The step and the index of the array, for each row of the batch.
 
     Example:
       >>> import jax, jax.numpy as jnp, jrnn
@@ -76,12 +76,12 @@ def first_nonfinite(
     seen = xs if valid is None else _inputs(jnp.moveaxis(valid, 0, -1), xs)
     whole = [jnp.any(~jnp.isfinite(leaf)) for leaf in jax.tree.leaves(params)]
     bad = [jnp.broadcast_to(flag, (*batch, time)) for flag in whole]
-    for leaf in jax.tree.leaves(start):  # they meet the first step
+    for leaf in jax.tree.leaves(start):
         flags_0 = _any(leaf, len(batch))[..., None]
         bad.append(jnp.broadcast_to(flags_0, (*batch, time)))
     bad += [_any(leaf, len(batch) + 1) for leaf in jax.tree.leaves((seen, states, ys))]
     table = jnp.stack(bad, axis=-1)  # [*batch, T, arrays]
-    flat = table.reshape(*batch, time * len(bad))  # in the order of time, then cause
+    flat = table.reshape(*batch, time * len(bad))  # by step, then by array
     place = jnp.argmax(flat, axis=-1)
     some = jnp.any(flat, axis=-1)
     step, leaf = place // len(bad), place % len(bad)
@@ -89,16 +89,17 @@ def first_nonfinite(
 
 
 def describe(found: NonFinite, cell: Cell, params: Params, xs: Any) -> list[str]:
-    """Puts what `first_nonfinite` found into words, one sentence per row that is bad.
+    """Describes the result of `first_nonfinite`, with one sentence per affected row.
 
     Args:
       found: The result of `first_nonfinite`, outside of `jax.jit`.
-      cell: The cell it was found for.
+      cell: The cell.
       params: Its parameters.
       xs: The inputs.
 
     Returns:
-      Sentences such as "row 1: xs is not finite at step 3"; none if all is well.
+      Sentences such as "row 1: xs is not finite at step 3". The list is empty if
+      everything is finite.
     """
     batch, _ = checks.sequence_axes(xs, cell.feature_axes, time_major=False)
     state = jax.eval_shape(lambda p: cell.initial_state(cell.prepare(p), batch), params)
@@ -116,10 +117,10 @@ def describe(found: NonFinite, cell: Cell, params: Params, xs: Any) -> list[str]
 
 
 def _any(leaf: Array, axes: int) -> Array:
-    """Returns whether any number is not finite, keeping the first `axes` axes."""
+    """Returns whether any entry is not finite, along all but the first `axes` axes."""
     return jnp.any(~jnp.isfinite(leaf), axis=tuple(range(axes, leaf.ndim)))
 
 
 def _inputs(valid: Array, xs: Any) -> Any:
-    """Returns the inputs with zeros in the padding."""
+    """Replaces padded inputs by zeros."""
     return masks.where(valid, xs, jax.tree.map(jnp.zeros_like, xs))

@@ -1,7 +1,7 @@
-"""Pictures of the diagnostics. Needs matplotlib: `pip install jrnn[viz]`.
+"""Plots of the diagnostics. Needs matplotlib: `pip install jrnn[viz]`.
 
-Every function draws the result of one diagnostic on given axes, or on a new figure, and
-returns the axes: title, size and file are the caller's.
+Every function plots the result of one diagnostic on the given axes, or on a new figure,
+and returns the axes. The caller sets the title and saves the figure.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,16 +17,16 @@ from matplotlib.ticker import MaxNLocator
 from jrnn.diagnostics.gates import Saturation
 from jrnn.diagnostics.lyapunov import Lyapunov, memory_horizon
 
-# Okabe and Ito's colours, which colour-blind readers tell apart too.
-COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
+# The color-blind safe palette of Okabe and Ito.
+COLORS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
 
 
 def gradient_by_lag(curves: Mapping[str, Any], ax: Axes | None = None) -> Axes:
-    """Draws gradient norm against lag: the median over examples, in a band of most.
+    """Plots the gradient norm by lag: the median and the 10 to 90 % quantile band.
 
     Args:
       curves: Results of `diagnostics.gradient_by_lag`, [*batch, T + 1], by name.
-      ax: Where to draw; None for a new figure.
+      ax: The axes; None for a new figure.
 
     Returns:
       The axes.
@@ -37,14 +37,12 @@ def gradient_by_lag(curves: Mapping[str, Any], ax: Axes | None = None) -> Axes:
       'log'
     """
     ax = _axes(ax)
-    for colour, (name, curve) in zip(
-        _colours(len(curves)), curves.items(), strict=True
-    ):
+    for color, (name, curve) in zip(_colors(len(curves)), curves.items(), strict=True):
         rows = np.asarray(curve).reshape(-1, np.shape(curve)[-1])
         low, middle, high = _positive(np.quantile(rows, [0.1, 0.5, 0.9], axis=0))
         lags = np.arange(rows.shape[-1])
-        ax.fill_between(lags, low, high, color=colour, alpha=0.15, linewidth=0)
-        ax.plot(lags, middle, color=colour, linewidth=2, label=name)
+        ax.fill_between(lags, low, high, color=color, alpha=0.15, linewidth=0)
+        ax.plot(lags, middle, color=color, linewidth=2, label=name)
     ax.set_yscale("log")
     ax.set_xlabel("lag: steps back from the loss")
     ax.set_ylabel("norm of the gradient")
@@ -54,11 +52,11 @@ def gradient_by_lag(curves: Mapping[str, Any], ax: Axes | None = None) -> Axes:
 
 
 def jacobian_norms(norms: Any, ax: Axes | None = None) -> Axes:
-    """Draws the spectral norms of dh_t / dh_k as a map; white is one.
+    """Plots the spectral norms of dh_t / dh_k as a heat map. White means one.
 
     Args:
       norms: One result of `diagnostics.jacobian_norms`, [T + 1, T + 1].
-      ax: Where to draw; None for a new figure.
+      ax: The axes; None for a new figure.
 
     Returns:
       The axes.
@@ -78,51 +76,51 @@ def jacobian_norms(norms: Any, ax: Axes | None = None) -> Axes:
 
 
 def gradient_terms(terms: Any, ax: Axes | None = None) -> Axes:
-    """Draws how much each step contributes to the gradient of each parameter.
+    """Plots the contribution of each step to the gradient of each parameter.
 
-    A dashed line is the norm of the sum, which can be larger than any term or, where
-    terms cancel, much smaller.
+    A dashed line shows the norm of the sum. It can be larger than every term, or much
+    smaller if the terms cancel.
 
     Args:
       terms: One result of `diagnostics.gradient_terms`: a tree of [T, ...].
-      ax: Where to draw; None for a new figure.
+      ax: The axes; None for a new figure.
 
     Returns:
       The axes.
     """
     ax = _axes(ax)
     leaves = jax.tree_util.tree_leaves_with_path(terms)
-    for colour, (path, leaf) in zip(_colours(len(leaves)), leaves, strict=True):
+    for color, (path, leaf) in zip(_colors(len(leaves)), leaves, strict=True):
         flat = np.asarray(leaf).reshape(len(leaf), -1)
         sizes = _positive(np.linalg.norm(flat, axis=-1))
         total = float(np.linalg.norm(flat.sum(axis=0)))
         name = jax.tree_util.keystr(path).lstrip(".")
         steps = np.arange(1, len(flat) + 1)
-        ax.plot(steps, sizes, ".-", color=colour, label=name)
-        ax.axhline(total, color=colour, linestyle="--", linewidth=1)
+        ax.plot(steps, sizes, ".-", color=color, label=name)
+        ax.axhline(total, color=color, linestyle="--", linewidth=1)
     ax.set_yscale("log")
     ax.set_xlabel("step k")
-    ax.set_ylabel("norm of the share of step k (dashed: of the sum)")
+    ax.set_ylabel("norm of the contribution of step k (dashed: of the sum)")
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.legend(frameon=False)
     return ax
 
 
 def lyapunov(found: Lyapunov, axes: Sequence[Axes] | None = None) -> Sequence[Axes]:
-    """Draws the Lyapunov exponents, and how their estimates settled.
+    """Plots the Lyapunov exponents and the convergence of their estimates.
 
     Args:
       found: One result of `diagnostics.lyapunov_spectrum`, without batch axes.
-      axes: Two axes to draw on; None for a new figure.
+      axes: Two axes; None for a new figure.
 
     Returns:
-      Both axes: the spectrum, and the running estimates.
+      Both axes: the spectrum and the running estimates.
     """
     if axes is None:
         _, axes = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
-    spectrum, settling = map(_plain, axes)
+    spectrum, convergence = map(_plain, axes)
     exponents, running = np.asarray(found.exponents), np.asarray(found.running)
-    chaos = np.where(exponents > 0, COLOURS[1], COLOURS[0])
+    chaos = np.where(exponents > 0, COLORS[1], COLORS[0])
     index = np.arange(1, len(exponents) + 1)
     spectrum.vlines(index, 0, exponents, colors=list(chaos), linewidth=1, alpha=0.5)
     spectrum.scatter(index, exponents, c=list(chaos), s=18, zorder=3)
@@ -135,33 +133,33 @@ def lyapunov(found: Lyapunov, axes: Sequence[Axes] | None = None) -> Sequence[Ax
     spectrum.xaxis.set_major_locator(MaxNLocator(integer=True))
     shades = plt.get_cmap("viridis")(np.linspace(0, 0.9, running.shape[-1]))
     for curve, shade in zip(running.T, shades, strict=True):
-        settling.plot(np.arange(1, len(curve) + 1), curve, color=shade, linewidth=1)
-    settling.set_xscale("log")
-    settling.set_xlabel("steps counted")
-    settling.set_ylabel("running estimate")
-    for ax in (spectrum, settling):
+        convergence.plot(np.arange(1, len(curve) + 1), curve, color=shade, linewidth=1)
+    convergence.set_xscale("log")
+    convergence.set_xlabel("steps counted")
+    convergence.set_ylabel("running estimate")
+    for ax in (spectrum, convergence):
         ax.axhline(0, color="0.3", linewidth=0.8)
-    return spectrum, settling
+    return spectrum, convergence
 
 
 def gate_saturation(found: Mapping[str, Saturation], ax: Axes | None = None) -> Axes:
-    """Draws every unit by how often its gate is nearly open and nearly closed.
+    """Plots, for every unit, how often its gate is nearly open and nearly closed.
 
-    Units in the corner of the origin use their gate; on the diagonal it is a switch, at
-    the right a gate that is always open, at the top one that is always closed.
+    Gates near the origin are rarely saturated. Gates on the diagonal are always
+    saturated: open at the lower right, closed at the upper left, both in between.
 
     Args:
-      found: Results of `diagnostics.gate_saturation` by the names of the gates.
-      ax: Where to draw; None for a new figure.
+      found: Results of `diagnostics.gate_saturation`, by name of the gate.
+      ax: The axes; None for a new figure.
 
     Returns:
       The axes.
     """
     ax = _axes(ax, (4.8, 4.6))
-    for colour, (name, gate) in zip(_colours(len(found)), found.items(), strict=True):
+    for color, (name, gate) in zip(_colors(len(found)), found.items(), strict=True):
         label = f"{name}   (mean {float(np.mean(gate.mean)):.2f})"
         ax.scatter(
-            gate.open, gate.closed, s=30, color=colour, alpha=0.6, lw=0, label=label
+            gate.open, gate.closed, s=30, color=color, alpha=0.6, lw=0, label=label
         )
     ax.plot([0, 1], [1, 0], color="0.6", linewidth=1, zorder=0)
     ax.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), aspect="equal")
@@ -172,19 +170,19 @@ def gate_saturation(found: Mapping[str, Saturation], ax: Axes | None = None) -> 
 
 
 def half_lives(found: Mapping[str, Any], ax: Axes | None = None) -> Axes:
-    """Draws how many units remember for how long.
+    """Plots the number of units whose half-life is at least a given number of steps.
 
     Args:
       found: Results of `diagnostics.half_life`, [H], by name.
-      ax: Where to draw; None for a new figure.
+      ax: The axes; None for a new figure.
 
     Returns:
       The axes.
     """
     ax = _axes(ax)
-    for colour, (name, life) in zip(_colours(len(found)), found.items(), strict=True):
+    for color, (name, life) in zip(_colors(len(found)), found.items(), strict=True):
         life = np.sort(np.asarray(life))[::-1]
-        ax.plot(life, np.arange(1, len(life) + 1), color=colour, lw=2, label=name)
+        ax.plot(life, np.arange(1, len(life) + 1), color=color, lw=2, label=name)
     ax.set_xscale("log")
     ax.set_xlabel("half-life (steps)")
     ax.set_ylabel("units with at least that")
@@ -195,24 +193,24 @@ def half_lives(found: Mapping[str, Any], ax: Axes | None = None) -> Axes:
 def magnitudes(
     sequences: Mapping[str, Any], step: int = -1, ax: Axes | None = None
 ) -> Axes:
-    """Draws the largest number of each array step by step, up to the first bad one.
+    """Plots the largest absolute value of each array at every step.
 
     Args:
       sequences: Arrays of one example, [T, ...], by name: inputs, states, outputs.
-      step: The step that `diagnostics.first_nonfinite` found; -1 for none.
-      ax: Where to draw; None for a new figure.
+      step: The step from `diagnostics.first_nonfinite`, to be marked; -1 for none.
+      ax: The axes; None for a new figure.
 
     Returns:
       The axes.
     """
     ax = _axes(ax)
-    pairs = zip(_colours(len(sequences)), sequences.items(), strict=True)
-    for colour, (name, sequence) in pairs:
+    pairs = zip(_colors(len(sequences)), sequences.items(), strict=True)
+    for color, (name, sequence) in pairs:
         values = np.abs(np.asarray(sequence, np.float64))
         largest = np.max(values.reshape(len(values), -1), axis=-1)
-        ax.plot(_positive(largest), color=colour, linewidth=1.5, label=name)
+        ax.plot(_positive(largest), color=color, linewidth=1.5, label=name)
     if step >= 0:
-        ax.axvline(step, color=COLOURS[1], linestyle="--")
+        ax.axvline(step, color=COLORS[1], linestyle="--")
         ax.annotate(
             f"not finite\nfrom step {step}",
             (step, 0.3),
@@ -221,7 +219,7 @@ def magnitudes(
             textcoords="offset points",
             ha="right",
             va="top",
-            color=COLOURS[1],
+            color=COLORS[1],
         )
     ax.set_yscale("log")
     ax.set_xlabel("time step")
@@ -232,22 +230,20 @@ def magnitudes(
 
 
 def gradient_norms(curves: Mapping[str, Any], ax: Axes | None = None) -> Axes:
-    """Draws the norm of the gradient at every step of a run.
+    """Plots the norm of the gradient at every time step.
 
     Args:
       curves: Results of `diagnostics.tapped_norms`, [T], by name of the layer.
-      ax: Where to draw; None for a new figure.
+      ax: The axes; None for a new figure.
 
     Returns:
       The axes.
     """
     ax = _axes(ax)
-    for colour, (name, curve) in zip(
-        _colours(len(curves)), curves.items(), strict=True
-    ):
+    for color, (name, curve) in zip(_colors(len(curves)), curves.items(), strict=True):
         norms = _positive(np.asarray(curve))
         steps = np.arange(1, len(norms) + 1)
-        ax.plot(steps, norms, color=colour, linewidth=1.5, label=name)
+        ax.plot(steps, norms, color=color, linewidth=1.5, label=name)
     ax.set_yscale("log")
     ax.set_xlabel("time step")
     ax.set_ylabel("norm of the gradient of the loss in $h_t$")
@@ -263,7 +259,7 @@ def _axes(ax: Axes | None, size: tuple[float, float] = (6.4, 4.0)) -> Axes:
 
 
 def _plain(ax: Axes) -> Axes:
-    """Takes away what carries no information."""
+    """Applies the common style."""
     ax.spines[["top", "right"]].set_visible(False)
     ax.grid(color="0.92", linewidth=0.8)
     ax.set_axisbelow(True)
@@ -271,9 +267,9 @@ def _plain(ax: Axes) -> Axes:
 
 
 def _positive(values: np.ndarray) -> np.ndarray:
-    """Leaves out what a logarithmic axis cannot show: a line ends there."""
+    """Replaces values that a logarithmic axis cannot show by NaN."""
     return np.where((values > 0) & np.isfinite(values), values, np.nan)
 
 
-def _colours(number: int) -> list[str]:
-    return [COLOURS[i % len(COLOURS)] for i in range(number)]
+def _colors(number: int) -> list[str]:
+    return [COLORS[i % len(COLORS)] for i in range(number)]
