@@ -1,1 +1,1 @@
-"""Experiments that use jrnn; nothing in the library imports them."""
+"""Experiments that use jrnn. The library does not import them."""

@@ -1,9 +1,8 @@
 """The command line: `python -m experiments COMMAND ...`.
 
-Each command is one row of the table: its words, the function that runs it and a line
-of help. Only the command that is asked for is imported, so that help is instant.
-A function takes the words that called it and the other arguments, and returns the exit
-code.
+Each row of the table is a command: its name, the function that runs it and a line of
+help. Only the module of the given command is imported, so help is fast. The function
+takes the name of the program and the other arguments, and returns the exit code.
 """
 
 import os
@@ -23,18 +22,18 @@ COMMANDS = {
     ),
     "bench": (
         "experiments.bench.command:main",
-        "time jrnn beside the other libraries that are installed",
+        "compare the speed of jrnn and other installed libraries",
     ),
     "gradient_flow": (
         "experiments.gradient_flow:main",
-        "draw how gradients fade with time in Elman networks, GRUs and LSTMs",
+        "plot how gradients vanish in Elman networks, GRUs and LSTMs",
     ),
 }
 PROGRAM = "python -m experiments"
 
 
 def usage(rows: dict[str, tuple[str, str]]) -> str:
-    """Returns the help for some rows of the table."""
+    """Returns the help text for rows of the table."""
     width = max(map(len, rows))
     lines = [f"  {words:<{width}}   {about}" for words, (_, about) in rows.items()]
     return "\n".join(
@@ -75,7 +74,7 @@ if __name__ == "__main__":
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         print("\nInterrupted.", flush=True)
-        os._exit(130)  # computations may be under way: leave nothing to be torn down
-    except BrokenPipeError:  # the reader of our output has gone, as with `| head`
+        os._exit(130)  # skips the teardown: computations may still run
+    except BrokenPipeError:  # the reader closed the pipe, as `| head` does
         sys.stderr.close()
         sys.exit(141)

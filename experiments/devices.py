@@ -1,7 +1,7 @@
-"""Devices for an experiment: the cores of a CPU as devices that share a batch.
+"""Devices for an experiment: treats the cores of a CPU as devices.
 
-A recurrent network keeps one core busy: its steps wait for each other. Two halves of
-the batch on two devices keep two busy.
+Each step of a recurrent network depends on the previous step, so it uses about one
+core. If the batch is split over two devices, it uses two.
 """
 
 import os
@@ -11,8 +11,8 @@ import numpy as np
 
 from experiments.errors import UserError
 
-AXIS = "batch"  # of the mesh
-MIN_ROWS = 8  # rows of the batch that are worth a device of their own
+AXIS = "batch"  # the name of the mesh axis
+MIN_ROWS = 8  # minimum number of rows per device
 
 
 def cores() -> int:
@@ -23,39 +23,39 @@ def cores() -> int:
 
 
 def prepare(devices: str) -> None:
-    """Has the CPU appear as several devices; call it before JAX is first used."""
+    """Splits the CPU into several devices. Call it before JAX is first used."""
     number = cores() if devices == "auto" else int(devices)
     jax.config.update("jax_num_cpu_devices", number)
 
 
 def mesh(devices: str, batch_size: int) -> jax.sharding.Mesh:
-    """Returns a mesh of the devices that share a batch.
+    """Returns the mesh of devices over which a batch is split.
 
     Args:
-      devices: A number; or "auto" for as many as there are, as long as each gets the
-        same number of rows and at least eight.
+      devices: A number, or "auto" for as many devices as possible with the same number
+        of rows and at least eight rows each.
       batch_size: The number of rows.
 
     Raises:
-      UserError: if there are fewer devices, or the rows cannot be shared equally.
+      UserError: If there are fewer devices, or the rows cannot be split evenly.
     """
-    there = jax.devices()
+    available = jax.devices()
     if devices == "auto":
-        shares = [n for n in range(1, len(there) + 1) if batch_size % n == 0]
-        number = max([n for n in shares if batch_size // n >= MIN_ROWS], default=1)
+        even = [n for n in range(1, len(available) + 1) if batch_size % n == 0]
+        number = max([n for n in even if batch_size // n >= MIN_ROWS], default=1)
     else:
         number = int(devices)
-    if number > len(there):
-        raise UserError(f"--devices {number}, but there are {len(there)}.")
+    if number > len(available):
+        raise UserError(f"--devices {number}, but there are {len(available)}.")
     if batch_size % number:
         raise UserError(
-            f"a batch of {batch_size} cannot be shared equally by {number} devices: "
+            f"a batch of {batch_size} cannot be split evenly over {number} devices: "
             "change --batch-size or --devices."
         )
-    return jax.sharding.Mesh(np.array(there[:number]), (AXIS,))
+    return jax.sharding.Mesh(np.array(available[:number]), (AXIS,))
 
 
 def describe(mesh: jax.sharding.Mesh) -> str:
-    """Returns number and kind of the devices: `2 x cpu`."""
+    """Returns the number and the kind of the devices: `2 x cpu`."""
     kinds = {device.device_kind for device in mesh.devices.flat}
     return f"{mesh.size} x {', '.join(sorted(kinds))}"

@@ -1,5 +1,5 @@
-"""The error that is the user's to repair: shown as one line, with no traceback."""
+"""An error that the user can fix. It is shown as one line without a traceback."""
 
 
 class UserError(Exception):
-    """A wrong option, file or run, with a message that says what to do about it."""
+    """A wrong option, file or run. The message says how to fix it."""

@@ -1,4 +1,4 @@
-"""Draws how far back in time gradients reach: the picture of `docs/gradients.md`."""
+"""Plots the gradient norm by lag: the plot of `docs/gradients.md`."""
 
 import dataclasses
 import pathlib
@@ -16,12 +16,12 @@ from jrnn import diagnostics
 
 matplotlib.use("agg")
 
-from jrnn.diagnostics import plots  # noqa: E402  after the choice of what draws
+from jrnn.diagnostics import plots  # noqa: E402  after the choice of the backend
 
-_ABOUT = """Draws gradient norm against lag, for networks as they are initialised.
+_ABOUT = """Plots the gradient norm by lag for networks at initialization.
 
-The loss is the sum of the last output and the inputs are white noise. Lines are medians
-over seeds and sequences, bands hold eight in ten of them."""
+The loss is the sum of the last output, and the inputs are white noise. Lines are
+medians over seeds and sequences. Bands contain 80 % of them."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,10 +29,10 @@ class GradientFlow:
     """Options of the command.
 
     Attributes:
-      out: Where the picture goes.
+      out: The file of the plot.
       hidden: Number of hidden units of every network.
       inputs: Number of input features.
-      steps: Number of time steps, and so the longest lag.
+      steps: Number of time steps, which is the longest lag.
       seeds: Number of networks of each kind.
       sequences: Number of sequences for each network.
     """
@@ -46,7 +46,7 @@ class GradientFlow:
 
 
 def main(prog: str, arguments: list[str]) -> int:
-    """Draws the picture and prints the horizons."""
+    """Saves the plot and prints how fast gradients vanish."""
     config = tyro.cli(GradientFlow, prog=prog, description=_ABOUT, args=arguments)
     for name, size in vars(config).items():
         if name != "out" and size < 1:
@@ -59,14 +59,14 @@ def main(prog: str, arguments: list[str]) -> int:
     plots.plt.close(figure)
     for name, curve in curves.items():
         steps = float(diagnostics.memory_horizon(jnp.asarray(slope(curve))))
-        fading = f"fades by a factor of e every {steps:.3g} steps"
-        print(f"{name:<22}{fading if np.isfinite(steps) else 'does not fade'}")
+        fading = f"shrinks by a factor of e every {steps:.3g} steps"
+        print(f"{name:<22}{fading if np.isfinite(steps) else 'does not shrink'}")
     print(config.out)
     return 0
 
 
 def cells(hidden: int) -> dict[str, jrnn.Cell]:
-    """Returns what is compared, by the name in the picture."""
+    """Returns the cells to compare, by their name in the plot."""
     return {
         "Elman": jrnn.Elman(hidden),
         "GRU": jrnn.GRU(hidden),
@@ -90,7 +90,7 @@ def flow(cell: jrnn.Cell, config: GradientFlow) -> np.ndarray:
 
 
 def slope(curve: np.ndarray) -> float:
-    """Returns the slope of the median of log norms over the later half of the lags."""
+    """Returns the slope of the log median norm over the second half of the lags."""
     middle = np.log(np.median(curve.reshape(-1, curve.shape[-1]), axis=0))
     start = len(middle) // 2
     later = middle[start - 1 :]

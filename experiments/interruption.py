@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as a request to end at the next good moment."""
+"""Handles Ctrl-C and SIGTERM as a request to stop."""
 
 import contextlib
 import os
@@ -6,11 +6,11 @@ import signal
 import threading
 from collections.abc import Iterator
 
-_NOTICE = b"\nEnding in a moment; once more to end at once.\n"
+_NOTICE = b"\nStopping soon. Press Ctrl-C again to stop immediately.\n"
 
 
 class Request:
-    """Whether the end was asked for, and by which signal."""
+    """Whether a stop was requested, and by which signal."""
 
     def __init__(self) -> None:
         self.signal: int | None = None
@@ -21,7 +21,7 @@ class Request:
 
 @contextlib.contextmanager
 def requests() -> Iterator[Request]:
-    """Catches the first Ctrl-C or SIGTERM; a second one ends the process at once."""
+    """Catches the first Ctrl-C or SIGTERM. A second one ends the process."""
     request = Request()
     if threading.current_thread() is not threading.main_thread():
         yield request  # only the main thread may catch signals
@@ -30,9 +30,11 @@ def requests() -> Iterator[Request]:
     def catch(number: int, frame: object) -> None:
         del frame
         request.signal = number
-        os.write(2, _NOTICE)  # `print` may be the very function interrupted
+        os.write(2, _NOTICE)  # `print` may be the interrupted function
         for each in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(each, signal.SIG_DFL)  # at once, even in compiled code
+            signal.signal(
+                each, signal.SIG_DFL
+            )  # ends the process, even in compiled code
 
     old = {each: signal.signal(each, catch) for each in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -1,1 +1,1 @@
-"""A character model: an LSTM that reads a text and learns to guess what comes next."""
+"""A character model: an LSTM or GRU that predicts the next character of a text."""

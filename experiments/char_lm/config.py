@@ -1,4 +1,4 @@
-"""What a user can choose. Nothing here imports JAX."""
+"""The options of the commands. This module does not import JAX."""
 
 import dataclasses
 from pathlib import Path
@@ -16,34 +16,35 @@ class Train:
     """Options of `train char_lm`.
 
     Attributes:
-      text: UTF-8 file to learn from. Without it: the Python language reference that
-        ships with Python, half a million characters. The last 10 % are held out.
-      minutes: Length of the training by the clock; compilation, samples and evaluation
-        come on top. Without --minutes and --steps: 2.
+      text: UTF-8 file to train on. Default: the Python language reference that ships
+        with Python, half a million characters. The last 10 % are held out.
+      minutes: Length of the training in minutes, without compilation, samples and
+        evaluation. Default without --steps: 2.
       steps: Length of the training in updates. The learning rate decays over this
         length.
-      stop_after: Interrupt the run after this many updates, counted from its beginning,
-        as Ctrl-C would; --resume then continues as if it had never stopped.
-      out: Folder of the run. Without it: runs/char_lm-DATE-TIME.
-      resume: Folder of a run to continue, with its own options. Only the length, the
-        pace of samples and saves, --learning-rate, --clip and --devices may be changed.
+      stop_after: Stop the run after this many updates in total, as Ctrl-C does. It can
+        be continued with --resume.
+      out: Folder of the run. Default: runs/char_lm-DATE-TIME.
+      resume: Folder of a run to continue with the same options. Only the length, the
+        number of samples, the time between checkpoints, --learning-rate, --warmup,
+        --clip and --devices may change.
       cell: Kind of recurrent layer.
       hidden_size: Units of each recurrent layer.
       layers: Number of recurrent layers.
-      embedding_size: Features of a character on its way into the first recurrent layer.
-      dropout: Probability of dropping an output of a recurrent layer during training,
-        for the length of a chunk.
-      batch_size: Places of the text that are read at the same time.
-      chunk: Characters between two updates: how far gradients reach back; the state is
-        carried on.
-      learning_rate: Step size of Adam after the warm-up; it decays along a cosine.
-      warmup: Share of the training over which the learning rate grows from zero.
+      embedding_size: Features of the embedding of a character.
+      dropout: Probability of dropping an output of a recurrent layer. The mask is the
+        same for all steps of a chunk.
+      batch_size: Number of rows of the batch. Each reads the text from another position.
+      chunk: Characters per update, and the largest number of steps that gradients flow
+        back. The state is carried to the next chunk.
+      learning_rate: Learning rate of Adam after the warmup. It decays along a cosine.
+      warmup: Fraction of the training in which the learning rate grows from zero.
       clip: Largest norm of the gradient.
-      seed: Source of all randomness.
-      devices: Devices that share the batch: a number, or auto for all cores or
+      seed: Random seed.
+      devices: Number of devices over which the batch is split, or auto for all cores or
         accelerators.
-      score: Number of held-out characters to score at the end, at most.
-      samples: Number of short samples shown on the way.
+      score: Largest number of held-out characters to score at the end.
+      samples: Number of short samples shown during training.
       save_minutes: Minutes between two checkpoints.
     """
 
@@ -76,14 +77,14 @@ class Sample:
 
     Attributes:
       run: Folder of a run of `train char_lm`.
-      prime: Text to continue. Characters that training never saw are read as <unk>.
-        Without it: a line break.
-      length: Number of characters to write.
-      temperature: Above 1 for wilder text, below 1 for safer; 0 always takes the
-        likeliest.
-      top_k: Choose among the K likeliest characters only.
-      top_p: Choose among the likeliest characters that together have probability P.
-      seed: Another number, another text.
+      prime: Text to continue. Characters outside of the vocabulary are read as <unk>.
+        Default: a line break.
+      length: Number of characters to generate.
+      temperature: Values above 1 give more random text, values below 1 less random
+        text. 0 always chooses the most likely character.
+      top_k: Sample only from the K most likely characters.
+      top_p: Sample only from the most likely characters with total probability P.
+      seed: Random seed.
     """
 
     run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
@@ -95,14 +96,14 @@ class Sample:
     seed: int = 0
 
 
-# What a resumed run may change: silently, with a warning, and (all other fields) not.
+# Options that a resumed run may change: FREE silently, WARNED with a warning.
 FREE = frozenset(
     ["text", "minutes", "steps", "stop_after", "out", "resume", "score", "samples"]
     + ["save_minutes"]
 )
 WARNED = frozenset(["learning_rate", "warmup", "clip", "devices"])
 
-_OF_THE_SESSION = ["out", "resume", "stop_after"]  # not kept in the run's folder
+_OF_THE_SESSION = ["out", "resume", "stop_after"]  # not saved in the folder of the run
 _AT_LEAST = {
     "steps": 1,
     "stop_after": 1,
@@ -118,11 +119,11 @@ _AT_LEAST = {
     "top_k": 1,
 }
 _POSITIVE = ["minutes", "learning_rate", "clip", "save_minutes", "top_p"]
-_SHARES = ["dropout", "warmup"]
+_FRACTIONS = ["dropout", "warmup"]
 
 
 def check(config: Train | Sample) -> None:
-    """Raises a `UserError` that lists every option out of its range."""
+    """Raises a `UserError` that lists all options that are out of range."""
     values = {k: v for k, v in vars(config).items() if v is not None}
     wrong = [
         f"{flag(name)} must be at least {bound}, got {values[name]}"
@@ -136,27 +137,27 @@ def check(config: Train | Sample) -> None:
     ]
     wrong += [
         f"{flag(name)} must be at least 0 and below 1, got {values[name]}"
-        for name in _SHARES
+        for name in _FRACTIONS
         if name in values and not 0 <= values[name] < 1
     ]
     devices = values.get("devices", "auto")
     if devices != "auto" and not (devices.isdecimal() and int(devices) > 0):
         wrong.append(f"--devices must be auto or a positive number, got {devices!r}")
     if values.get("resume") and values.get("out"):
-        wrong.append("--resume continues in the folder of the run: leave out --out")
+        wrong.append("--resume continues in the folder of the run: do not pass --out")
     if wrong:
         raise UserError("; ".join(wrong) + ".")
 
 
 def budget(config: Train) -> tuple[float | None, int | None]:
-    """Returns the length of the training in minutes and in steps; None is no limit."""
+    """Returns the length of the training in minutes and steps; None for no limit."""
     if config.minutes is None and config.steps is None:
         return DEFAULT_MINUTES, None
     return config.minutes, config.steps
 
 
 def recipe(config: Train) -> Train:
-    """Returns what the compiled updates depend on; the other options at their default.
+    """Returns the options on which compiled updates depend, the others at defaults.
 
     Example:
       >>> recipe(Train(steps=20, seed=3)) == Train(seed=3)
@@ -169,12 +170,12 @@ def recipe(config: Train) -> Train:
 
 
 def flag(name: str) -> str:
-    """Returns the option of a field as one types it."""
+    """Returns the command-line option of a field."""
     return "--" + name.replace("_", "-")
 
 
 def to_json(config: Train) -> dict[str, Any]:
-    """Returns the configuration as plain values."""
+    """Returns the configuration as JSON values."""
     plain = {k: str(v) if isinstance(v, Path) else v for k, v in vars(config).items()}
     if config.text is not None:
         plain["text"] = str(config.text.resolve())
@@ -182,10 +183,10 @@ def to_json(config: Train) -> dict[str, Any]:
 
 
 def from_json(plain: dict[str, Any]) -> Train:
-    """Reads what `to_json` returns.
+    """Returns the configuration from the result of `to_json`.
 
     Raises:
-      UserError: if an option is unknown, missing or of another type.
+      UserError: If an option is unknown, missing or of another type.
     """
     fields = {f.name: f for f in dataclasses.fields(Train)}
     odd = sorted(set(plain) ^ (set(fields) - set(_OF_THE_SESSION)))
@@ -203,24 +204,27 @@ def from_json(plain: dict[str, Any]) -> Train:
 
 
 def refuse_changes(old: Train, new: Train) -> list[str]:
-    """Returns warnings for the options in which a resumed run differs from its past.
+    """Returns warnings about options that differ when a run is resumed.
 
     Raises:
-      UserError: if an option differs that fixes the model, the data or their order.
+      UserError: If an option differs that may not change.
     """
     changed = [
         name
         for name in vars(old)
         if name not in FREE and getattr(old, name) != getattr(new, name)
     ]
-    told = {
+    messages = {
         name: f"{flag(name)} was {getattr(old, name)} and is now {getattr(new, name)}"
         for name in changed
     }
-    refused = [told[name] for name in changed if name not in WARNED]
+    refused = [messages[name] for name in changed if name not in WARNED]
     if refused:
         raise UserError(
             f"the run cannot be resumed with other options: {'; '.join(refused)}. "
-            "Leave them out, or start a new run."
+            "Omit them, or start a new run."
         )
-    return [f"{told[name]}: the run is no longer the one begun." for name in changed]
+    return [
+        f"{messages[name]}: the result will differ from the original run."
+        for name in changed
+    ]

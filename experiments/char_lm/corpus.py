@@ -1,4 +1,4 @@
-"""Text as numbers: where it comes from, its symbols, and how it is split."""
+"""The text, its vocabulary and its split."""
 
 import dataclasses
 import hashlib
@@ -14,21 +14,21 @@ from experiments.errors import UserError
 UNKNOWN = "<unk>"
 UNKNOWN_ID = 0
 SHOWN_UNKNOWN = "\N{REPLACEMENT CHARACTER}"
-HELD_OUT_SHARE = 10  # one character in ten, the last ones
-MAX_SYMBOLS = 8192  # rarer characters are <unk>: the last layer grows with them
+HELD_OUT_PART = 10  # one tenth, at the end of the text
+MAX_SYMBOLS = 8192  # rarer characters become <unk>, which limits the output layer
 _WIDE = "utf-32-le"  # four bytes for every character
 
 
 @dataclasses.dataclass(frozen=True)
 class Vocabulary:
-    """The symbols of a model: `<unk>`, and one for each character seen in training.
+    """The symbols of a model: `<unk>`, and one for each character of the training text.
 
-    The symbol 0 is `<unk>`: it stands for every other character. Such characters are
-    read as `<unk>` and count as `<unk>` when a guess is scored. As training holds none
-    (or only rare ones), the model learns that `<unk>` is unlikely and pays for each.
+    Symbol 0 is `<unk>`. It represents all other characters, as input and as target. It
+    is rare or absent in the training text, so the model learns that it is unlikely, and
+    each `<unk>` in the held-out text has a high loss.
 
     Attributes:
-      characters: Distinct characters in the order of their code points; the symbol of
+      characters: Distinct characters, sorted by code point. The symbol of
         `characters[i]` is i + 1.
 
     Example:
@@ -64,22 +64,22 @@ class Vocabulary:
 
     @property
     def sha256(self) -> str:
-        """Tells two vocabularies apart."""
+        """A hash that identifies the vocabulary."""
         return hashlib.sha256(_points(self.characters).tobytes()).hexdigest()
 
 
 class Corpus(NamedTuple):
-    """A text in two parts."""
+    """A text, split into training and held-out symbols."""
 
     name: str
-    sha256: str  # of the text in UTF-8
+    sha256: str  # hash of the text in UTF-8
     vocabulary: Vocabulary
     train: np.ndarray  # int32 [characters]
     held_out: np.ndarray  # int32 [characters]
 
     @property
     def facts(self) -> dict[str, str | int]:
-        """What identifies the corpus."""
+        """Values that identify the corpus."""
         return {
             "name": self.name,
             "sha256": self.sha256,
@@ -90,10 +90,10 @@ class Corpus(NamedTuple):
 
 
 def read_text(path: Path | None) -> tuple[str, str]:
-    """Returns the name and the content of a text; None is Python's own manual.
+    """Returns the name and the content of a text; None for the Python reference.
 
     Raises:
-      UserError: if the file cannot be read, or is not UTF-8.
+      UserError: If the file cannot be read, or is not UTF-8.
     """
     if path is None:
         text = "\n\n".join(topics.topics[name] for name in sorted(topics.topics))
@@ -108,24 +108,24 @@ def read_text(path: Path | None) -> tuple[str, str]:
     except UnicodeDecodeError as error:
         raise UserError(
             f"{path} is not UTF-8: byte {data[error.start]:#04x} at offset "
-            f"{error.start} ({error.reason}). Convert it first, as with "
+            f"{error.start} ({error.reason}). Convert it first, for example with "
             "`iconv -f LATIN1 -t UTF-8`."
         ) from None
 
 
 def split(name: str, text: str, batch_size: int, chunk: int) -> Corpus:
-    """Splits a text into a part to learn from and a held-out part, its last tenth.
+    """Splits a text into training text and held-out text, its last tenth.
 
     Raises:
-      UserError: if the first part does not fill one batch of chunks.
+      UserError: If the training text does not fill one batch of chunks.
     """
-    border = len(text) - max(len(text) // HELD_OUT_SHARE, 1)
+    border = len(text) - max(len(text) // HELD_OUT_PART, 1)
     needed = batch_size * chunk + 1
     if border < needed:
         raise UserError(
             f"{name} is too short: {len(text)} characters, {max(border, 0)} of them to "
-            f"train on, but one batch needs {needed} ({batch_size} places times a "
-            f"chunk of {chunk}, and one). Take a longer text, or lower --batch-size "
+            f"train on, but one batch needs {needed} ({batch_size} rows times a "
+            f"chunk of {chunk}, plus one). Use a longer text, or lower --batch-size "
             "or --chunk."
         )
     vocabulary = find_vocabulary(text[:border])
@@ -135,7 +135,7 @@ def split(name: str, text: str, batch_size: int, chunk: int) -> Corpus:
 
 
 def find_vocabulary(text: str, limit: int = MAX_SYMBOLS) -> Vocabulary:
-    """Returns the vocabulary of a text: the characters seen most often, up to a limit.
+    """Returns the vocabulary of a text: its most frequent characters.
 
     Example:
       >>> find_vocabulary("abracadabra", limit=3).characters
@@ -147,7 +147,7 @@ def find_vocabulary(text: str, limit: int = MAX_SYMBOLS) -> Vocabulary:
 
 
 def _points(text: str) -> np.ndarray:
-    # A command line may hold lone surrogates, which no vocabulary does.
+    # A command line may contain lone surrogates.
     return np.frombuffer(text.encode(_WIDE, "surrogatepass"), "<u4")
 
 

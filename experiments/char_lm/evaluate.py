@@ -1,4 +1,4 @@
-"""Scores held-out text: one pass from its beginning to its end, state carried along."""
+"""Scores held-out text in one pass, with the state carried along."""
 
 import functools
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from jrnn import training
 from jrnn.types import Array, Params, State
 
 CHUNK = 2048  # characters per call
-GLANCE = 4 * CHUNK  # characters of the estimates during training
+GLANCE = 4 * CHUNK  # characters for estimates during training
 
 
 def held_out_loss(
@@ -22,19 +22,19 @@ def held_out_loss(
     params: Params,
     corpus: Corpus,
     limit: int | None = None,
-    progress: Callable[[float], Any] = lambda share: None,
+    progress: Callable[[float], Any] = lambda fraction: None,
 ) -> float:
     """Returns the mean negative log-likelihood of held-out characters, in nats.
 
-    Every character counts. The first is guessed from the last one of the training
-    part, all others from the whole held-out text before them.
+    Every character counts. The first one is predicted from the last character of the
+    training text, and the others from all held-out text before them.
 
     Args:
       model: The model.
       params: Its parameters, on one device.
       corpus: The text.
-      limit: Number of characters after which to stop; None for all.
-      progress: Is told now and then which share is done.
+      limit: The number of characters to score; None for all.
+      progress: A function that is called with the fraction that is done.
     """
     text = np.concatenate([corpus.train[-1:], corpus.held_out[:limit]])
     chunks = training.split_into_chunks((text[None, :-1], text[None, 1:]), CHUNK)
@@ -58,5 +58,5 @@ def _score(
 
 
 def on_one_device(params: Params) -> Params:
-    """Returns parameters that one device holds, whatever number they came from."""
+    """Copies parameters from any number of devices to one device."""
     return jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf)), params)

@@ -1,4 +1,4 @@
-"""The model: characters in, scores of the next character out."""
+"""The model: from characters to logits of the next character."""
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +13,7 @@ CELLS = {"lstm": jrnn.LSTM, "gru": jrnn.GRU}
 
 
 def build(config: Train, symbols: int) -> jrnn.Sequential:
-    """Returns embedding, recurrent layers and read-out.
+    """Returns the model: embedding, recurrent layers and output layer.
 
     Example:
       >>> model = build(Train(hidden_size=8, dropout=0), symbols=5)
@@ -27,7 +27,7 @@ def build(config: Train, symbols: int) -> jrnn.Sequential:
     for _ in range(config.layers):
         layers.append(jrnn.Recurrent(cell))
         if config.dropout:
-            # One mask for a whole chunk: there is little to draw.
+            # One mask for a whole chunk needs fewer random values.
             layers.append(jrnn.Dropout(config.dropout, locked=True))
     return jrnn.Sequential(*layers, jrnn.Dense(symbols))
 
@@ -44,16 +44,16 @@ def write(
     how: Sample,
     state: State | None = None,
 ) -> str:
-    """Returns the prime and what a model writes after it; `<unk>` is never written."""
+    """Returns the prime and the text that the model generates, without `<unk>`."""
     *others, dense = params
-    unable = dense._replace(b=dense.b.at[UNKNOWN_ID].set(-jnp.inf))
+    masked = dense._replace(b=dense.b.at[UNKNOWN_ID].set(-jnp.inf))
     first = "\n" if "\n" in vocabulary.characters else vocabulary.characters[0]
     start = first if how.prime is None else how.prime
     prime = vocabulary.encode(start)[None]
     key: PRNGKey = jax.random.key(how.seed)
     _, symbols = jrnn.generate(
         model,
-        (*others, unable),
+        (*others, masked),
         state,
         jnp.asarray(prime),
         how.length,

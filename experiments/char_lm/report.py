@@ -1,4 +1,4 @@
-"""What a run tells its user before, during and after the training."""
+"""Prints information about a run before, during and after the training."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ SHORT, LONG = 240, 600  # characters of samples
 
 
 def introduce(session: Session, warnings: list[str]) -> None:
-    """Prints what is going to happen."""
+    """Prints the settings of a run."""
     config, data = session.config, session.data
     unknown = int(np.sum(data.held_out == corpus.UNKNOWN_ID))
     lengths = [amount(session.minutes, "minute")] if session.minutes else []
@@ -35,7 +35,7 @@ def introduce(session: Session, warnings: list[str]) -> None:
     )
     fact(
         "training",
-        f"{' or '.join(lengths)}, {config.batch_size} places, chunks of "
+        f"{' or '.join(lengths)}, {config.batch_size} rows, chunks of "
         f"{config.chunk}, Adam {config.learning_rate:g}, clip {config.clip:g}",
     )
     fact("devices", devices.describe(session.mesh))
@@ -47,7 +47,7 @@ def introduce(session: Session, warnings: list[str]) -> None:
 
 
 def glance(session: Session) -> None:
-    """Shows a short sample, and a guess of the held-out loss from its beginning."""
+    """Shows a short sample, and the loss of the first held-out characters."""
     params = on_one_device(session.learner.params)
     bits = update.bits(held_out_loss(session.model, params, session.data, GLANCE))
     about = f"held-out about {bits:.2f} bits per character"
@@ -55,10 +55,10 @@ def glance(session: Session) -> None:
 
 
 def finish(session: Session, interrupted: bool) -> None:
-    """Scores the held-out text and says what can be done next."""
+    """Scores the held-out text and prints how to continue."""
     params, data = on_one_device(session.learner.params), session.data
     size = min(len(data.held_out), session.config.score)
-    with terminal.waiting(f"reading {number(size)} held-out characters") as progress:
+    with terminal.waiting(f"scoring {number(size)} held-out characters") as progress:
         nats = held_out_loss(session.model, params, data, size, progress)
     result = {
         "step": session.step,
@@ -72,16 +72,16 @@ def finish(session: Session, interrupted: bool) -> None:
     figures = f"{update.bits(nats):.3f} bits per character ({nats:.4f} nats)"
     write_sample(session, params, f"held-out {figures}", LONG)
     if interrupted:
-        say("Interrupted; what was learned is saved.\n")
+        say("Interrupted. The model is saved.\n")
     fact("held out", figures)
     fact("trained", f"{amount(session.step, 'update')} in {clock(session.seconds)}")
     fact("run", str(session.path))
-    fact("write more", f"python -m experiments sample {session.path} --prime TEXT")
-    fact("train on", resume_command(session))
+    fact("sample", f"python -m experiments sample {session.path} --prime TEXT")
+    fact("continue", resume_command(session))
 
 
 def write_sample(session: Session, params: Any, about: str, length: int) -> None:
-    """Shows a sample and keeps it."""
+    """Shows a sample and saves it."""
     vocabulary = session.data.vocabulary
     how = Sample(session.path, length=length, seed=session.step)
     text = models.write(session.model, params, vocabulary, how)
@@ -91,7 +91,7 @@ def write_sample(session: Session, params: Any, about: str, length: int) -> None
 
 
 def resume_command(session: Session) -> str:
-    """Returns what to type to go on with a run."""
+    """Returns the command that continues a run."""
     command = f"python -m experiments train char_lm --resume {session.path}"
     if session.done < 1:
         return command

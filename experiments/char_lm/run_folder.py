@@ -1,15 +1,15 @@
-"""The folder of a run: what is in it, written whole and read with suspicion.
+"""The folder of a run.
 
-    config.json           options, corpus and vocabulary: what the run is
+    config.json           options, corpus and vocabulary
     env.json              one entry per session: versions, devices, command
-    metrics.jsonl         one line per few updates
-    samples.txt           what the model wrote on the way
-    checkpoints/N.safetensors   all that training needs to go on from step N
-    weights.safetensors   the parameters alone, for sampling
-    result.json           how a finished run ended
+    metrics.jsonl         one line per ten updates
+    samples.txt           samples from the model during training
+    checkpoints/N.safetensors   everything needed to continue from step N
+    weights.safetensors   the parameters only, for sampling
+    result.json           the held-out score
 
-Files appear under their names only when they are complete. Weights and checkpoints
-carry a hash of their content, which is verified when they are read.
+Files are written atomically. Weights and checkpoints contain a hash of their content,
+which is verified when they are read.
 """
 
 import contextlib
@@ -32,25 +32,25 @@ from jrnn.interop import files
 
 try:
     import fcntl
-except ImportError:  # Windows: two runs in one folder are not noticed there
+except ImportError:  # Windows: two runs in one folder are not detected
     fcntl = None  # type: ignore[assignment]
 
 FORMAT = 1
-KEPT = 2  # checkpoints; the newest may turn out damaged
+KEPT = 2  # number of checkpoints; the newest may be damaged
 _CHECKPOINT = re.compile(r"(\d+)\.safetensors")
 _VERSIONS = ["jax", "jaxlib", "numpy", "optax"]
 
 
 def create(path: Path, config: options.Train, corpus: Corpus) -> None:
-    """Makes the folder of a new run.
+    """Creates the folder of a new run.
 
     Raises:
-      UserError: if it holds a run already, or cannot be written.
+      UserError: If it already contains a run, or cannot be written.
     """
     if (path / "config.json").exists():
         raise UserError(
-            f"{path} holds a run already. Continue it with `--resume {path}`, or name "
-            "another folder with --out."
+            f"{path} already contains a run. Continue it with `--resume {path}`, or "
+            "pass another folder with --out."
         )
     content = {
         "format": FORMAT,
@@ -65,7 +65,7 @@ def create(path: Path, config: options.Train, corpus: Corpus) -> None:
 
 
 def rewrite_options(path: Path, config: options.Train) -> None:
-    """Notes the options of a resumed run."""
+    """Updates the options of a resumed run."""
     content = json.loads(files.read_regular(path / "config.json"))
     content["options"] = options.to_json(config)
     write_json(path / "config.json", content)
@@ -75,7 +75,7 @@ def read(path: Path) -> tuple[options.Train, dict[str, Any], Vocabulary]:
     """Returns the options, the facts about the corpus and the vocabulary of a run.
 
     Raises:
-      UserError: if there is no run, or one of another format.
+      UserError: If there is no run, or its format is another one.
     """
     try:
         content = json.loads(files.read_regular(path / "config.json"))
@@ -88,15 +88,17 @@ def read(path: Path) -> tuple[options.Train, dict[str, Any], Vocabulary]:
         vocabulary = Vocabulary(content["vocabulary"])
         return options.from_json(content["options"]), content["corpus"], vocabulary
     except OSError as error:
-        raise UserError(f"{path} is no run: config.json: {error.strerror}.") from None
+        raise UserError(
+            f"{path} is not a run: config.json: {error.strerror}."
+        ) from None
     except (ValueError, KeyError, TypeError, UserError) as error:
         raise UserError(f"{path}/config.json cannot be used: {error}") from None
 
 
 def record_session(path: Path, devices: str) -> list[str]:
-    """Notes the surroundings in env.json; returns what differs from the last session.
+    """Records the environment in env.json; returns differences to the last session.
 
-    Results are promised to be the same bit for bit only where nothing differs.
+    Results are guaranteed to be the same bit for bit only if there are none.
     """
     now = {
         "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
@@ -123,7 +125,7 @@ def record_session(path: Path, devices: str) -> list[str]:
 
 
 def save(path: Path, step: int, learner: Any, facts: dict[str, Any]) -> None:
-    """Writes a checkpoint and the weights; then removes the oldest checkpoints."""
+    """Writes a checkpoint and the weights, and removes old checkpoints."""
     metadata = {**facts, "format": FORMAT, "step": step}
     for file, tree in [
         (path / "checkpoints" / f"{step:08d}.safetensors", learner),
@@ -138,37 +140,37 @@ def save(path: Path, step: int, learner: Any, facts: dict[str, Any]) -> None:
 
 
 def restore(path: Path, template: Any) -> tuple[Any, dict[str, Any], list[str]]:
-    """Reads the newest checkpoint that is whole.
+    """Reads the newest checkpoint that is not damaged.
 
     Args:
-      path: Folder of the run.
-      template: A tree like the one that was saved.
+      path: The folder of the run.
+      template: A tree with the structure of the saved tree.
 
     Returns:
-      The tree, the facts saved with it (none where no checkpoint was ever completed),
-      and warnings about newer checkpoints that are damaged.
+      The tree, the facts saved with it (empty if there is no checkpoint), and warnings
+      about newer checkpoints that are damaged.
 
     Raises:
-      UserError: if there are checkpoints and all of them are damaged.
+      UserError: If all checkpoints are damaged.
     """
     damaged = []
     for file in checkpoints(path):
         try:
             tree, facts = load(file, template)
         except (OSError, files.FileError) as error:
-            damaged.append(f"checkpoint passed over: {error}")
+            damaged.append(f"checkpoint skipped: {error}")
             continue
         return tree, facts, damaged
     if damaged:
-        raise UserError("; ".join([f"{path} has no checkpoint left", *damaged]))
+        raise UserError("; ".join([f"{path} has no valid checkpoint", *damaged]))
     return template, {}, [f"{path} has no checkpoint yet: starting from the beginning."]
 
 
 def load(file: Path, template: Any) -> tuple[Any, dict[str, Any]]:
-    """Reads a tree that `save` wrote, and its facts.
+    """Reads a tree and its facts, as written by `save`.
 
     Raises:
-      FileError: if the file is damaged or of another format or model.
+      FileError: If the file is damaged or of another format or model.
     """
     arrays, texts = files.load_arrays(file, signed=True)
     facts = {name: json.loads(text) for name, text in texts.items()}
@@ -180,7 +182,7 @@ def load(file: Path, template: Any) -> tuple[Any, dict[str, Any]]:
 
 
 def checkpoints(path: Path) -> list[Path]:
-    """Returns the checkpoint files, newest first, by their numbers."""
+    """Returns the checkpoint files, newest first."""
     numbers = {
         file: int(match.group(1))
         for file in (path / "checkpoints").glob("*")
@@ -196,12 +198,12 @@ def append_line(file: Path, line: str) -> None:
 
 
 def trim_metrics(path: Path, step: int) -> None:
-    """Drops the metrics of steps after the checkpoint that a run goes on from."""
+    """Removes the metrics of steps after the restored checkpoint."""
     file = path / "metrics.jsonl"
     kept = []
     with contextlib.suppress(OSError):
         for line in file.read_text(encoding="utf-8").splitlines():
-            with contextlib.suppress(ValueError):  # half a line: the run was killed
+            with contextlib.suppress(ValueError):  # a partial line: the run was killed
                 if json.loads(line)["step"] <= step:
                     kept.append(line + "\n")
     with writing(file):
@@ -209,7 +211,7 @@ def trim_metrics(path: Path, step: int) -> None:
 
 
 def write_json(file: Path, content: Any) -> None:
-    """Writes plain values, readable and whole."""
+    """Writes a JSON file atomically."""
     text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
     with writing(file, len(text)):
         files.write_whole(file, text.encode())
@@ -217,10 +219,10 @@ def write_json(file: Path, content: Any) -> None:
 
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Keeps a second process out of the folder; the system drops the lock of the dead.
+    """Locks the folder for this process, until it ends or is killed.
 
     Raises:
-      UserError: if another process writes there.
+      UserError: If another process holds the lock.
     """
     file = path / ".lock"
     with writing(file):
@@ -242,7 +244,7 @@ def locked(path: Path) -> Iterator[None]:
 
 
 def remove_leftovers(path: Path) -> None:
-    """Removes the half-written files of a run that was killed."""
+    """Removes the incomplete files of a run that was killed."""
     for folder in (path, path / "checkpoints"):
         for part in folder.glob(".*.part"):
             part.unlink(missing_ok=True)
@@ -250,14 +252,14 @@ def remove_leftovers(path: Path) -> None:
 
 @contextlib.contextmanager
 def writing(file: Path, size: int | None = None) -> Iterator[None]:
-    """Turns the errors of a disk that is full or read-only into one clear line."""
+    """Converts the errors of a full or read-only disk to a `UserError`."""
     try:
         yield
     except OSError as error:
         bytes_ = "" if size is None else f" ({size} bytes)"
         raise UserError(
             f"cannot write {file}{bytes_}: {error.strerror or error}. Earlier "
-            "checkpoints are intact: make room and continue with --resume."
+            "checkpoints are intact: free some space and continue with --resume."
         ) from None
 
 

@@ -11,10 +11,10 @@ from jrnn.interop import files
 
 
 def run(how: Sample) -> int:
-    """Prints the prime and what the model of a run makes of it.
+    """Prints the prime and the text that the model generates.
 
     Raises:
-      UserError: if the run cannot be used.
+      UserError: If the run cannot be used.
     """
     config, _, vocabulary = run_folder.read(how.run)
     if how.prime == "":
@@ -28,16 +28,16 @@ def run(how: Sample) -> int:
         params, facts = run_folder.load(weights, template)
     except OSError as error:
         raise UserError(
-            f"{weights}: {error.strerror}. Nothing was saved yet?"
+            f"{weights}: {error.strerror}. The run has not saved a model yet."
         ) from None
     except files.FileError as error:
         raise UserError(str(error)) from None
     if facts["vocabulary"] != vocabulary.sha256:
-        raise UserError(f"{weights} belongs to another vocabulary than config.json.")
+        raise UserError(f"{weights} and config.json have different vocabularies.")
     unknown = vocabulary.unknown(how.prime or "")
     if unknown:
         print(
-            f"warning: read as <unk>, for training never saw them: {unknown!r}",
+            f"warning: not in the vocabulary, read as <unk>: {unknown!r}",
             file=sys.stderr,
         )
     text = models.write(model, params, vocabulary, how)

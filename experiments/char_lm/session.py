@@ -1,4 +1,4 @@
-"""One process's share of a run: the learner, the clock and what they leave behind."""
+"""A session: the part of a run that one process trains."""
 
 import json
 import math
@@ -24,14 +24,14 @@ from experiments.char_lm.config import Train
 from experiments.errors import UserError
 from jrnn import training
 
-UPDATES_PER_CALL = 10  # between two looks at the keyboard, the clock and the bar
+UPDATES_PER_CALL = 10  # between checks of signals and the clock
 
 
 class Standing(NamedTuple):
-    """Where the training stands after a call; NaN where all updates were skipped."""
+    """The progress after a call. Averages are NaN if all updates were skipped."""
 
     step: int
-    done: float  # share of the training
+    done: float  # fraction of the training
     left: float  # seconds
     loss: float  # nats per character
     bits: float  # per character
@@ -43,7 +43,7 @@ class Standing(NamedTuple):
 
 
 class Session:
-    """One process's share of a run."""
+    """The part of a run that one process trains."""
 
     def __init__(self, path: Path, config: Train, data: corpus.Corpus) -> None:
         self.path, self.config, self.data = path, config, data
@@ -55,7 +55,7 @@ class Session:
         self.step, self.seconds = 0, 0.0
 
     def restore(self) -> list[str]:
-        """Goes back to the newest checkpoint; returns warnings."""
+        """Restores the newest checkpoint; returns warnings."""
         self.learner, facts, warnings = run_folder.restore(self.path, self.learner)
         if facts and facts["vocabulary"] != self.data.vocabulary.sha256:
             raise UserError(f"the checkpoints of {self.path} have another vocabulary.")
@@ -66,18 +66,18 @@ class Session:
 
     @property
     def done(self) -> float:
-        """The share of the training that is done."""
+        """The fraction of the training that is done."""
         by_clock = self.seconds / (60 * self.minutes) if self.minutes else 0.0
         return max(by_clock, self.step / self.steps if self.steps else 0.0)
 
     @property
     def running(self) -> bool:
-        """Whether there is anything left to do."""
+        """Whether the training is not finished."""
         stop = self.config.stop_after
         return self.done < 1 and (stop is None or self.step < stop)
 
     def block(self) -> update.Block:
-        """Returns the next few updates: up to a border, or to where the run stops."""
+        """Returns the next updates, up to the next multiple of ten or to the end."""
         size = UPDATES_PER_CALL - self.step % UPDATES_PER_CALL
         for end in (self.steps, self.config.stop_after):
             size = size if end is None else min(size, end - self.step)
@@ -93,7 +93,7 @@ class Session:
         )
 
     def compile(self) -> tuple[update.Advance, jax.Array]:
-        """Compiles the updates and puts the text on the devices."""
+        """Compiles the updates and copies the text to the devices."""
         ring = NamedSharding(self.mesh, PartitionSpec())
         text = jax.device_put(jnp.asarray(self.data.train), ring)
         characters = len(self.data.train)
@@ -105,7 +105,7 @@ class Session:
         return advance, text
 
     def advance(self, advance: update.Advance, text: jax.Array) -> Standing:
-        """Makes one call and records what came of it."""
+        """Runs one call and records the metrics."""
         block = self.block()
         began = time.monotonic()
         self.learner, report = advance(self.learner, block, text)
@@ -140,7 +140,7 @@ class Session:
         """Writes a checkpoint.
 
         Raises:
-          UserError: if the parameters are not finite: a good checkpoint stays the last.
+          UserError: If the parameters are not finite. Nothing is written.
         """
         if not training.all_finite(self.learner.params):
             raise UserError(

@@ -1,4 +1,4 @@
-"""What training looks like: a header, a bar, samples, and how it ended."""
+"""Terminal output of the training: facts, a progress bar and samples."""
 
 import contextlib
 import math
@@ -17,11 +17,11 @@ from experiments.char_lm.corpus import SHOWN_UNKNOWN
 if TYPE_CHECKING:
     from experiments.char_lm.session import Standing
 
-_NARROW = 105  # columns below which the bar says less
-_RECENT = 10  # calls that the figures of the bar average over
-_NOTCHES = 10  # lines in place of the bar, where the output is no terminal
+_NARROW = 105  # columns below which the bar is shortened
+_RECENT = 10  # number of calls over which the bar averages
+_NOTCHES = 10  # lines instead of the bar, if the output is not a terminal
 _LABEL = 12
-_ROWS = 24  # told to tqdm, which shows nothing where a terminal claims to have none
+_ROWS = 24  # for tqdm, which shows nothing if a terminal reports zero rows
 
 
 def say(text: str = "") -> None:
@@ -41,7 +41,7 @@ def warn(text: str) -> None:
 
 
 def sample(title: str, text: str) -> None:
-    """Shows what the model writes, with a margin."""
+    """Prints a sample with a margin."""
     say()
     say(f"  {_dim(title)}")
     for line in lines(text.strip("\n"), columns() - 6):
@@ -50,7 +50,7 @@ def sample(title: str, text: str) -> None:
 
 
 def lines(text: str, width: int) -> list[str]:
-    """Cuts a text into lines that fit, without what a terminal would act on.
+    """Splits a text into lines that fit, without control characters.
 
     Example:
       >>> lines("ab\\x1b[2Jc", width=4)
@@ -61,7 +61,7 @@ def lines(text: str, width: int) -> list[str]:
 
 
 def printable(text: str) -> str:
-    """Replaces control characters: what a model writes must not steer a terminal."""
+    """Replaces control characters, so a sample cannot control the terminal."""
     return "".join(
         c if c.isprintable() else (" " if c.isspace() else SHOWN_UNKNOWN)
         for c in text.replace("\t", "    ")
@@ -69,7 +69,7 @@ def printable(text: str) -> str:
 
 
 class Bar:
-    """A progress bar; where the output is no terminal, a line now and then."""
+    """A progress bar, or ten lines in total if the output is not a terminal."""
 
     def __init__(self, done: float) -> None:
         self.notch = done
@@ -88,7 +88,7 @@ class Bar:
         )
 
     def show(self, now: "Standing") -> None:
-        """Shows where the training stands."""
+        """Shows the progress."""
         self.recent.append(now)
         figures = _figures(self.recent, self.live and columns() < _NARROW)
         if self.live:
@@ -99,13 +99,13 @@ class Bar:
             say(f"{min(now.done, 1.0):4.0%}  step {now.step}  {figures}")
 
     def close(self) -> None:
-        """Takes the bar off the screen."""
+        """Removes the bar."""
         self.bar.close()
 
 
 @contextlib.contextmanager
 def taking(label: str) -> Iterator[None]:
-    """Prints a label at once, and how long it took in the end."""
+    """Prints a label, and the elapsed time at the end."""
     print(f"  {_dim(f'{label:<{_LABEL}}')} ", end="", flush=True)
     began = time.monotonic()
     try:
@@ -116,7 +116,7 @@ def taking(label: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def waiting(text: str) -> Iterator[Callable[[float], None]]:
-    """Shows what takes a while, and how far it is."""
+    """Shows a progress bar for a slow task."""
     with tqdm(
         total=1.0,
         disable=not sys.stdout.isatty(),
@@ -128,8 +128,8 @@ def waiting(text: str) -> Iterator[Callable[[float], None]]:
         desc=text,
     ) as bar:
 
-        def progress(share: float) -> None:
-            bar.n = share
+        def progress(fraction: float) -> None:
+            bar.n = fraction
             bar.refresh()
 
         yield progress
@@ -164,7 +164,7 @@ def amount(value: float, unit: str) -> str:
 
 
 def number(value: float) -> str:
-    """Returns a number with its thousands apart."""
+    """Returns a number with spaces between thousands."""
     return f"{round(value):,}".replace(",", " ")
 
 

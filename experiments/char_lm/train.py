@@ -1,4 +1,4 @@
-"""The training of one run: from a text to a folder with a model in it."""
+"""Trains a model on a text and saves it in a folder."""
 
 import contextlib
 import signal
@@ -21,15 +21,15 @@ from experiments.char_lm.session import Session
 from experiments.errors import UserError
 from experiments.interruption import Request, requests
 
-INTERRUPTED = 130  # exit code after Ctrl-C when nothing had been learned
-STOPPED = 75  # exit code after SIGTERM: saved, to be run again
+INTERRUPTED = 130  # exit code after Ctrl-C before the first update
+STOPPED = 75  # exit code after SIGTERM
 
 
 def run(config: Train, old: Train | None = None) -> int:
-    """Begins a run, or resumes one that `old` began; returns the exit code.
+    """Starts a run, or resumes a run with the options `old`; returns the exit code.
 
     Raises:
-      UserError: if an option, the text or the folder cannot be used.
+      UserError: If an option, the text or the folder cannot be used.
     """
     name, text = corpus.read_text(config.text)
     data = corpus.split(name, text, config.batch_size, config.chunk)
@@ -45,21 +45,21 @@ def run(config: Train, old: Train | None = None) -> int:
         report.introduce(session, warnings)
         if session.done < 1:
             return train(session)
-        terminal.say("\nThis run has reached its end; to go on:")
+        terminal.say("\nThis run is finished. To continue:")
         terminal.say(f"  {report.resume_command(session)}")
         return 0
 
 
 def default_folder() -> Path:
-    """Returns a folder named after the time."""
+    """Returns a folder named after the current time."""
     return Path("runs") / time.strftime("char_lm-%Y%m%d-%H%M%S")
 
 
 def check_resumed(path: Path, old: Train, new: Train, data: corpus.Corpus) -> list[str]:
-    """Returns warnings about what a resumed run changes.
+    """Returns warnings about changed options of a resumed run.
 
     Raises:
-      UserError: if it would no longer be the same text or model.
+      UserError: If the text or the model differs.
     """
     _, facts, vocabulary = run_folder.read(path)
     warnings = options.refuse_changes(old, new)
@@ -73,13 +73,13 @@ def check_resumed(path: Path, old: Train, new: Train, data: corpus.Corpus) -> li
     if differing:
         raise UserError(
             f"{path} was trained on another text ({facts.get('name')}): "
-            f"{'; '.join(differing)}. Give it back its text, or start a new run."
+            f"{'; '.join(differing)}. Pass the original text, or start a new run."
         )
     return warnings
 
 
 def train(session: Session) -> int:
-    """Trains to the end or to an interruption; returns the exit code."""
+    """Trains until the end or an interruption; returns the exit code."""
     first = session.step
     with requests() as request:
         advance, text = session.compile()
@@ -92,7 +92,9 @@ def train(session: Session) -> int:
         return STOPPED if terminated else INTERRUPTED
     session.save()
     if terminated:
-        terminal.say(f"\nStopped and saved. Go on: {report.resume_command(session)}")
+        terminal.say(
+            f"\nStopped and saved. To continue: {report.resume_command(session)}"
+        )
         return STOPPED
     report.finish(session, interrupted=bool(request))
     return 0
@@ -105,7 +107,7 @@ def loop(
     bar: terminal.Bar,
     request: Request,
 ) -> None:
-    """Trains, shows, samples and saves until the end or a request for it."""
+    """Trains, shows progress, samples and saves until the end or a stop request."""
     config, saved = session.config, time.monotonic()
     while session.running and not request:
         before = session.done
@@ -118,7 +120,7 @@ def loop(
 
 
 def crosses(before: float, after: float, samples: int) -> bool:
-    """Whether one of the moments that divide the training in equal parts has passed.
+    """Whether a sample is due: `samples` of them divide the training evenly.
 
     Example:
       >>> crosses(0.4, 0.6, samples=1), crosses(0.5, 0.6, samples=1)

@@ -1,9 +1,9 @@
-"""Training as one compiled function: several updates per call, on one device or more.
+"""The compiled training function: several updates per call, on one or more devices.
 
-The text is a ring that lies on the devices. Row b of the batch begins at b/B of it and
-reads on for ever: the state is carried from chunk to chunk and never reset, there is no
-tail and no epoch, and what a step reads follows from its number alone. That is what
-makes a resumed run equal to one that never stopped.
+Row b of the batch starts at position b/B of the text, and continues at the beginning
+when it reaches the end. The state is carried from chunk to chunk and never reset. The
+position depends on the step number only, so a resumed run equals a run without
+interruption.
 """
 
 import functools
@@ -23,11 +23,11 @@ from experiments.devices import AXIS
 from jrnn import training
 from jrnn.types import Array, Params, PRNGKey, State
 
-FINAL_SHARE = 0.01  # of the learning rate, at the end
+FINAL_FRACTION = 0.01  # of the learning rate, at the end
 
 
 class Learner(NamedTuple):
-    """What changes during training."""
+    """The values that training updates."""
 
     params: Params
     opt_state: Any
@@ -35,33 +35,34 @@ class Learner(NamedTuple):
 
 
 class Block(NamedTuple):
-    """What one call works through: `size` updates from `step` on.
+    """The updates of one call: `size` updates, starting at `step`.
 
-    The learning rate follows the share of the training that is done, which is
-    `done + step * per_step`: by the clock `per_step` is zero, by steps `done` is.
+    The learning rate depends on the fraction of the training that is done, which is
+    `done + step * per_step`. With a length in minutes, `per_step` is zero. With a
+    length in steps, `done` is zero.
     """
 
     step: Any  # int32, updates before this call
-    size: Any  # int32, updates of this call; another number does not recompile
-    position: Any  # int32, where on the ring the first row reads
+    size: Any  # int32, updates of this call; a new value does not recompile
+    position: Any  # int32, the position of the first row in the text
     done: Any  # float32
     per_step: Any  # float32
 
 
 class Report(NamedTuple):
-    """Averages over the updates of a call whose gradients were finite, NaN without."""
+    """Averages over the updates with finite gradients; NaN if there are none."""
 
     loss: Array  # nats per character
-    norm: Array  # of the gradient before clipping
-    clipped: Array  # share of the updates
-    skipped: Array  # number of the others, since the run began
+    norm: Array  # norm of the gradient before clipping
+    clipped: Array  # fraction of clipped updates
+    skipped: Array  # number of skipped updates since the start of the run
 
 
 Advance = Callable[[Learner, Block, Array], tuple[Learner, Report]]
 
 
 def learning_rate(config: Train, done: Array) -> Array:
-    """Grows from zero during the warm-up, then falls along half a cosine to 1 %.
+    """Returns the learning rate: a linear warmup, then a cosine decay to 1 %.
 
     Example:
       >>> config = Train(learning_rate=1.0, warmup=0.5)
@@ -70,19 +71,19 @@ def learning_rate(config: Train, done: Array) -> Array:
     """
     rise = done / config.warmup if config.warmup else jnp.ones_like(done)
     fall = jnp.clip((done - config.warmup) / (1 - config.warmup), 0, 1)
-    cosine = FINAL_SHARE + (1 - FINAL_SHARE) * (1 + jnp.cos(jnp.pi * fall)) / 2
+    cosine = FINAL_FRACTION + (1 - FINAL_FRACTION) * (1 + jnp.cos(jnp.pi * fall)) / 2
     return config.learning_rate * jnp.minimum(rise, cosine)
 
 
 def optimizer(config: Train, rate: Array | float) -> optax.GradientTransformation:
-    """Adam, clipped by the norm of the gradient of the whole batch."""
-    share = optax.stateless(lambda gradient, params: jax.lax.pmean(gradient, AXIS))
+    """Returns Adam with clipping by the norm of the gradient of the whole batch."""
+    average = optax.stateless(lambda gradient, params: jax.lax.pmean(gradient, AXIS))
     chain = training.optimizer(optax.adam(rate), clip=config.clip)
-    return optax.chain(share, chain)
+    return optax.chain(average, chain)
 
 
 def begin(config: Train, model: jrnn.Sequential, mesh: Mesh) -> Learner:
-    """Draws a fresh learner for a recipe, in its place on the devices."""
+    """Returns a new learner, placed on the devices."""
     places = jax.tree.map(
         lambda spec: NamedSharding(mesh, spec),
         _SPECS,
@@ -96,15 +97,15 @@ def begin(config: Train, model: jrnn.Sequential, mesh: Mesh) -> Learner:
 def make_advance(
     config: Train, model: jrnn.Sequential, mesh: Mesh, characters: int
 ) -> Advance:
-    """Returns the function that trains on a block of a ring of characters.
+    """Returns the function that runs the updates of a block.
 
-    The learner that is passed in is used up: its memory becomes that of the next one.
+    It donates the memory of the learner that is passed in.
 
     Args:
       config: The recipe.
       model: The model.
       mesh: The devices.
-      characters: Length of the ring.
+      characters: The length of the text.
     """
     rows = config.batch_size // mesh.size
     starts = np.arange(config.batch_size) * characters // config.batch_size
@@ -150,13 +151,13 @@ def make_advance(
         mesh=mesh,
         in_specs=(_SPECS, PartitionSpec(), PartitionSpec()),
         out_specs=(_SPECS, PartitionSpec()),
-        check_vma=False,  # the gradients are averaged by hand, once per update
+        check_vma=False,  # `optimizer` averages the gradients, once per update
     )
     return jax.jit(split, donate_argnums=0)
 
 
 def position(step: int, config: Train, characters: int) -> int:
-    """Returns how far a row has read after so many steps, on the ring."""
+    """Returns the offset of a row after a number of steps."""
     return step * config.chunk % characters
 
 
@@ -180,7 +181,7 @@ def _one(a: Any) -> Any:
 
 
 def _key(config: Train, step: Array, device: Array) -> PRNGKey | None:
-    """Returns the key of a step: a function of its number, so that nothing is saved."""
+    """Returns the key of a step, which depends on the seed and the step number only."""
     if not config.dropout:
         return None
     key = jax.random.fold_in(jax.random.key(config.seed), step)

@@ -51,7 +51,7 @@ def test_a_finished_run_is_left_alone(tiny, capsys):
     path = start(tiny)
     before = newest(path), log(path)
     assert resume(path) == 0
-    assert "has reached its end" in capsys.readouterr().out
+    assert "This run is finished" in capsys.readouterr().out
     assert (newest(path), log(path)) == before
 
 
@@ -81,7 +81,7 @@ def test_another_size_or_text_cannot_be_resumed(tiny, text, tmp_path):
 
 def test_a_folder_with_a_run_is_not_overwritten(tiny):
     start(dataclasses.replace(tiny, stop_after=10))
-    with pytest.raises(UserError, match="holds a run already.*--resume"):
+    with pytest.raises(UserError, match="already contains a run.*--resume"):
         train.run(tiny)
 
 
@@ -97,11 +97,11 @@ def test_damage_is_noticed_and_the_checkpoint_before_is_used(tiny, capsys):
     os.utime(older, (0, 0))
     assert resume(path, stop_after=11) == 0
     shown = capsys.readouterr().out
-    assert "passed over" in shown and newer.name in shown
+    assert "checkpoint skipped" in shown and newer.name in shown
     assert log(path)[-1]["step"] == 11
     for file in run_folder.checkpoints(path):
         file.write_bytes(b"")
-    with pytest.raises(UserError, match="no checkpoint left"):
+    with pytest.raises(UserError, match="no valid checkpoint"):
         resume(path)
 
 
@@ -170,5 +170,5 @@ def test_evaluation_carries_the_state_to_the_end(tiny, monkeypatch):
 
 
 def test_a_run_that_is_none_is_an_error(tmp_path):
-    with pytest.raises(UserError, match=r"is no run: config\.json"):
+    with pytest.raises(UserError, match=r"is not a run: config\.json"):
         run_folder.read(tmp_path)

@@ -39,7 +39,7 @@ def test_ctrl_c_saves_what_was_learned(tiny, tmp_path, capsys):
     process.send_signal(signal.SIGINT)
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 0, output
-    assert "Interrupted; what was learned is saved." in output
+    assert "Interrupted. The model is saved." in output
     step = newest(tmp_path / "stopped")[1]
     assert step == log(tmp_path / "stopped")[-1]["step"] > 0
 
@@ -91,7 +91,7 @@ def test_a_second_signal_is_not_caught(capfd):
         assert signal.getsignal(signal.SIGINT) == signal.SIG_DFL
         assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
     assert signal.getsignal(signal.SIGINT) == before
-    assert "once more to end at once" in capfd.readouterr().err
+    assert "again to stop immediately" in capfd.readouterr().err
 
 
 def test_a_signal_before_the_first_update_saves_nothing(tiny, monkeypatch):
