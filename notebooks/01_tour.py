@@ -1,8 +1,8 @@
 # %% [markdown]
 # # A tour: from nothing to a trained model
 #
-# jrnn computes recurrent networks as pure functions. You hold the arrays, `params` and `state`; a *cell* says what one
-# time step computes; `jrnn.scan` runs it along time. This notebook builds up from one step to a model that writes.
+# jrnn computes recurrent networks as pure functions. You keep the arrays, `params` and `state`. A *cell* defines one time
+# step, and `jrnn.scan` runs it over time. This notebook starts with one step and ends with a model that generates text.
 
 # %%
 import os
@@ -22,8 +22,8 @@ plt.rcParams.update({"axes.spines.top": False, "axes.spines.right": False})
 # %% [markdown]
 # ## One step
 #
-# A cell is a value: it prints, compares and hashes. Its parameters are a NamedTuple of arrays drawn from an explicit
-# key, and its state is another. Nothing is hidden.
+# A cell is a plain value: you can print, compare and hash it. Its parameters are a NamedTuple of arrays, drawn with an
+# explicit key. Its state is another NamedTuple.
 
 # %%
 cell = jrnn.GRU(hidden_size=4)
@@ -41,8 +41,8 @@ y.shape
 # %% [markdown]
 # ## A sequence
 #
-# `jrnn.scan` mirrors `jax.lax.scan`: the state comes first and comes back first. Sequences are
-# `[*batch, time, features]`, with any number of batch axes, none included.
+# `jrnn.scan` is similar to `jax.lax.scan`: the state is the first argument and the first result. Sequences are
+# `[*batch, time, features]`, with any number of batch axes, including none.
 
 # %%
 xs = jax.random.normal(jax.random.key(2), (2, 5, 3))
@@ -50,8 +50,8 @@ state, ys = jrnn.scan(cell, params, None, xs)  # None: the initial state
 ys.shape, state.h.shape
 
 # %% [markdown]
-# Rows often have different lengths. Padding then does nothing at all: the state of a row is held, outputs are zero, and
-# not even a NaN in the padding reaches a gradient.
+# Sequences often have different lengths. Padding has no effect: the state of a padded row does not change, its outputs are
+# zero, and even a NaN in the padding does not affect a gradient.
 
 # %%
 padded = xs.at[0, 2:].set(jnp.nan)
@@ -78,8 +78,8 @@ print(
 # %% [markdown]
 # ## A model
 #
-# Layers map sequences to sequences, and a model is a layer. Here is one that reads characters and scores the next.
-# The text is small enough to learn by heart: a nursery rhyme of numbers.
+# Layers map sequences to sequences, and a model is a layer too. This model reads characters and predicts the next one. The
+# text is simple, so a small model can memorize it: the words for one to ten, repeated.
 
 # %%
 words = "one two three four five six seven eight nine ten "
@@ -101,8 +101,8 @@ print(sum(leaf.size for leaf in jax.tree.leaves(params)), "parameters")
 # %% [markdown]
 # ## Training by truncated backpropagation through time
 #
-# The text is laid out as contiguous rows, cut into chunks of one length, and the state is carried from chunk to chunk
-# with its gradient stopped. The loss is a function of one chunk; everything else is composed from it.
+# The text is reshaped into contiguous rows and split into chunks of equal length. The state is carried from chunk to
+# chunk, and its gradient is stopped. You only write the loss of one chunk.
 
 # %%
 inputs, targets = training.stream_to_rows(ids, batch=8)
@@ -146,8 +146,8 @@ plt.show()
 # %% [markdown]
 # ## Generation
 #
-# `jrnn.generate` samples from any model, in one compiled loop. `key=None` is greedy, as everywhere: without a key
-# there is no randomness, so dropout is off too.
+# `jrnn.generate` samples from any model in one compiled loop. With `key=None`, decoding is greedy. Without a key there is
+# no randomness, so there is no dropout either.
 
 # %%
 prime = jnp.array([[alphabet.index(c) for c in "one two three f"]])
@@ -169,7 +169,7 @@ for row in out:
     print("one two three f" + "".join(alphabet[i] for i in row))
 
 # %% [markdown]
-# ## What this notebook claims
+# ## Checks
 
 # %%
 assert all(bool(jnp.isfinite(g).all()) for g in gradient if g is not None)

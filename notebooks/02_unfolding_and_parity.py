@@ -1,9 +1,9 @@
 # %% [markdown]
 # # Unfolding, and parity with other libraries
 #
-# A recurrent network has a cycle. Unfolded in time it is a feed-forward network with one layer per time step, all
-# sharing the same weights. This notebook shows that a Python loop, `jax.lax.scan` and the unrolled graph are one
-# computation, and that the shapes and numbers that lecture notes print for Keras and PyTorch come out here too.
+# A recurrent network has a cycle. Unfolded in time, it is a feed-forward network with one layer per time step, and all
+# layers use the same weights. This notebook shows that a Python loop, `jax.lax.scan` and the unrolled graph compute the
+# same outputs, and reproduces shapes and values that lecture notes show for Keras and PyTorch.
 
 # %%
 import jax
@@ -25,7 +25,7 @@ xs = jax.random.normal(jax.random.key(1), (T, F))
 
 
 def by_loop(params, xs):
-    """The definition, as a cycle with time steps: what freezes between them is h."""
+    """The definition: a loop over time steps that carries h."""
     h, ys = jnp.zeros(H), []
     for x in xs:
         h = jnp.tanh(x @ params.w_x + params.b_x + h @ params.w_h)
@@ -34,7 +34,7 @@ def by_loop(params, xs):
 
 
 def by_lax_scan(params, xs):
-    """The same step, handed to the compiler as a loop."""
+    """The same step in a compiled loop."""
 
     def step(h, x):
         h = jnp.tanh(x @ params.w_x + params.b_x + h @ params.w_h)
@@ -53,14 +53,14 @@ print(
 )
 
 # %% [markdown]
-# The loop *is* the unfolding: tracing it writes out every time step, so the program grows with T. The scan keeps one
-# copy of the step, whatever T is.
+# Tracing the Python loop unfolds it, so the traced program grows with T. The scan contains one copy of the step for
+# any T.
 
 # %%
 
 
 def equations(f, steps):
-    """Number of operations in the traced program, loops counted once."""
+    """The number of operations in the traced program; a loop body counts once."""
     return str(jax.make_jaxpr(f)(params, jnp.ones((steps, F)))).count("= ")
 
 
@@ -70,8 +70,8 @@ for steps in (4, 16, 64):
     )
 
 # %% [markdown]
-# The weights are shared, so the gradient of a weight is the *sum* over the layers of the unfolded network. (Some notes
-# say it is averaged; it is not.) Giving every layer its own copy of the recurrent weights shows it.
+# All layers use the same weights, so the gradient of a weight is the *sum* over the layers of the unfolded network. (Some
+# notes say that it is the average, which is wrong.) To check it, give every layer its own copy of the recurrent weights.
 
 # %%
 
@@ -114,10 +114,10 @@ _, whole = jrnn.scan(simple, weights, None, inputs)
 print(last.shape, whole.shape, state.h.shape)
 
 # %% [markdown]
-# ## The numbers of PyTorch
+# ## The values of PyTorch
 #
-# The notes print `nn.RNN(5, 2)` after `torch.manual_seed(1)`, run on `[[1]*5, [2]*5, [3]*5]`. These are the weights that
-# PyTorch drew; `bias="double"` keeps its two biases apart.
+# The notes run `nn.RNN(5, 2)` on `[[1]*5, [2]*5, [3]*5]` after `torch.manual_seed(1)`. These are the weights that PyTorch
+# drew. With `bias="double"`, the cell has two biases like PyTorch.
 
 # %%
 w_ih = jnp.array(
@@ -141,7 +141,7 @@ for t, (y, expected) in enumerate(zip(outputs, printed, strict=True)):
     print(f"step {t}: jrnn {np.asarray(y)}   PyTorch {expected}")
 
 # %% [markdown]
-# ## What this notebook claims
+# ## Checks
 
 # %%
 assert jnp.allclose(loop, scanned, atol=1e-6) and jnp.allclose(loop, ours, atol=1e-6)

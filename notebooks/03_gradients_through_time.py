@@ -1,9 +1,9 @@
 # %% [markdown]
 # # Gradients through time
 #
-# Backpropagation through time is the chain rule on the unfolded network. The gradient that reaches step $k$ from step
-# $t$ is a product of $t - k$ Jacobians, so it tends to vanish or to explode. This notebook watches it happen, then
-# clips it, then cuts it.
+# Backpropagation through time is the chain rule on the unfolded network. The gradient from step $t$ to step $k$ is a
+# product of $t - k$ Jacobians, so it tends to vanish or explode. This notebook measures this, and then clips and
+# truncates the gradient.
 
 # %%
 import os
@@ -44,12 +44,12 @@ direct = jax.grad(lambda h: unfold(h, xs[1:])[-1])(hs[0])
 print("h =", hs, "  dh3/dh1 =", product, "=", direct)
 
 # %% [markdown]
-# The gradient of the recurrent weights collects such products from every earlier step,
+# The gradient of the recurrent weights is a sum of such terms over all earlier steps,
 #
 # $$\frac{\partial L_t}{\partial W} = \frac{\partial L_t}{\partial h_t} \sum_{k=1}^{t}
 # \Big(\prod_{i=k+1}^{t} \frac{\partial h_i}{\partial h_{i-1}}\Big) \frac{\partial^+ h_k}{\partial W},$$
 #
-# where $\partial^+$ counts only the use of $W$ in step $k$. Term by term, against `jax.grad`:
+# where $\partial^+$ is the derivative with respect to the use of $W$ in step $k$ only. We compare the sum with `jax.grad`:
 
 # %%
 T, F, H = 8, 3, 5
@@ -81,9 +81,9 @@ print(
 # %% [markdown]
 # ## Vanishing and exploding
 #
-# In a linear network the product is a power of $W$. An orthogonal matrix scaled by $\rho$ multiplies the gradient by
-# exactly $\rho$ at every step. With tanh the slope is at most one, so the gradient only falls faster; an LSTM whose
-# forget gates are open lets it pass along the memory.
+# In a linear network, the product is a power of $W$. If $W$ is an orthogonal matrix times $\rho$, the gradient changes by
+# exactly the factor $\rho$ at every step. The derivative of tanh is at most one, so with tanh the gradient shrinks faster.
+# In an LSTM with open forget gates, it flows along the memory.
 
 # %%
 lags = 40 if FAST else 100
@@ -127,8 +127,8 @@ plt.show()
 # %% [markdown]
 # ## Clipping
 #
-# A gradient that explodes points somewhere useful but is far too long. Scaling it down to a norm keeps the direction.
-# A gradient that is not finite has no direction: it is skipped, counted, and never applied.
+# The direction of an exploding gradient is useful, but its norm is too large. Clipping the norm keeps the direction. A
+# gradient that is not finite has no direction: the step is skipped and counted.
 
 # %%
 clip = training.clip_gradients(1.0)
@@ -143,14 +143,14 @@ print("update:", updates, "  skipped:", int(after.skipped))
 # %% [markdown]
 # ## Truncation
 #
-# Cutting a sequence into chunks stops the gradient at each border, but not the values. The linear toy
-# $h_t = w h_{t-1} + x_t$ with $w = 1/2$ and four inputs of one has gradients that can be checked by hand.
+# If a sequence is split into chunks, the gradient stops at each border, but the state is carried on. The gradients of the
+# linear example $h_t = w h_{t-1} + x_t$ with $w = 1/2$ and four inputs of one can be checked by hand.
 
 # %%
 
 
 def toy(w, state, chunk, key):
-    """The loss is the last state of the whole sequence, marked by weights in the data."""
+    """The loss is a weighted sum of the states; the weights are part of the data."""
     del key
     loss = 0.0
     for x, weight, valid in zip(*chunk.data, chunk.mask, strict=True):
@@ -171,8 +171,8 @@ for length in (4, 3, 2, 1):
     print(f"chunks of {length}: state {float(final)}, gradient {float(slope)}")
 
 # %% [markdown]
-# What truncation costs depends on how far the gradient would have reached. For the tanh network above, the angle
-# between the truncated and the full gradient closes as chunks grow.
+# The error of truncation depends on how far back the full gradient reaches. For the tanh network above, the angle between
+# the truncated and the full gradient gets smaller as the chunks get longer.
 
 # %%
 steps = 24 if FAST else 48
@@ -208,7 +208,7 @@ for length, value in cosine.items():
     print(f"chunks of {length:2d}: cosine with the full gradient {value:.4f}")
 
 # %% [markdown]
-# ## What this notebook claims
+# ## Checks
 
 # %%
 np.testing.assert_allclose(hs, [0.7615942, 0.3633995, 0.1797263], atol=1e-6)

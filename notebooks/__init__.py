@@ -1,1 +1,1 @@
-"""Notebooks that teach jrnn; the percent scripts are the source."""
+"""Tutorial notebooks. The percent scripts are the source."""

@@ -1,8 +1,8 @@
 """Runs the notebooks: `python -m notebooks.build`.
 
-The sources are the percent scripts `NN_name.py`. Each is turned into `NN_name.ipynb` and
-run from top to bottom; an assert that fails stops the build. `--fast` runs small sizes
-(the scripts read JRNN_FAST), `--check` writes nothing, and names pick notebooks.
+The sources are the percent scripts `NN_name.py`. Each is converted to `NN_name.ipynb` and
+run from top to bottom. A failed assert stops the build. `--fast` uses small sizes (the
+scripts read JRNN_FAST), `--check` writes nothing, and names select notebooks.
 """
 
 import argparse
@@ -29,8 +29,8 @@ def build(source: pathlib.Path, *, check: bool) -> None:
         cwd=str(FOLDER.parent)
     )
     for number, cell in enumerate(notebook.cells):
-        cell["id"] = f"cell-{number}"  # random ids would change with every build
-        cell.metadata.pop("execution", None)  # nor should the time of day
+        cell["id"] = f"cell-{number}"  # random ids would change in every build
+        cell.metadata.pop("execution", None)  # the time would change too
     notebook.metadata.pop("widgets", None)
     if not check:
         nbformat.write(notebook, source.with_suffix(".ipynb"))
@@ -40,7 +40,7 @@ def build(source: pathlib.Path, *, check: bool) -> None:
 def main() -> None:
     """Reads the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("names", nargs="*", help="parts of names; all by default")
+    parser.add_argument("names", nargs="*", help="parts of names; default: all")
     parser.add_argument("--fast", action="store_true", help="small sizes")
     parser.add_argument("--check", action="store_true", help="write nothing")
     options = parser.parse_args()

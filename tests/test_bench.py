@@ -57,10 +57,10 @@ def test_slopes_are_those_of_powers():
         (["--sizes", "Z"], "--sizes Z: a size is one of A, B, C, D, E"),
         (["--sizes", "1,2,3"], "four positive numbers"),
         (["--peers", "jax", "torch"], "--peers jax: choose from torch"),
-        (["--peers", "jrnn@x", "torch"], "after @ comes a number"),
+        (["--peers", "jrnn@x", "torch"], "write a number of devices after @"),
         (["--peers", "jrnn"], "--base torch is not among --peers"),
         (["--rounds", "0"], "must be at least 1"),
-        (["--out", "/nowhere"], "is not a folder"),
+        (["--out", "/nowhere"], "is not a writable folder"),
     ],
 )
 def test_wrong_options_are_told(options, message):

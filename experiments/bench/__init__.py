@@ -1,5 +1,5 @@
-"""Times jrnn beside the other libraries that are installed.
+"""Benchmarks jrnn against the other installed libraries.
 
-`command` reads the options and `report` writes what came out; `rounds` starts one
-process for each library, which runs `worker`, which builds its network from `peers`.
+`command` reads the options and `report` writes the results. `rounds` starts one process
+per library. Each process runs `worker`, which builds the network with `peers`.
 """

@@ -1,4 +1,4 @@
-"""The command `bench`: options in, exit code out."""
+"""The command `bench`."""
 
 import itertools
 import shlex
@@ -15,11 +15,11 @@ from experiments.bench.config import (
     size_of,
 )
 
-_ABOUT = """Times jrnn beside the other libraries that are installed.
+_ABOUT = """Compares the speed of jrnn and the other installed libraries.
 
-One process for each library; they take turns, so that a busy moment of the machine hits
-all of them. Everything takes about an hour; --sizes A --cells lstm --sweeps a few
-minutes. Run it on a machine that does nothing else."""
+Each library runs in its own process. The processes take turns, so a temporary slowdown
+of the machine affects all of them. All benchmarks take about an hour; with --sizes A
+--cells lstm --sweeps, a few minutes. Run it on an idle machine."""
 
 
 def main(prog: str, arguments: list[str]) -> int:
@@ -49,7 +49,7 @@ def main(prog: str, arguments: list[str]) -> int:
 
 
 def sweep_sizes(axis: str) -> list[tuple[int, Size]]:
-    """Returns the sizes along an axis: T, B, or H, which is the inputs' size too."""
+    """Returns the sizes along an axis: T, B, or H, which also sets the input size."""
     start, values = SWEEPS[axis]
     fields = {"T": ("time",), "B": ("batch",), "H": ("inputs", "hidden")}[axis]
     return [(v, start._replace(**dict.fromkeys(fields, v))) for v in values]
@@ -58,7 +58,7 @@ def sweep_sizes(axis: str) -> list[tuple[int, Size]]:
 def _group(
     config: Bench, peers: tuple[str, ...], cell: str, mode: str, name: str, size: Size
 ) -> list[rounds.Row]:
-    """Times the peers on one problem, and prints what came out."""
+    """Times the peers on one problem and prints the results."""
     rows = rounds.run(peers, cell, mode, size, rounds=config.rounds, calls=config.calls)
     base = config.base if config.base in peers else peers[0]
     rows = [{**row, "size": name} for row in rounds.compare(rows, base)]

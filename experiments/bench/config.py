@@ -1,4 +1,4 @@
-"""Options of the benchmark, and the names they may hold."""
+"""Options of the benchmark and their allowed values."""
 
 import dataclasses
 import os
@@ -29,10 +29,10 @@ SIZES = {
     "D": Size(512, 64, 64, 256),
     "E": Size(100, 128, 28, 128),
 }
-SYMBOLS = 65  # of the sampler, whose time is the number of symbols that it writes
+SYMBOLS = 65  # of the sampler; its time is the number of generated symbols
 SAMPLER = Size(512, 1, 64, 256)
 SAMPLERS = ("torch", "linen", "jrnn")
-# What is varied, from which size, over which values.
+# The varied size, the other sizes, and the values.
 SWEEPS = {
     "T": (Size(0, 16, 64, 64), (64, 128, 256, 512, 1024, 2048, 4096)),
     "B": (Size(128, 0, 128, 128), (1, 4, 16, 32, 64, 128, 256)),
@@ -45,47 +45,47 @@ class Bench:
     """Options of the benchmark."""
 
     sizes: tuple[str, ...] = tuple(SIZES)
-    """Letters of the standard sizes, or time,batch,inputs,hidden."""
+    """Letters of standard sizes, or time,batch,inputs,hidden."""
 
     cells: tuple[str, ...] = CELLS
-    """Which of lstm, gru and elman."""
+    """Any of lstm, gru and elman."""
 
     modes: tuple[str, ...] = MODES
-    """Which of forward, gradient (of the parameters) and gradient-inputs (of the inputs
-    too)."""
+    """Any of forward, gradient (of the parameters) and gradient-inputs (of parameters
+    and inputs)."""
 
     peers: tuple[str, ...] = PEERS
-    """Libraries to time: torch linen nnx haiku keras equinox jrnn. `jrnn:METHOD` picks
-    a kernel and `jrnn@2` splits the batch over two devices. One that is not installed
-    is left out."""
+    """Libraries to time: torch linen nnx haiku keras equinox jrnn. `jrnn:METHOD`
+    selects a kernel and `jrnn@2` splits the batch over two devices. Libraries that are
+    not installed are skipped."""
 
     base: str = "torch"
-    """The peer that the others are divided by."""
+    """The peer to which the others are compared."""
 
     rounds: int = 5
-    """How often the peers take turns."""
+    """Number of turns of each peer."""
 
     calls: int = 3
-    """Calls in a turn, of which the fastest counts."""
+    """Calls per turn. The fastest one counts."""
 
     sweeps: tuple[str, ...] = tuple(SWEEPS)
-    """Which of T, B and H to draw the cost of an LSTM's gradient against."""
+    """Any of T, B and H, for plots of the time of an LSTM gradient."""
 
     sweep_peers: tuple[str, ...] = ("linen", "jrnn")
     """Libraries to sweep."""
 
     sampler: bool = True
-    """Whether to time two layers of LSTM that write a text, symbol by symbol."""
+    """Whether to time text generation with two LSTM layers."""
 
     out: pathlib.Path = pathlib.Path("docs")
-    """Folder to write benchmarks.md, benchmarks.json and benchmarks.svg to."""
+    """Folder of benchmarks.md, benchmarks.json and benchmarks.svg."""
 
 
 def size_of(text: str) -> Size:
-    """Reads a size: a letter of `SIZES`, or four numbers.
+    """Parses a size: a letter of `SIZES`, or four numbers.
 
     Raises:
-      UserError: if it is neither.
+      UserError: If it is neither.
     """
     if text in SIZES:
         return SIZES[text]
@@ -99,7 +99,7 @@ def size_of(text: str) -> Size:
 
 
 def check(config: Bench) -> None:
-    """Raises `UserError` at the first option that makes no sense."""
+    """Raises a `UserError` for the first invalid option."""
     _known("cells", config.cells, CELLS)
     _known("modes", config.modes, MODES)
     _known("sweeps", config.sweeps, tuple(SWEEPS))
@@ -113,18 +113,18 @@ def check(config: Bench) -> None:
     if min(config.rounds, config.calls) < 1:
         raise UserError("--rounds and --calls must be at least 1.")
     if not config.out.is_dir() or not os.access(config.out, os.W_OK):
-        raise UserError(f"--out {config.out} is not a folder that can be written to.")
+        raise UserError(f"--out {config.out} is not a writable folder.")
 
 
 def split_peer(peer: str) -> tuple[str, str, int]:
     """Splits `jrnn:METHOD@2` into library, method and number of devices.
 
     Raises:
-      UserError: if the number is none.
+      UserError: If the number of devices is invalid.
     """
     rest, _, devices = peer.partition("@")
     if devices and not (devices.isdigit() and int(devices)):
-        raise UserError(f"{peer}: after @ comes a number of devices, as in jrnn@2.")
+        raise UserError(f"{peer}: write a number of devices after @, as in jrnn@2.")
     library, _, method = rest.partition(":")
     return library, method or "auto", int(devices or 1)
 

@@ -1,4 +1,4 @@
-"""Draws cost against T, B and H."""
+"""Plots time against T, B and H."""
 
 import pathlib
 
@@ -8,13 +8,13 @@ from experiments.bench.report import curves, slope
 from experiments.bench.rounds import Row
 
 matplotlib.use("svg")
-matplotlib.rcParams["svg.hashsalt"] = "benchmarks"  # the same file for the same numbers
+matplotlib.rcParams["svg.hashsalt"] = "benchmarks"  # makes the file reproducible
 
-from matplotlib import pyplot  # noqa: E402  after the choice of what draws
+from matplotlib import pyplot  # noqa: E402  after the choice of the backend
 
 
 def draw(swept: list[Row], path: pathlib.Path) -> None:
-    """Draws one panel for each axis, both scales logarithmic."""
+    """Saves a plot with one panel per axis, on logarithmic scales."""
     lines = curves(swept)
     axes = list(dict.fromkeys(axis for axis, _ in lines))
     figure, panels = pyplot.subplots(

@@ -1,4 +1,4 @@
-"""Writes what the benchmark found: a table for people, numbers for programs, a plot."""
+"""Writes the results of the benchmark: a page, a JSON file and a plot."""
 
 import importlib.metadata
 import json
@@ -31,16 +31,16 @@ _CIRCUMSTANCES = """Sizes: {sizes_key}.
 
 Machine: {machine}. Versions: {versions}. Made on {date}, with a load of {load} before
 it began, by"""
-_METHOD = """Each library runs in a process of its own and they take turns, {rounds}
-rounds of {calls} calls; the fastest call of a turn counts. A cell of a table holds the
-median in milliseconds, then the median of its ratios to {base} in the same round and
-their range.
+_METHOD = """Each library runs in its own process. The processes take turns, with
+{rounds} rounds of {calls} calls; the fastest call of a turn counts. Each table cell
+contains the median in milliseconds, then the median and the range of the ratios to
+{base} in the same round.
 
-No flags, float32, one network of one layer, each library in its own layout and with its
-own cell: {cells_key}. PyTorch, Haiku and Equinox have time first; Flax, Keras and jrnn
-have the batch first, and transposing is part of their time. "jrnn" is `jrnn.scan`,
-"jrnn:scan" the same with `method="scan"`, and "jrnn@2" splits the batch over two
-devices. The loss of a gradient is the sum of the squares of all outputs."""
+All runs use float32 and one layer without masks. Each library uses its own layout and
+its own cell: {cells_key}. PyTorch, Haiku and Equinox use time-major inputs. Flax, Keras
+and jrnn use batch-major inputs, and transposing is part of their time. "jrnn" is
+`jrnn.scan`, "jrnn:scan" is `jrnn.scan` with `method="scan"`, and "jrnn@2" splits the
+batch over two devices. Gradients are of the sum of squares of all outputs."""
 _CELLS_KEY = (
     "OptimizedLSTMCell, GRUCell and SimpleCell of Flax, LSTM, GRU and VanillaRNN of "
     "Haiku, LSTM, GRU and SimpleRNN of Keras, LSTMCell and GRUCell of Equinox"
@@ -51,18 +51,18 @@ _HEADINGS = {
     "gradient-inputs": "Gradient of the parameters and the inputs",
 }
 _SAMPLED = """\
-## Writing one symbol
+## Text generation
 
-Embedding of {size.inputs}, two LSTMs of {size.hidden}, read-out of {symbols} symbols;
-{size.time} symbols one by one, each the likeliest. The loop of the JAX libraries is
-compiled, that of torch is Python's.
+The model has an embedding of {size.inputs} features, two LSTM layers of {size.hidden}
+units and an output layer for {symbols} symbols. It generates {size.time} symbols by
+greedy decoding. The JAX libraries compile the loop; PyTorch uses a Python loop.
 
 {table}"""
 _SWEPT = """\
-## Cost against T, B and H
+## Time against T, B and H
 
-Gradient of the parameters of an LSTM; {starts}. The slope is that of a line through the
-logarithms: 1 is a cost that grows in proportion, 2 with the square.
+Gradient of the parameters of an LSTM; {starts}. The slope is fitted on logarithmic
+scales: 1 means linear growth, 2 means quadratic growth.
 
 {table}
 
@@ -71,7 +71,7 @@ logarithms: 1 is a cost that grows in proportion, 2 with the square.
 
 
 def circumstances(command: str) -> dict[str, Any]:
-    """Returns where and how the benchmark runs."""
+    """Returns the environment of the benchmark."""
     return {
         "command": command,
         "date": time.strftime("%Y-%m-%d"),
@@ -85,7 +85,7 @@ def circumstances(command: str) -> dict[str, Any]:
 
 
 def sizes_line(size: Size) -> str:
-    """Returns a size in words."""
+    """Returns a description of a size."""
     return (
         f"T = {size.time}, B = {size.batch}, {size.inputs} inputs, "
         f"{size.hidden} hidden units"
@@ -102,19 +102,19 @@ def terminal_table(rows: list[Row], base: str) -> str:
 
 
 def save(folder: pathlib.Path, results: dict[str, Any]) -> pathlib.Path:
-    """Writes the numbers; returns their path."""
+    """Writes the JSON file; returns its path."""
     path = folder / "benchmarks.json"
     path.write_text(json.dumps(results, indent=1) + "\n")
     return path
 
 
 def write(folder: pathlib.Path, results: dict[str, Any]) -> list[pathlib.Path]:
-    """Writes the numbers, the page and the plot; returns their paths."""
+    """Writes the JSON file, the page and the plot; returns their paths."""
     paths = [save(folder, results), folder / "benchmarks.md"]
     paths[1].write_text(page(results))
     if results["sweeps"]:
         paths.append(folder / "benchmarks.svg")
-        # Only now, because it takes a second to import what draws.
+        # Importing matplotlib takes a second.
         draw = pkgutil.resolve_name("experiments.bench.figure:draw")
         draw(results["sweeps"], paths[2])
     return paths
@@ -149,13 +149,13 @@ def page(results: dict[str, Any]) -> str:
 
 
 def slope(points: list[tuple[float, float]]) -> float:
-    """Returns the slope of a line through the logarithms of some points."""
+    """Returns the slope of a line fitted to the logarithms of points."""
     x, y = ([math.log(point[i]) for point in points] for i in (0, 1))
     return statistics.linear_regression(x, y).slope
 
 
 def curves(swept: list[Row]) -> dict[tuple[str, str], list[tuple[float, float]]]:
-    """Returns for each axis and peer the points (value, seconds)."""
+    """Returns the points (value, seconds) of each axis and peer."""
     found: dict[tuple[str, str], list[tuple[float, float]]] = {}
     for row in swept:
         if "median" in row:
@@ -165,22 +165,22 @@ def curves(swept: list[Row]) -> dict[tuple[str, str], list[tuple[float, float]]]
 
 
 def _filled(text: str, told: dict[str, Any]) -> str:
-    """Fills in a text of paragraphs and breaks its lines."""
+    """Formats a text of several paragraphs and wraps its lines."""
     paragraphs = text.format(**told).split("\n\n")
     return "\n\n".join(textwrap.fill(paragraph, 118) for paragraph in paragraphs)
 
 
 def _resources(rows: list[Row]) -> list[str]:
-    """Tables of what the gradient costs besides time."""
+    """Returns tables of the compilation time and the memory of the gradient."""
     if not rows:
         return []
     return [
         "## Seconds to the first gradient\n",
-        "Tracing, compiling and running once; importing the library is left out.\n",
+        "Time for tracing, compiling and one run, without importing the library.\n",
         _by_size(rows, lambda row: f"{row['first']:.2f}"),
         "## Memory of the gradient\n",
-        "MiB: temporary memory of the compiled program, then the most that was resident"
-        " in the process, library included.\n",
+        "Temporary memory of the compiled program in MiB, then the peak resident memory"
+        " of the process in MiB, including the library.\n",
         _by_size(
             rows, lambda row: f"{_mib(row['temporary'])}, {_mib(row['resident'])}"
         ),
@@ -214,7 +214,7 @@ def _sweeps(swept: list[Row]) -> str:
 
 
 def _by_size(rows: list[Row], cell: Callable[[Row], str]) -> str:
-    """A table with a row for each cell and peer, and a column for each size."""
+    """Returns a table with a row for each cell and peer and a column for each size."""
     sizes = list(dict.fromkeys(row["size"] for row in rows))
     lines: dict[tuple[str, str], dict[str, str]] = {}
     for row in rows:

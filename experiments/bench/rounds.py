@@ -1,4 +1,4 @@
-"""Runs one process for each peer and lets them take turns."""
+"""Runs one process per peer. The processes take turns."""
 
 import contextlib
 import importlib.util
@@ -11,7 +11,7 @@ from typing import Any
 
 from experiments.bench.config import Size, split_peer
 
-MARK = "@result "  # before what a worker tells; libraries print lines of their own
+MARK = "@result "  # prefix of results; libraries may print other lines
 MODULES = {"linen": "flax", "nnx": "flax"}
 Row = dict[str, Any]
 
@@ -22,21 +22,23 @@ def run(
     """Times peers on one problem.
 
     Returns:
-      For each peer that is installed a row: cell, mode, sizes, the fastest call of each
-      of its turns in seconds, the time to the first result, and memory; or an error.
+      A row for each installed peer: cell, mode, sizes, the fastest call of each turn in
+      seconds, the time to the first result, and memory; or an error.
     """
     what = {"cell": cell, "mode": mode, **size._asdict()}
     rows, workers = {}, {}
     with contextlib.ExitStack() as ends:
         for peer in filter(installed, peers):
             worker = ends.enter_context(_start(peer, cell, mode, size))
-            told = _hear(worker)  # one after the other: compilation is timed too
+            told = _receive(worker)  # one at a time, as compilation is timed
             rows[peer] = {"peer": peer, **what, **told}
             if "error" not in told:
                 workers[peer] = worker
                 rows[peer]["seconds"] = []
         for turn in range(rounds + 1):
-            question = {"calls": calls if turn < rounds else 0}  # at last, the memory
+            question = {
+                "calls": calls if turn < rounds else 0
+            }  # the last one asks for the memory
             for peer in list(workers):
                 told = _ask(workers[peer], question)
                 if "error" in told:
@@ -48,7 +50,7 @@ def run(
 
 
 def compare(rows: list[Row], base: str) -> list[Row]:
-    """Adds medians, and ratios to the turns of one peer with their range."""
+    """Adds medians, and the median and range of the ratios to one peer."""
     turns = {row["peer"]: row["seconds"] for row in rows if "seconds" in row}
     compared = []
     for row in rows:
@@ -65,7 +67,7 @@ def compare(rows: list[Row], base: str) -> list[Row]:
 
 
 def installed(peer: str) -> bool:
-    """Whether the library of a peer can be imported."""
+    """Returns whether the library of a peer can be imported."""
     library = split_peer(peer)[0]
     return importlib.util.find_spec(MODULES.get(library, library)) is not None
 
@@ -87,14 +89,14 @@ def _ask(worker: subprocess.Popen[str], question: Any) -> Row:
     try:
         worker.stdin.write(json.dumps(question) + "\n")
         worker.stdin.flush()
-    except BrokenPipeError:  # it has ended, which is heard below
+    except BrokenPipeError:  # the process has ended; `_receive` reports it
         with contextlib.suppress(BrokenPipeError):
             worker.stdin.close()
-    return _hear(worker)
+    return _receive(worker)
 
 
-def _hear(worker: subprocess.Popen[str]) -> Row:
-    """Returns the next thing a worker tells, or its end as an error."""
+def _receive(worker: subprocess.Popen[str]) -> Row:
+    """Returns the next result of a worker, or an error if its process has ended."""
     assert worker.stdout is not None
     for line in worker.stdout:
         if line.startswith(MARK):

@@ -1,8 +1,8 @@
-"""One process that times one peer: `worker PEER CELL MODE T B D H`.
+"""A process that times one peer: `worker PEER CELL MODE T B D H`.
 
-It tells the time to the first result and the memory of the compiled program, then
+It prints the time to the first result and the memory of the compiled program. Then it
 answers each line {"calls": n} with the seconds of n calls. {"calls": 0} asks for the
-most memory that was resident during the calls.
+peak resident memory during the calls.
 """
 
 import json
@@ -21,7 +21,7 @@ CLEAR = pathlib.Path("/proc/self/clear_refs")
 
 
 def main(peer: str, cell: str, mode: str, *sizes: str) -> None:
-    """Answers questions until there are no more."""
+    """Answers requests until the input ends."""
     try:
         call, temporary = prepare(peer, cell, mode, Size(*map(int, sizes)))
         start = time.perf_counter()
@@ -31,7 +31,7 @@ def main(peer: str, cell: str, mode: str, *sizes: str) -> None:
     except (AttributeError, NotImplementedError, TypeError, ValueError) as error:
         tell({"error": f"{type(error).__name__}: {error}".splitlines()[0]})
         return
-    if CLEAR.exists():  # forget what compiling took
+    if CLEAR.exists():  # exclude the memory of compilation
         CLEAR.write_text("5")
     tell({"first": first, "temporary": temporary()})
     for line in sys.stdin:
@@ -43,7 +43,7 @@ def main(peer: str, cell: str, mode: str, *sizes: str) -> None:
 
 
 def prepare(peer: str, cell: str, mode: str, size: Size) -> tuple[Any, Any]:
-    """Returns the call to time, and one that tells its temporary bytes."""
+    """Returns the call to time, and a function that returns its temporary bytes."""
     library, method, devices = split_peer(peer)
     if library == "torch":  # without JAX in its process
         where = "experiments.bench.peers.torch:prepare"
@@ -54,14 +54,14 @@ def prepare(peer: str, cell: str, mode: str, size: Size) -> tuple[Any, Any]:
 
 
 def timed(call: Any) -> float:
-    """Returns the seconds that a call takes."""
+    """Returns the duration of a call in seconds."""
     start = time.perf_counter()
     call()
     return time.perf_counter() - start
 
 
 def resident() -> int:
-    """Returns the most bytes that were resident; on Linux, since compilation."""
+    """Returns the peak resident memory in bytes; on Linux, since compilation."""
     if STATUS.exists():
         for line in STATUS.read_text().splitlines():
             if line.startswith("VmHWM:"):
@@ -70,7 +70,7 @@ def resident() -> int:
 
 
 def tell(what: Any) -> None:
-    """Tells the process that started this one."""
+    """Sends a result to the parent process."""
     print(MARK + json.dumps(what), flush=True)
 
 

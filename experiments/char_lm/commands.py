@@ -15,8 +15,8 @@ from experiments.char_lm.config import Sample, Train
 
 _TRAIN = """Trains a character model by truncated backpropagation through time.
 
-By default, it trains for two minutes on the Python language reference. Ctrl-C stops the
-training after the next few updates and saves it. A second Ctrl-C stops immediately. Exit
+By default, it trains for two minutes on the Python language reference. Ctrl-C stops
+after the next few updates and saves the run. A second Ctrl-C stops immediately. Exit
 codes: 0 at the end or after Ctrl-C, 75 after SIGTERM (saved, continue with --resume),
 130 if there was nothing to save, 1 or 2 for an error."""
 _SAMPLE = "Continues a text with a trained character model."

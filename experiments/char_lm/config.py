@@ -34,7 +34,7 @@ class Train:
       embedding_size: Features of the embedding of a character.
       dropout: Probability of dropping an output of a recurrent layer. The mask is the
         same for all steps of a chunk.
-      batch_size: Number of rows of the batch. Each reads the text from another position.
+      batch_size: Number of rows of the batch. Each row reads another part of the text.
       chunk: Characters per update, and the largest number of steps that gradients flow
         back. The state is carried to the next chunk.
       learning_rate: Learning rate of Adam after the warmup. It decays along a cosine.

@@ -1,4 +1,4 @@
-"""Makes the call that is timed from a function of JAX."""
+"""Builds the call that is timed from a JAX function."""
 
 import importlib
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from experiments.bench.config import Size
 def prepare(
     library: str, method: str, devices: int, cell: str, mode: str, size: Size
 ) -> tuple[Callable[[], Any], Callable[[], int | None]]:
-    """Returns the call that is timed, and one that tells its temporary bytes."""
+    """Returns the call to time, and a function that returns its temporary bytes."""
     if size.batch % devices:
         raise ValueError(f"a batch of {size.batch} does not divide by {devices}")
     jax.config.update("jax_num_cpu_devices", devices)
@@ -70,7 +70,7 @@ def _split(run: Any, mode: str, devices: int, xs: Any) -> tuple[Any, Any]:
         return jax.lax.psum(gradients, "batch"), of_xs
 
     out = {"forward": rows, "gradient": whole, "gradient-inputs": (whole, rows)}[mode]
-    # Without check_vma=False the sum over devices would be taken at every time step.
+    # With check_vma=True, the sum over devices would run at every time step.
     function = jax.shard_map(
         part, mesh=mesh, in_specs=(whole, rows), out_specs=out, check_vma=False
     )

@@ -1,4 +1,4 @@
-"""Equinox: a cell, and the loop that its documentation shows. It has no Elman cell."""
+"""Equinox: a cell in the loop of its documentation. It does not have an Elman cell."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""jrnn, by its public `scan`, batch first."""
+"""jrnn: `jrnn.scan`, batch first."""
 
 from typing import Any
 
@@ -24,7 +24,7 @@ def build(cell: str, size: Size, method: str) -> Any:
 
 
 def sampler(size: Size) -> Any:
-    """Returns a function that writes symbols one by one, and its parameters."""
+    """Returns a function that generates symbols, and its parameters."""
     layer = jrnn.Recurrent(jrnn.LSTM(size.hidden))
     dense = jrnn.Dense(SYMBOLS)
     model = jrnn.Sequential(jrnn.Embed(SYMBOLS, size.inputs), layer, layer, dense)

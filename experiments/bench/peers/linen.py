@@ -25,7 +25,7 @@ def build(cell: str, size: Size, method: str) -> Any:
 
 
 class _Step(linen.Module):
-    """Embedding, two layers and read-out, for one step."""
+    """Embedding, two LSTM layers and output layer, for one step."""
 
     size: Size
 
@@ -40,7 +40,7 @@ class _Step(linen.Module):
 
 
 def sampler(size: Size) -> Any:
-    """Returns a function that writes symbols one by one, and its parameters."""
+    """Returns a function that generates symbols, and its parameters."""
     model = _Step(size)
     zeros = jnp.zeros((size.batch, size.hidden))
     start = (((zeros, zeros),) * 2, jnp.zeros(size.batch, jnp.int32))

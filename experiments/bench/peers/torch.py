@@ -1,4 +1,4 @@
-"""PyTorch: one layer, time first, with as many threads as there are cores."""
+"""PyTorch: one layer, time first, one thread per core."""
 
 import os
 from collections.abc import Callable
@@ -13,7 +13,7 @@ LAYERS = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU, "elman": torch.nn.RNN}
 
 
 def prepare(cell: str, mode: str, size: Size) -> tuple[Callable[[], Any], Callable]:
-    """Returns the call that is timed, and one that knows of no temporary memory."""
+    """Returns the call to time, and a function that returns None."""
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     if mode == "sampler":
         return sampler(size), lambda: None
@@ -35,7 +35,7 @@ def prepare(cell: str, mode: str, size: Size) -> tuple[Callable[[], Any], Callab
 
 
 def sampler(size: Size) -> Callable[[], Any]:
-    """Returns a call that writes symbols one by one, each the likeliest."""
+    """Returns a call that generates symbols by greedy decoding."""
     embed = torch.nn.Embedding(SYMBOLS, size.inputs)
     layers = torch.nn.LSTM(size.inputs, size.hidden, num_layers=2)
     dense = torch.nn.Linear(size.hidden, SYMBOLS)
