@@ -1,4 +1,4 @@
-"""Every way to a gradient, against the gradient and against numbers worked by hand."""
+"""Every gradient method, against the exact gradient and values computed by hand."""
 
 import functools
 from typing import Any, NamedTuple
@@ -133,7 +133,7 @@ def test_every_exact_method_equals_backpropagation_through_time():
         compare(jrnn.IndRNN(H), BPTT(), EProp())
 
 
-def test_randomised_truncation_is_right_on_average():
+def test_randomized_truncation_is_right_on_average():
     model = jrnn.Sequential(jrnn.Recurrent(jrnn.Elman(3)), jrnn.Dense(1))
     with jax.enable_x64(True):
         data = problem(model)
@@ -214,7 +214,7 @@ def test_e_prop_of_an_lstm_keeps_the_path_through_its_memory():
         assert_close(grads["e"], expected, 1e-12)
 
 
-def test_in_a_stack_lower_layers_hear_of_the_present_step_alone():
+def test_in_a_stack_snap_covers_paths_within_the_step_of_the_loss():
     model = jrnn.Sequential(
         jrnn.Dense(2), jrnn.Recurrent(jrnn.IndRNN(3)), jrnn.Dense(1)
     )

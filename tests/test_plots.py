@@ -24,7 +24,7 @@ def line(ax, number=0):
     return np.asarray(ax.get_lines()[number].get_ydata())
 
 
-def labelled(ax):
+def labeled(ax):
     return bool(ax.get_xlabel() and ax.get_ylabel())
 
 
@@ -32,14 +32,14 @@ def test_gradient_by_lag_draws_medians():
     curves = np.array([[1.0, 0.1, 0.0], [3.0, 0.3, 0.0], [2.0, 0.2, 0.0]])
     ax = plots.gradient_by_lag({"net": curves})
     np.testing.assert_allclose(line(ax), [2.0, 0.2, np.nan])  # zero ends the line
-    assert labelled(ax) and ax.get_legend().get_texts()[0].get_text() == "net"
+    assert labeled(ax) and ax.get_legend().get_texts()[0].get_text() == "net"
 
 
 def test_jacobian_norms_are_symmetric_around_one():
     norms = np.array([[1.0, 0, 0], [0.1, 1, 0], [1e-3, 0.1, 1]])
     ax = plots.jacobian_norms(norms)
     (image,) = ax.get_images()
-    assert np.allclose(image.get_clim(), (1e-3, 1e3)) and labelled(ax)
+    assert np.allclose(image.get_clim(), (1e-3, 1e3)) and labeled(ax)
     assert np.ma.getmaskarray(image.get_array())[0, 2]
 
 
@@ -48,13 +48,13 @@ def test_gradient_terms_draw_the_norm_of_the_sum():
     ax = plots.gradient_terms(terms)
     np.testing.assert_allclose(line(ax, 2), [5.0, 10**0.5], rtol=1e-6)
     np.testing.assert_allclose(line(ax, 3), 3.0)
-    assert labelled(ax)
+    assert labeled(ax)
 
 
 def test_lyapunov_says_whether_gradients_explode():
     running = np.array([[0.5, -1.0], [0.2, -2.0]])
     left, right = plots.lyapunov(diagnostics.Lyapunov(running[-1], running))
-    assert "chaotic" in left.get_title("left") and labelled(left) and labelled(right)
+    assert "chaotic" in left.get_title("left") and labeled(left) and labeled(right)
     calm = diagnostics.Lyapunov(running[-1] - 0.3, running - 0.3)
     assert "10 steps" in plots.lyapunov(calm)[0].get_title("left")
 
@@ -65,20 +65,20 @@ def test_gates_and_half_lives_are_drawn_unit_by_unit():
     np.testing.assert_allclose(ax.collections[0].get_offsets(), [[1, 0], [0, 0.5]])
     lives = plots.half_lives({"f": jnp.array([2.0, 8.0, 4.0])})
     np.testing.assert_allclose(lives.get_lines()[0].get_xdata(), [8, 4, 2])
-    assert labelled(ax) and labelled(lives)
+    assert labeled(ax) and labeled(lives)
 
 
 def test_magnitudes_stop_at_what_is_not_finite():
     sequence = jnp.array([[1.0, -2.0], [3.0, 0.0], [jnp.inf, 0.0]])
     ax = plots.magnitudes({"states.h": sequence}, step=2)
     np.testing.assert_allclose(line(ax), [2.0, 3.0, np.nan])
-    assert "step 2" in ax.texts[0].get_text() and labelled(ax)
+    assert "step 2" in ax.texts[0].get_text() and labeled(ax)
 
 
 def test_gradient_norms_are_drawn_by_step():
     ax = plots.gradient_norms({"layer": jnp.array([0.5, 1.0])})
     np.testing.assert_allclose(line(ax), [0.5, 1.0])
-    assert labelled(ax)
+    assert labeled(ax)
 
 
 def test_the_picture_of_the_docs_is_drawn_by_a_command(tmp_path, capsys, monkeypatch):

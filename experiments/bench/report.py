@@ -122,20 +122,20 @@ def write(folder: pathlib.Path, results: dict[str, Any]) -> list[pathlib.Path]:
 
 def page(results: dict[str, Any]) -> str:
     """Returns the results as Markdown."""
-    rows, told = results["rows"], {**results, **results["settings"]}
+    rows, values = results["rows"], {**results, **results["settings"]}
     versions = results["versions"].items()
     sizes = {row["size"]: sizes_line(Size(*map(row.get, Size._fields))) for row in rows}
-    told |= {
+    values |= {
         "versions": ", ".join(f"{name} {version}" for name, version in versions),
         "cells_key": _CELLS_KEY,
         "sizes_key": "; ".join(f"{name}: {line}" for name, line in sizes.items()),
         "missing": _missing(rows),
     }
-    told |= {
-        "circumstances": _filled(_CIRCUMSTANCES, told),
-        "method": _filled(_METHOD, told),
+    values |= {
+        "circumstances": _filled(_CIRCUMSTANCES, values),
+        "method": _filled(_METHOD, values),
     }
-    parts = [_PAGE.format(**told)]
+    parts = [_PAGE.format(**values)]
     for mode, heading in _HEADINGS.items():
         some = [row for row in rows if row["mode"] == mode]
         if some:
@@ -164,9 +164,9 @@ def curves(swept: list[Row]) -> dict[tuple[str, str], list[tuple[float, float]]]
     return found
 
 
-def _filled(text: str, told: dict[str, Any]) -> str:
+def _filled(text: str, values: dict[str, Any]) -> str:
     """Formats a text of several paragraphs and wraps its lines."""
-    paragraphs = text.format(**told).split("\n\n")
+    paragraphs = text.format(**values).split("\n\n")
     return "\n\n".join(textwrap.fill(paragraph, 118) for paragraph in paragraphs)
 
 

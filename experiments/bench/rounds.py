@@ -30,9 +30,9 @@ def run(
     with contextlib.ExitStack() as ends:
         for peer in filter(installed, peers):
             worker = ends.enter_context(_start(peer, cell, mode, size))
-            told = _receive(worker)  # one at a time, as compilation is timed
-            rows[peer] = {"peer": peer, **what, **told}
-            if "error" not in told:
+            reply = _receive(worker)  # one at a time, as compilation is timed
+            rows[peer] = {"peer": peer, **what, **reply}
+            if "error" not in reply:
                 workers[peer] = worker
                 rows[peer]["seconds"] = []
         for turn in range(rounds + 1):
@@ -40,12 +40,12 @@ def run(
                 "calls": calls if turn < rounds else 0
             }  # the last one asks for the memory
             for peer in list(workers):
-                told = _ask(workers[peer], question)
-                if "error" in told:
+                reply = _ask(workers[peer], question)
+                if "error" in reply:
                     del workers[peer], rows[peer]["seconds"]
-                elif "seconds" in told:
-                    rows[peer]["seconds"].append(min(told.pop("seconds")))
-                rows[peer] |= told
+                elif "seconds" in reply:
+                    rows[peer]["seconds"].append(min(reply.pop("seconds")))
+                rows[peer] |= reply
     return list(rows.values())
 
 
