@@ -3,6 +3,7 @@
 from jrnn import (
     diagnostics as diagnostics,
     initializers as initializers,
+    interop as interop,
     kernels as kernels,
     training as training,
 )

@@ -28,7 +28,7 @@ from typing import Any
 from experiments.char_lm import config as options
 from experiments.char_lm.corpus import Corpus, Vocabulary
 from experiments.errors import UserError
-from jrnn.interop import files
+from jrnn.interop import files, named_arrays
 
 try:
     import fcntl
@@ -131,7 +131,7 @@ def save(path: Path, step: int, learner: Any, facts: dict[str, Any]) -> None:
         (path / "checkpoints" / f"{step:08d}.safetensors", learner),
         (path / "weights.safetensors", learner.params),
     ]:
-        arrays = files.flatten(tree)
+        arrays = named_arrays.flatten(tree)
         with writing(file, sum(array.nbytes for array in arrays.values())):
             files.save_arrays(file, arrays, _texts(metadata))
     with writing(path):
@@ -178,7 +178,7 @@ def load(file: Path, template: Any) -> tuple[Any, dict[str, Any]]:
         raise files.FileError(
             f"{file} has format {facts.get('format')}; this program reads {FORMAT}."
         )
-    return files.unflatten(template, arrays), facts
+    return files.restore(template, arrays), facts
 
 
 def checkpoints(path: Path) -> list[Path]:

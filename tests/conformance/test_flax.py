@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 import jrnn
-from jrnn.interop import flax_weights as flax
+from jrnn.interop import flax
 from tests.conformance import recorded
 
 
@@ -55,7 +55,7 @@ def test_recorded_cases_of_linen(path):
 
     def run(weights, inputs):
         spatial = case.config.get("spatial")
-        layer, params = flax.linen_from_params(nested(weights), spatial=spatial)
+        layer, params = flax.from_linen_params(nested(weights), spatial=spatial)
         state, ys = run_module(layer, params, inputs, case.config)
         return named(layer, state, ys, case.outputs)
 
@@ -68,7 +68,7 @@ def test_recorded_cases_of_nnx(path):
     case = recorded.load(path)
 
     def run(weights, inputs):
-        layer, params = flax.nnx_from_params(nested(weights))
+        layer, params = flax.from_nnx_params(nested(weights))
         state, ys = run_module(layer, params, inputs, case.config)
         return named(layer, state, ys, case.outputs)
 
@@ -80,5 +80,5 @@ def test_a_bidirectional_case_is_recognised():
     ones = {"kernel": jnp.ones((3, 4)), "bias": jnp.ones(4)}
     tree = {"cell": {"i": ones, "h": {"kernel": jnp.ones((4, 4))}}}
     both = {"forward_rnn": tree, "backward_rnn": tree}
-    layer, _ = flax.linen_from_params({"params": both})
+    layer, _ = flax.from_linen_params({"params": both})
     assert layer == jrnn.Bidirectional(jrnn.Elman(4))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import jrnn
-from jrnn.interop import equinox, flax_weights, haiku, keras
+from jrnn.interop import equinox, flax, haiku, keras
 from tests.cases import randomise
 
 os.environ.setdefault("KERAS_BACKEND", "jax")
@@ -53,10 +53,10 @@ def test_linen(name):
     more = {"kernel_size": cell.kernel_size} if name == "ConvLSTMCell" else {}
     kind = getattr(nn, name)
     module = nn.RNN(kind(H, param_dtype=jnp.float64, **more), return_carry=True)
-    tree = {"params": flax_weights.linen_to_params(layer, params)}
+    tree = {"params": flax.to_linen_params(layer, params)}
     state, ys = layer.apply(params, None, xs)
     carry, theirs = jax.jit(module.apply)(tree, xs)
-    compare((flax_weights.state_to_flax(layer, state), ys), (carry, theirs))
+    compare((flax.state_to_flax(layer, state), ys), (carry, theirs))
 
 
 @pytest.mark.parametrize("name", ["LSTMCell", "OptimizedLSTMCell", "GRUCell"])
@@ -72,11 +72,11 @@ def test_nnx(name):
     )
     module = nnx.Bidirectional(make(), make())
     optimized = name == "OptimizedLSTMCell"
-    tree = flax_weights.nnx_to_params(layer, params, optimized=optimized)
+    tree = flax.to_nnx_params(layer, params, optimized=optimized)
     nnx.update(module, tree)
     _, ys = layer.apply(params, None, xs)
     compare(ys, module(xs))
-    back, same = flax_weights.nnx_from_params(nnx.state(module, nnx.Param))
+    back, same = flax.from_nnx_params(nnx.state(module, nnx.Param))
     assert back == layer
     compare(same, params)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import jrnn
-from jrnn.interop.onnx_operators import (
+from jrnn.interop.onnx import (
     Operator,
     from_operator,
     state_from_onnx,

@@ -8,11 +8,11 @@ import pytest
 
 PAGE = pathlib.Path(__file__).parents[2] / "docs" / "coming_from.md"
 LIBRARIES = {
-    "PyTorch": ["torch", "jrnn.interop.torch"],
-    "Keras": ["keras", "jrnn.interop.keras"],
+    "PyTorch": ["torch"],
+    "Keras": ["keras"],
     "Flax linen": ["flax"],
     "Flax nnx": ["flax"],
-    "Haiku": ["haiku", "jrnn.interop.haiku"],
+    "Haiku": ["haiku"],
 }
 RESULTS = ["ys", "h", "c", "count"]
 

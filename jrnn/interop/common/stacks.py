@@ -1,0 +1,115 @@
+"""Stacks of layers and directions of layers, as conversions of weights need them."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from jrnn.layers import (
+    Bidirectional,
+    BidirectionalState,
+    Dropout,
+    Recurrent,
+    Sequential,
+)
+from jrnn.types import Cell, Layer, Params, State
+
+
+def recurrent_layers(layer: Layer, library: str) -> list[Any]:
+    """Returns the layers of a stack that have weights, first to last.
+
+    Raises:
+      ValueError: if a layer is neither recurrent nor `Dropout`.
+    """
+    layers = layer.layers if isinstance(layer, Sequential) else (layer,)
+    kept = [each for each in layers if not isinstance(each, Dropout)]
+    for each in kept:
+        if not isinstance(each, Recurrent | Bidirectional):
+            raise ValueError(
+                f"{library} has no recurrent layer for {each!r}: only `Recurrent`, "
+                "`Bidirectional` and `Sequential` of these convert. Convert the "
+                "recurrent layers of the model, and the other layers by hand."
+            )
+    return kept
+
+
+def entries(layer: Layer, tree: Any) -> list[Any]:
+    """Returns the params or states of `recurrent_layers(layer)`, one per layer."""
+    if not isinstance(layer, Sequential):
+        return [tree]
+    pairs = zip(layer.layers, tree, strict=True)
+    return [entry for each, entry in pairs if not isinstance(each, Dropout)]
+
+
+def layers_and_entries(layer: Layer, tree: Any, library: str) -> list[tuple[Any, Any]]:
+    """Returns each recurrent layer with its params or state."""
+    layers = recurrent_layers(layer, library)
+    return list(zip(layers, entries(layer, tree), strict=True))
+
+
+def positions(layer: Sequential) -> list[int]:
+    """Returns the positions of `recurrent_layers(layer)` in a `Sequential`."""
+    layers = enumerate(layer.layers)
+    return [index for index, each in layers if not isinstance(each, Dropout)]
+
+
+def assemble(layer: Layer, values: Iterable[Any]) -> Any:
+    """Builds the params or state of a layer from those of its recurrent layers."""
+    values = list(values)
+    if not isinstance(layer, Sequential):
+        return values[0]
+    rest = iter(values)
+    return tuple(
+        () if isinstance(each, Dropout) else next(rest) for each in layer.layers
+    )
+
+
+def stacked(layers: list[Any], params: list[Params]) -> tuple[Layer, Params]:
+    """Returns one layer for a list of layers, and its parameters."""
+    if len(layers) == 1:
+        return layers[0], params[0]
+    return Sequential(*layers), tuple(params)
+
+
+def bidirectional(
+    forward: Cell, backward: Cell, *, return_sequence: bool = True, **options: Any
+) -> Bidirectional:
+    """Returns the layer that runs one cell forward and one backward in time."""
+    other = None if backward == forward else backward
+    return Bidirectional(forward, other, return_sequence=return_sequence, **options)
+
+
+def directions(layer: Any, tree: Any = (None, None)) -> list[tuple[Cell, Any]]:
+    """Returns the cell of each direction with its params or state, forward first."""
+    if isinstance(layer, Bidirectional):
+        return list(zip(layer.directions, tree, strict=True))
+    return [(layer.cell, tree)]
+
+
+def cells_of(layers: list[Any]) -> list[Cell]:
+    """Returns the cells of all layers and directions."""
+    return [cell for layer in layers for cell, _ in directions(layer)]
+
+
+def check_sizes(layers: list[Any], params: list[Any]) -> None:
+    """Raises unless each layer takes the number of features that the last returns."""
+    outputs = None
+    for index, (layer, arrays) in enumerate(zip(layers, params, strict=True)):
+        for cell, own in directions(layer, arrays):
+            inputs = own.w_x.shape[-2]
+            if outputs is not None and inputs != outputs:
+                raise ValueError(
+                    f"Layer {index}, {cell!r}, must take the {outputs} features that "
+                    f"layer {index - 1} returns, got weights for {inputs} features. "
+                    "Pass the weights of one stack, in its order."
+                )
+        outputs = layer.output_size
+
+
+def pair_up(layers: list[Any], states: list[State]) -> list[State]:
+    """Groups one state per direction into one state per layer."""
+    rest = iter(states)
+    return [
+        BidirectionalState(next(rest), next(rest))
+        if isinstance(layer, Bidirectional)
+        else next(rest)
+        for layer in layers
+    ]

@@ -1,0 +1,65 @@
+"""Reads and writes whole files."""
+
+import os
+import pathlib
+import secrets
+import stat
+
+from jrnn.interop.files.formats import require
+
+Path = str | os.PathLike[str]
+
+MAX_BYTES = 8 << 30
+
+
+def read_regular(path: Path, max_bytes: int = MAX_BYTES) -> bytes:
+    """Returns the content of a regular file.
+
+    Args:
+      path: The file.
+      max_bytes: The largest size.
+
+    Raises:
+      FileError: if it is a link, a device or a pipe, or is larger than `max_bytes`.
+      OSError: if it does not exist or cannot be read.
+    """
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)  # a pipe would block
+    try:
+        number = os.open(path, flags | getattr(os, "O_NOFOLLOW", 0))
+    except OSError as error:
+        link = os.path.islink(path)
+        require(not link, f"{path}: it must be a regular file, got a link.")
+        raise error
+    with open(number, "rb") as file:
+        status = os.fstat(number)
+        regular = stat.S_ISREG(status.st_mode)
+        require(regular, f"{path}: it must be a regular file, got a device or pipe.")
+        require(
+            status.st_size <= max_bytes,
+            f"{path}: it must have at most {max_bytes} bytes, got {status.st_size}. "
+            "Pass a larger `max_bytes` if you trust it.",
+        )
+        return file.read(status.st_size)
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Writes a file. If the write fails, an older file of the same name remains.
+
+    It writes to another name, flushes to the disk, renames, and flushes the folder.
+    """
+    path = pathlib.Path(path)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
+    try:
+        with open(temporary, "xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

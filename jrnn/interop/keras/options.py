@@ -1,0 +1,194 @@
+"""Finds the layers of a Keras layer, by its serialized options or its shapes."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from jrnn.interop.common import stacks
+from jrnn.interop.common.activation_names import ACTIVATIONS
+from jrnn.layers import Recurrent
+from jrnn.types import Activation, Array
+
+MERGES = {"concat": "concat", "sum": "sum", "ave": "mean", "mul": "mul", None: None}
+CLASSES = {
+    "SimpleRNN": "elman",
+    "SimpleRNNCell": "elman",
+    "LSTM": "lstm",
+    "LSTMCell": "lstm",
+    "GRU": "gru",
+    "GRUCell": "gru",
+    "ConvLSTM1D": "conv_lstm",
+    "ConvLSTM2D": "conv_lstm",
+    "ConvLSTM3D": "conv_lstm",
+}
+GATES = {1: "elman", 3: "gru", 4: "lstm"}  # kinds by their number of gates
+
+
+class Spec(NamedTuple):
+    """One cell: its kind, whether it has a bias, and its further options."""
+
+    kind: str
+    bias: bool
+    options: dict[str, Any] = {}
+
+
+class Level(NamedTuple):
+    """One layer: its cells, and the function that makes it from them."""
+
+    cells: tuple[Spec, ...]
+    layer: Callable[..., Any] = Recurrent
+
+
+def read(config: Mapping[str, Any]) -> list[Level]:
+    """Returns the layers that serialized options describe.
+
+    Args:
+      config: What `keras.saving.serialize_keras_object` returns.
+
+    Raises:
+      ValueError: if jrnn has no layer for a class or an option.
+    """
+    inner = config["config"]
+    if config["class_name"] != "Bidirectional":
+        return _one_way(config)
+    if inner["merge_mode"] not in MERGES:
+        raise ValueError(
+            f"merge_mode must be one of {[*MERGES]}, got {inner['merge_mode']!r}."
+        )
+    forward = _one_way(inner["layer"])
+    backward = _one_way(inner.get("backward_layer") or inner["layer"])
+    if len(forward) != 1:
+        raise ValueError(
+            "A Bidirectional must be around one cell, got one around a stack of "
+            f"{len(forward)} cells. Convert a Bidirectional per cell."
+        )
+    merge = MERGES[inner["merge_mode"]]
+    returns = inner["layer"]["config"]["return_sequences"]
+
+    def layer(ahead: Any, behind: Any) -> Any:
+        return stacks.bidirectional(ahead, behind, merge=merge, return_sequence=returns)
+
+    return [Level((*forward[0].cells, *backward[0].cells), layer)]
+
+
+def _one_way(config: Mapping[str, Any]) -> list[Level]:
+    """Reads a recurrent layer, or an `RNN` over a cell or a stack of cells."""
+    inner = config["config"]
+    inside = [config]
+    if config["class_name"] == "RNN":
+        cell = inner["cell"]
+        stack = cell["class_name"] == "StackedRNNCells"
+        inside = cell["config"]["cells"] if stack else [cell]
+    last = len(inside) - 1
+    return [
+        Level((_spec(each),), _runner(inner, index < last))
+        for index, each in enumerate(inside)
+    ]
+
+
+def _runner(inner: Mapping[str, Any], feeds_another: bool) -> Callable[..., Recurrent]:
+    returns = feeds_another or inner.get("return_sequences", False)
+
+    def layer(cell: Any) -> Recurrent:
+        reverse = inner.get("go_backwards", False)
+        return Recurrent(cell, reverse=reverse, return_sequence=returns)
+
+    return layer
+
+
+def _spec(config: Mapping[str, Any]) -> Spec:
+    """Reads the options of a cell."""
+    inner, name = config["config"], config["class_name"]
+    if name not in CLASSES:
+        raise ValueError(
+            f"The layer or cell must be one of {sorted(CLASSES)}, got {name}. Convert "
+            "the other layers by hand."
+        )
+    kind = CLASSES[name]
+    if kind == "gru" and not inner["reset_after"]:
+        kind = "reset_before_gru"
+    options: dict[str, Any] = {"activation": _activation(inner["activation"])}
+    if kind != "elman":
+        options["gate"] = _activation(inner["recurrent_activation"])
+    if kind == "conv_lstm":
+        options |= _convolution(config)
+    return Spec(kind, inner["use_bias"], options)
+
+
+def _convolution(config: Mapping[str, Any]) -> dict[str, Any]:
+    inner = config["config"]
+    shape = (config.get("build_config") or {}).get("input_shape")
+    if shape is None or inner["data_format"] != "channels_last":
+        raise ValueError(
+            "The config of a ConvLSTM must hold build_config and data_format "
+            f"'channels_last', got input shape {shape} and {inner['data_format']!r}. "
+            "Build the layer before you serialize it, with channels last."
+        )
+    return {
+        "spatial": tuple(shape[2:-1]),
+        "strides": tuple(inner["strides"]),
+        "padding": inner["padding"],
+        "dilation": tuple(inner["dilation_rate"]),
+    }
+
+
+def _activation(name: Any) -> Activation:
+    if name not in ACTIVATIONS:
+        raise ValueError(
+            f"The activation must be one of {sorted(ACTIVATIONS)}, got {name!r}. Use "
+            "one of these, which all convert."
+        )
+    return ACTIVATIONS[name][0]
+
+
+def from_shapes(arrays: Sequence[Array]) -> list[Level]:
+    """Returns the layers whose weights have these shapes.
+
+    Raises:
+      ValueError: if they fit no layer, or several.
+    """
+    found = [plan for width in (3, 2) if (plan := _grouped(arrays, width))]
+    if len(found) != 1:
+        shapes = [list(a.shape) for a in arrays]
+        raise ValueError(
+            f"The shapes {shapes} fit no layer, or several. Pass the options of the "
+            "layer: `config=keras.saving.serialize_keras_object(layer)`."
+        )
+    return found[0]
+
+
+def _grouped(arrays: Sequence[Array], width: int) -> list[Level] | None:
+    """Returns the layers if each cell has `width` arrays; None if this does not fit."""
+    if not arrays or len(arrays) % width:
+        return None
+    groups = [arrays[at : at + width] for at in range(0, len(arrays), width)]
+    specs = [spec for group in groups if (spec := _of_shapes(*group))]
+    if len(specs) < len(groups):
+        return None
+    sizes = [group[1].shape[0] for group in groups]
+    chained = all(
+        group[0].shape[0] == size
+        for group, size in zip(groups[1:], sizes, strict=False)
+    )
+    both_ways = len(groups) == 2 and [a.shape for a in groups[0]] == [
+        a.shape for a in groups[1]
+    ]
+    if chained == both_ways and len(groups) > 1:
+        return None  # neither a stack nor both directions, or possibly either
+    if both_ways:
+        return [Level(tuple(specs), stacks.bidirectional)]
+    return [Level((spec,)) for spec in specs]
+
+
+def _of_shapes(w_x: Array, w_h: Array, bias: Array | None = None) -> Spec | None:
+    """Returns the cell that has these arrays, or None."""
+    if w_x.ndim != 2 or w_h.ndim != 2 or w_x.shape[1] != w_h.shape[1] or not w_h.size:
+        return None
+    kind = GATES.get(w_h.shape[1] // w_h.shape[0])
+    if kind is None or w_h.shape[1] % w_h.shape[0] or (bias is None and kind == "gru"):
+        return None  # without a bias, both kinds of GRU have the same shapes
+    if bias is None:
+        return Spec(kind, False)
+    if kind == "gru" and bias.ndim == 1:
+        kind = "reset_before_gru"
+    expected = (2, w_h.shape[1]) if kind == "gru" else (w_h.shape[1],)
+    return Spec(kind, True) if bias.shape == expected else None

@@ -1,0 +1,100 @@
+"""Model files: layers come back, and descriptions build nothing but what jrnn has."""
+
+import json
+import os
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jrnn
+from jrnn import activations as a
+from jrnn.interop import files
+from tests.cases import CASES, assert_close, randomise
+
+F = 3
+LAYERS = [
+    jrnn.Sequential(
+        jrnn.Embed(7, 4),
+        jrnn.Bidirectional(
+            jrnn.GRU(5, gate=a.HardSigmoid(slope=0.3)), jrnn.LSTM(5), merge="sum"
+        ),
+        jrnn.Residual(jrnn.Sequential(jrnn.Dropout(0.5, locked=True), jrnn.Dense(5))),
+    ),
+    jrnn.Recurrent(
+        jrnn.PeepholeLSTM(
+            4, coupled=True, gate=a.Clipped(a.sigmoid, 0.5), output_activation=a.relu
+        ),
+        reverse=True,
+        remat=(2, 3),
+    ),
+]
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+@pytest.mark.parametrize("layer", LAYERS, ids=repr)
+def test_a_file_is_enough_to_go_on(tmp_path, layer, dtype):
+    path = tmp_path / "model.safetensors"
+    shapes = jax.eval_shape(lambda: layer.init(jax.random.key(0), F, dtype))
+    params = randomise(shapes, 1)
+    files.save_model(path, layer, params, input_size=F)
+    again, weights = files.load_model(path)
+    assert again == layer
+    assert_close(weights, params, 0)
+    assert {leaf.dtype for leaf in jax.tree.leaves(weights)} == {jnp.dtype(dtype)}
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_every_cell_can_be_described(case):
+    text = json.dumps(files.to_config(case.cell))
+    assert files.from_config(json.loads(text)) == case.cell
+
+
+@pytest.mark.parametrize(
+    "config, why",
+    [
+        ({"kind": "os.system"}, "the kind must be one of .*, got 'os.system'"),
+        ({"kind": ["LSTM"]}, "the kind must be"),
+        (
+            {"kind": "Sequential", "layers": [{"kind": "eval"}]},
+            "the kind must be one of .*, got 'eval'",
+        ),
+        ({"hidden_size": 4}, "the kind must be one of .*, got None"),
+        (
+            {"kind": "LSTM", "hidden_size": 4, "code": "1"},
+            "fields of LSTM must be .*, got .'code'.",
+        ),
+        ({"function": "jax.numpy.tanh"}, "function must be .*, got 'jax.numpy.tanh'"),
+        ({"function": "tanh", "module": "os"}, "the kind must be one of .*, got None"),
+        (json.loads("[" * 40 + "]" * 40), "at most 32 deep"),
+        ({1, 2}, "must be plain data, got"),
+    ],
+)
+def test_descriptions_name_nothing_but_what_jrnn_has(config, why):
+    with pytest.raises(files.FileError, match=why):
+        files.from_config(config)
+
+
+def test_foreign_parts_and_wrong_parameters_are_not_written(tmp_path):
+    path = tmp_path / "model.npz"
+    layer = jrnn.Recurrent(jrnn.GRU(4))
+    shapes = jax.eval_shape(lambda: layer.init(jax.random.key(0), F))
+    params = randomise(shapes, 1)
+    with pytest.raises(files.FileError, match="tanh.* is not part of jrnn"):
+        foreign = jrnn.Recurrent(jrnn.GRU(4, activation=jnp.tanh))
+        files.save_model(path, foreign, params, F)
+    with pytest.raises(files.FileError, match="w_x must have shape .4, 12.,"):
+        files.save_model(path, layer, params, 4)
+    assert not os.listdir(tmp_path)
+
+
+def test_files_with_another_content_are_refused(tmp_path):
+    path = tmp_path / "model.npz"
+    files.save(path, {"w": np.ones(3)})
+    with pytest.raises(files.FileError, match="must describe a model"):
+        files.load_model(path)
+    for text in ("{}", "nonsense", '{"layer": {"kind": "Nope"}}'):
+        files.save_arrays(path, {"w": np.ones(3)}, {"jrnn.model": text})
+        with pytest.raises(files.FileError, match="model.npz"):
+            files.load_model(path)
