@@ -76,7 +76,7 @@ def test_recorded_cases_of_nnx(path):
         recorded.replay(case, run)
 
 
-def test_a_bidirectional_case_is_recognised():
+def test_a_bidirectional_case_is_recognized():
     ones = {"kernel": jnp.ones((3, 4)), "bias": jnp.ones(4)}
     tree = {"cell": {"i": ones, "h": {"kernel": jnp.ones((4, 4))}}}
     both = {"forward_rnn": tree, "backward_rnn": tree}

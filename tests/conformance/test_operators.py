@@ -126,7 +126,7 @@ def tflite_rnn(case):
 def test_recorded_cases_of_tflite(path):
     case = recorded.load(path)
     if case.config.get("projection") or case.config.get("layer_norm"):
-        pytest.skip("no operator of ONNX projects or normalises")
+        pytest.skip("no operator of ONNX projects or normalizes")
     make = {"LSTM": tflite_lstm, "GRU": tflite_gru, "RNN": tflite_rnn}
     with jax.enable_x64(True):
         layer, params = from_operator(make[case.config["op"]](case))

@@ -81,7 +81,7 @@ def check_arrays(arrays: Mapping[str, np.ndarray]) -> None:
 
 
 def read_view(name: str, data: memoryview, dtype: np.dtype, shape: Any) -> np.ndarray:
-    """Returns bytes as an array, which shares their memory.
+    """Returns bytes as an array, without a copy.
 
     Raises:
       FileError: if the shape is not allowed, or needs more or fewer bytes.

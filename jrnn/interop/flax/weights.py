@@ -11,7 +11,7 @@ from typing import Any
 from jrnn.cells import activations
 from jrnn.interop.common.build import kind_of, no_such_cell
 from jrnn.interop.common.states import state_from, state_to
-from jrnn.interop.flax import trees
+from jrnn.interop.flax import param_trees
 from jrnn.types import Activation, Layer, Params, Shape, State
 
 
@@ -53,10 +53,10 @@ def from_linen_params(
 
     def read(tree: Mapping[str, Any]) -> tuple[Any, Params]:
         options = {"gate": gate, "activation": activation}
-        return trees.read_linen(tree, options, spatial)
+        return param_trees.read_linen(tree, options, spatial)
 
     tree = params["params"] if set(params) == {"params"} else params
-    return trees.read_layers(tree, read)
+    return param_trees.read_layers(tree, read)
 
 
 def to_linen_params(layer: Layer, params: Params) -> dict[str, Any]:
@@ -83,7 +83,7 @@ def to_linen_params(layer: Layer, params: Params) -> dict[str, Any]:
       >>> sorted(flax.to_linen_params(layer, params)["cell"])
       ['hn', 'hr', 'hz', 'in', 'ir', 'iz']
     """
-    written = trees.write_layers(layer, params, trees.write_linen)
+    written = param_trees.write_layers(layer, params, param_trees.write_linen)
     if None in written:
         return written[None]
     return {f"layers_{index}": tree for index, tree in written.items()}
@@ -127,10 +127,10 @@ def from_nnx_params(
         options = {"gate": gate, "activation": activation}
         if "ii" in tree:
             renamed = {("if" if k == "if_" else k): v for k, v in tree.items()}
-            return trees.read_linen(renamed, options)
-        return trees.read_fused(tree, options)
+            return param_trees.read_linen(renamed, options)
+        return param_trees.read_fused(tree, options)
 
-    return trees.read_layers(params, read)
+    return param_trees.read_layers(params, read)
 
 
 def to_nnx_params(
@@ -163,14 +163,14 @@ def to_nnx_params(
 
     def write(cell: Any, arrays: Any) -> dict[str, Any]:
         kind = kind_of(cell, "NNX")
-        if kind not in trees.FUSED.values():
+        if kind not in param_trees.FUSED.values():
             raise no_such_cell(cell, "NNX")
         if kind == "lstm" and not optimized:
-            tree = trees.write_linen(cell, arrays)
+            tree = param_trees.write_linen(cell, arrays)
             return {("if_" if k == "if" else k): v for k, v in tree.items()}
-        return trees.write_fused(cell, arrays, kind)
+        return param_trees.write_fused(cell, arrays, kind)
 
-    written = trees.write_layers(layer, params, write)
+    written = param_trees.write_layers(layer, params, write)
     return written.get(None, {"layers": written})
 
 

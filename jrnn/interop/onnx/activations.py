@@ -134,8 +134,8 @@ def _function(name: str, alphas: list[float], betas: list[float]) -> Activation:
         return known
     fields = dataclasses.fields(known)
     values = {
-        field.name: float(numbers.pop(0))
-        for field, numbers in zip(fields, (alphas, betas), strict=False)
-        if numbers
+        field.name: float(given.pop(0))
+        for field, given in zip(fields, (alphas, betas), strict=False)
+        if given
     }
     return known(**values)

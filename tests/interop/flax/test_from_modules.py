@@ -82,7 +82,7 @@ both = pytest.mark.parametrize("library", LAYERS)
 
 
 @both
-def test_attention_and_normalisation_work_in_a_model(library):
+def test_attention_and_normalization_work_in_a_model(library):
     parts = LAYERS[library]
     model = jrnn.Sequential(
         jrnn.Recurrent(jrnn.Elman(SIZE)),

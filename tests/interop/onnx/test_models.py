@@ -69,8 +69,8 @@ LAYERS = [
         jrnn.Dense(2, bias=False),
     ),
 ]
-# Those that say all that a model says; others come back as an equal in other words: a
-# single bias as two, an LSTM beside peepholes with peepholes of zero.
+# Layers that come back unchanged. Others come back as an equivalent layer: a single
+# bias as two, an LSTM next to peepholes with peepholes of zero.
 EXACT = [e for e in LAYERS if "Seq" not in repr(e) and "bias=" in repr(e)]
 EXACT = [e for e in EXACT if "backward=LSTM" not in repr(e)]
 every_layer = pytest.mark.parametrize("layer", LAYERS, ids=repr)
