@@ -24,6 +24,10 @@ COMMANDS = {
         "experiments.bench.command:main",
         "compare the speed of jrnn and other installed libraries",
     ),
+    "layouts": (
+        "experiments.layouts:main",
+        "time the memory layouts of the gated kernel",
+    ),
     "gradient_flow": (
         "experiments.gradient_flow:main",
         "plot how gradients vanish in Elman networks, GRUs and LSTMs",

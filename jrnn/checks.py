@@ -59,7 +59,7 @@ def count(name: str, value: Any, number: int, meaning: str) -> None:
 
 
 def equal_sizes(name: str, size: int, expected: int) -> None:
-    """Raises unless two numbers of features that are to be combined agree."""
+    """Raises unless two sizes that are to be combined are equal."""
     if size != expected:
         raise ValueError(
             f"{name} has {size} features and would be combined with {expected}; they "
@@ -203,7 +203,7 @@ def same_state(before: Any, after: Any, xs: Any, params: Any) -> None:
     """Raises unless one step left the state with its structure, shapes and dtypes."""
     if not _alike(before, after):
         raise TypeError(
-            f"cell.step must return a state like the one it is given, "
+            f"cell.step must return a state like the one it takes, "
             f"{_outline(before)}, but returned {_outline(after)}."
         )
     for (name, old), new in zip(

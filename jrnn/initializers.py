@@ -2,7 +2,7 @@
 
 import functools
 import math
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +12,7 @@ from jrnn.types import Array, DType, PRNGKey
 
 
 class Draw(Protocol):
-    """Draws `blocks` kernels of shape [fan_in, size] and concatenates them."""
+    """Draws `blocks` matrices of shape [fan_in, size] and concatenates them."""
 
     def __call__(
         self, key: PRNGKey, fan_in: int, size: int, blocks: int, dtype: DType
@@ -23,11 +23,11 @@ class Scheme(NamedTuple):
     """The default initializers of a library for a recurrent cell.
 
     Attributes:
-      w_x: The initializer of the input kernel, [F, k*H].
-      w_h: The initializer of the recurrent kernel, [H, k*H].
+      w_x: The initializer of the input weights, [F, k*H].
+      w_h: The initializer of the recurrent weights, [H, k*H].
       bias: Biases are uniform in +-bias/sqrt(H).
       forget_bias: The value added to the bias of the forget gate.
-      joint_fan_in: Whether `w_x` draws both kernels as one array [F + H, k*H].
+      joint_fan_in: Whether `w_x` draws both matrices as one array [F + H, k*H].
     """
 
     w_x: Draw
@@ -159,31 +159,33 @@ def scheme(name: str, kind: str) -> Scheme:
 def recurrent_weights(
     key: PRNGKey,
     scheme: Scheme,
-    bias: str | None,
     input_size: int,
     size: int,
     blocks: int,
     dtype: DType,
+    *,
+    bias: bool = True,
+    separate_biases: bool = False,
     state_size: int | None = None,
-) -> tuple[tuple[Array, Array], tuple[Array | None, Array | None]]:
-    """Draws the kernels and biases of a recurrent cell.
+) -> tuple[Array, Array, Array | None, Array | None]:
+    """Draws what most gated cells hold: two matrices and up to two biases.
 
     Args:
-      key: The random key.
+      key: Source of randomness.
       scheme: A result of the function `scheme`.
-      bias: "single", "double" or None: the number of biases per gate.
       input_size: The number F of input features.
       size: The number H of hidden units.
       blocks: The number k of gates.
-      dtype: The dtype of the arrays.
-      state_size: The size of the state that the gates read; None for H.
+      dtype: Of the arrays.
+      bias: Whether there is a bias.
+      separate_biases: Whether there is a second one, for the matmul of the state.
+      state_size: The number of state entries that the gates read; None for H.
 
     Returns:
-      The kernels [F, k*H] and [state_size, k*H], and the biases [k*H] or None.
+      w_x [F, k*H], w_h [state_size, k*H], b_x [k*H] and b_h [k*H]; None for a bias that
+      is not asked for.
     """
-    checks.one_of("bias", bias, ["single", "double", None])
     checks.at_least("input_size", input_size, 1)
-    checks.at_least("hidden_size", size, 1)
     read = size if state_size is None else state_size
     key_x, key_h, key_b, key_c = jax.random.split(key, 4)
     if scheme.joint_fan_in:
@@ -192,9 +194,22 @@ def recurrent_weights(
     else:
         w_x = scheme.w_x(key_x, input_size, size, blocks, dtype)
         w_h = scheme.w_h(key_h, read, size, blocks, dtype)
-    b_x = None if bias is None else biases(key_b, scheme, size, blocks, dtype)
-    b_h = biases(key_c, scheme, size, blocks, dtype) if bias == "double" else None
-    return (w_x, w_h), (b_x, b_h)
+    b_x = biases(key_b, scheme, size, blocks, dtype) if bias else None
+    b_h = biases(key_c, scheme, size, blocks, dtype) if separate_biases else None
+    return w_x, w_h, b_x, b_h
+
+
+def forget_gate(scheme: Scheme, start: float | None, b: Array | None, size: int) -> Any:
+    """Adds the initial value of the forget gate, second of the gates, to a bias.
+
+    Args:
+      scheme: Whose value it is where `start` is None.
+      start: The value, or None.
+      b: Bias [k*H], or None for none.
+      size: The number H of hidden units.
+    """
+    value = scheme.forget_bias if start is None else start
+    return None if b is None else b.at[size : 2 * size].add(value)
 
 
 def biases(key: PRNGKey, scheme: Scheme, size: int, blocks: int, dtype: DType) -> Array:

@@ -1,4 +1,4 @@
-"""Which steps of a sequence are valid, and where the state starts afresh."""
+"""Which steps of a sequence are valid, and where the state restarts."""
 
 from typing import Any
 
@@ -44,8 +44,8 @@ def valid(lengths: Array | None, mask: Array | None, time: int) -> Array | None:
 def restarts(reset: Array | None, keep: Array | None, reverse: bool) -> Array | None:
     """Returns before which steps, in the order of the loop, the state is replaced.
 
-    A flag at t cuts between t and the valid step before it. In reverse that is before
-    the earlier step, so flags move to the valid step they are next to.
+    A flag at t acts between t and the valid step before it. In reverse the state is
+    replaced before that earlier step, so each flag moves to it.
     """
     if reset is None or reset.shape[0] == 0:
         return None
@@ -73,9 +73,9 @@ def without_padding(
 ) -> Array:
     """Zeroes the steps of [*batch, time, features] that are not valid.
 
-    A NaN in the padding times a cotangent of zero is a NaN still, so it has to go
-    before parameters touch it. Without lengths and mask nothing is done, nor where time
-    was reduced away.
+    A NaN in the padding times a cotangent of zero is NaN, so it must be removed before
+    parameters multiply it. Without lengths and mask, and if there is no time axis, `xs`
+    is returned unchanged.
     """
     lengths, mask = as_flags(lengths), as_flags(mask)
     if lengths is None and mask is None:
@@ -95,8 +95,8 @@ def without_padding(
 def where(flags: Array, on_true: Any, on_false: Any) -> Any:
     """Chooses between two trees for each example; `flags` are [*batch].
 
-    Flags align with the batch axes on the left of each leaf, where broadcasting would
-    align them with the feature axes on its right.
+    Flags align with the batch dimensions on the left of each leaf. Broadcasting would
+    align them with the feature dimensions on its right.
     """
 
     def choose(a: Array, b: Array) -> Array:

@@ -1,5 +1,6 @@
 """Array arithmetic that several rooms share: safe norms, normalization, shifts."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -76,6 +77,28 @@ def clip_norm(tree: Any, bound: float, batch_axes: int = 0) -> Any:
     return jax.tree.map(clip, tree)
 
 
+def edit_cotangent(edit: Callable[[Any], Any], tree: Any) -> Any:
+    """Returns the tree as it is; in the backward pass its cotangent is edited.
+
+    Unlike `jax.custom_vjp` it has a forward-mode derivative, which is the identity, and
+    may stand in a function that JAX transposes: it is the solution of `1 * x = tree`,
+    whose transposed system is solved by `edit`.
+
+    Args:
+      edit: Function from a cotangent to one of the same structure and shapes.
+      tree: Arrays.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> double = lambda cotangent: 2 * cotangent
+      >>> float(jax.grad(lambda x: 3 * edit_cotangent(double, x))(1.0))
+      6.0
+    """
+    return jax.lax.custom_linear_solve(
+        lambda x: x, tree, lambda _, b: b, lambda _, ct: edit(ct)
+    )
+
+
 def normalize(a: Array, epsilon: float) -> Array:
     """Returns (a - mean) / sqrt(variance + epsilon) along the last axis.
 
@@ -117,5 +140,8 @@ def shift(first: Any, after: Any, reverse: bool = False) -> Any:
 
 
 def wide(leaf: Array) -> DType:
-    """Returns the dtype in which sums over an array are accumulated."""
-    return jnp.promote_types(leaf.dtype, jnp.float32)
+    """Returns the dtype in which sums over an array are accumulated.
+
+    `jnp.promote_types` would refuse half precision under strict promotion.
+    """
+    return leaf.dtype if jnp.finfo(leaf.dtype).bits >= 32 else jnp.float32

@@ -1,8 +1,7 @@
 """Runs a cell along time.
 
-Cells know nothing of sequences. Whatever concerns a sequence as a whole is here: its
-layout, its order, its padding, its episode borders and its place on a device mesh. The
-loop itself is a kernel's.
+A cell computes single steps. What concerns a sequence as a whole is here: its layout,
+its order, its padding, its episode borders and its sharding. A kernel runs the loop.
 """
 
 import functools
@@ -13,10 +12,9 @@ import jax.numpy as jnp
 
 from jrnn import checks, kernels, masks
 from jrnn.masks import where
+from jrnn.options import is_cell
 from jrnn.types import Array, Cell, Params, PRNGKey, State
-
-_LAYOUT = ["reverse", "time_major", "return_sequence", "return_states"]
-_STATIC = ["cell", *_LAYOUT, "unroll", "method", "remat"]
+from jrnn.values import without_init_options
 
 
 def step(
@@ -73,18 +71,18 @@ def scan(
     return_sequence: bool = True,
     return_states: bool = False,
     unroll: int = 1,
-    method: str = "auto",
+    method: str | kernels.Kernel = "auto",
     remat: str | tuple[int, ...] | None = None,
-) -> tuple[State, Array]:
+) -> tuple[State, Any]:
     """Runs a cell over a sequence; mirrors `jax.lax.scan`, state first.
 
         for t in range(T):
             if reset[t]: state = cell.initial_state(params)
             state, ys[t] = jrnn.step(cell, params, state, xs[t])
 
-    with three exceptions, example by example: a step whose mask is False does nothing,
-    reverse runs from the last step to the first, and in reverse the reset flag at t
-    acts between steps t and t-1, where it also acts forwards.
+    for each example, with three additions: a step whose mask is False does nothing;
+    `reverse` runs from the last step to the first; in reverse the reset flag at t acts
+    between steps t and t-1, as it does forward.
 
     Args:
       cell: What to compute in each step.
@@ -96,31 +94,32 @@ def scan(
       lengths: Integers [*batch]: the number of valid steps of each row, padded at the
         end. The same as the mask `t < length`. Traced lengths are clipped to [0, T].
       mask: Booleans [*batch, time]. Where False the step does nothing: the state is
-        held, the output is zero, a reset is ignored, and the input matters to neither
-        values nor gradients, be it NaN.
+        kept, the output is zero, a reset is ignored, and the input reaches neither
+        values nor gradients, even if it is NaN.
       reset: Booleans [*batch, time]. Where True the state is replaced by the initial
         state before the step, as at the start of an episode or of a packed segment.
       key: Source of randomness for cells that draw noise; None is evaluation.
       reverse: Whether to run from the last valid step to the first. Outputs keep the
         order of the inputs.
       time_major: Whether `xs`, `mask`, `reset` and the outputs are [time, *batch, ...].
-      return_sequence: False returns the output of the last valid step alone (the first
+      return_sequence: False returns only the output of the last valid step (the first
         in reverse; zero where there is none), and stores no sequence of outputs.
-      return_states: True returns the state after every step, stacked along time, in
-        place of the final state.
+      return_states: True also returns the state after every step, stacked along time.
       unroll: Number of steps per trip of the compiled loop.
-      method: Kernel: "auto" for the fastest that applies, or one of
-        `jrnn.kernels.METHODS`.
-      remat: How to save memory in the backward pass by computing again: None,
-        "step", "sqrt", or the lengths of nested loops, whose product covers the time.
+      method: Kernel: "auto" for the fastest that applies, a name in
+        `jrnn.kernels.METHODS`, or a value such as `jrnn.kernels.Linear(order="scan")`.
+      remat: How to rematerialize in the backward pass, to save memory: None, "step",
+        "sqrt", or the lengths of nested loops, whose product covers the time.
 
     Returns:
       The state after the last valid step of each row, and the outputs
-      [*batch, time, output_size].
+      [*batch, time, output_size]. With `return_states=True`, the state after the last
+      valid step, and a pair (outputs, states [*batch, time, ...]).
 
     Raises:
       ValueError: if a shape, a length or an option does not fit.
-      TypeError: if a dtype or the structure of the state does not fit.
+      TypeError: if a dtype or the structure of the state does not fit, or if `cell` is
+        not a cell.
 
     Example:
       >>> import jax, jax.numpy as jnp, jrnn
@@ -135,6 +134,8 @@ def scan(
       >>> float(abs(ys[1, 2:]).max())  # padding
       0.0
     """
+    is_cell("cell", cell)
+    kernels.named(method)
     xs = jax.tree.map(jnp.asarray, xs)
     lengths, mask, reset = map(masks.as_flags, (lengths, mask, reset))
     batch, time = checks.sequence_axes(xs, cell.feature_axes, time_major)
@@ -143,30 +144,27 @@ def scan(
     checks.flags("reset", reset, batch, time, time_major)
     checks.at_least("unroll", unroll, 1)
     kernels.remat.lengths(remat, time)
-    return _scan(
-        cell,
-        params,
-        state,
-        xs,
-        lengths,
-        mask,
-        reset,
-        key,
+    options = kernels.Options(
+        states=return_states,
+        outputs=return_sequence,
+        right_padded=mask is None,
         reverse=reverse,
-        time_major=time_major,
-        return_sequence=return_sequence,
-        return_states=return_states,
         unroll=unroll,
-        method=method,
         remat=remat,
     )
+    cell = without_init_options(cell)
+    arrays = (params, state, xs, lengths, mask, reset, key)
+    return _scan(cell, method, options, time_major, *arrays)
 
 
-# Compiled here, once for the library: outside of `jit` every call of `lax.scan` on a
-# new Python function compiles afresh.
-@functools.partial(jax.jit, static_argnames=_STATIC)
+# Compiled here, once for the library: outside `jit`, every call of `lax.scan` on a new
+# Python function compiles again.
+@functools.partial(jax.jit, static_argnums=(0, 1, 2, 3))
 def _scan(
     cell: Cell,
+    method: str | kernels.Kernel,
+    options: kernels.Options,
+    time_major: bool,
     params: Params,
     state: State | None,
     xs: Any,
@@ -174,13 +172,7 @@ def _scan(
     mask: Array | None,
     reset: Array | None,
     key: PRNGKey | None,
-    *,
-    time_major: bool,
-    return_sequence: bool,
-    return_states: bool,
-    method: str,
-    **how: Any,
-) -> tuple[State, Array]:
+) -> tuple[State, Any]:
     batch, time = checks.sequence_axes(xs, cell.feature_axes, time_major)
     if not time_major:
         xs, mask, reset = _time_first((xs, mask, reset), len(batch))
@@ -190,65 +182,60 @@ def _scan(
     keep = masks.valid(lengths, mask, time)
     if keep is not None:  # a NaN in the padding would reach the gradients
         xs = where(keep, xs, jax.tree.map(jnp.zeros_like, xs))
-    restart = masks.restarts(reset, keep, how["reverse"])
+    restart = masks.restarts(reset, keep, options.reverse)
     inputs = kernels.Inputs(xs, keys, keep, restart)
 
-    params = cell.prepare(params, key=key_cell, batch_shape=batch)
     fresh = cell.initial_state(params, batch)
     if state is not None:
         recover = f"Make it with `cell.initial_state(params, {batch})`."
         checks.same_structure("state", state, fresh, recover)
-    state = fresh if state is None else state
-    if time:
-        state, fresh = _typed(cell, params, inputs, state, fresh)
+    params = cell.prepare(params, key=key_cell, batch_shape=batch)
+    loop = kernels.Loop(params, fresh if state is None else state, fresh, inputs)
+    loop = _typed(cell, loop) if time else loop
 
-    options = kernels.Options(return_states, return_sequence, mask is None, **how)
-    kernel = kernels.choose(method, cell, state, inputs, options)
-    loop = (cell, params, state, fresh, inputs, options)
-    final, states, ys = kernels.remat.run(kernel, *loop)
-    if return_sequence:
-        ys = ys if keep is None else where(keep, ys, jnp.zeros_like(ys))
-    else:
-        ys = _last_output(cell, params, final, inputs, how["reverse"])
-    result = states if return_states else final
+    kernel = kernels.choose(method, cell, inputs, options)
+    out = kernels.remat.run(kernel, cell, loop, options)
+    final, states, ys = out.final, out.states, out.ys
+    if ys is None:
+        ys = _last_output(cell, params, final, inputs, options.reverse)
+    elif keep is not None:
+        ys = where(keep, ys, jnp.zeros_like(ys))
     if not time_major:
-        result = _batch_first(result, len(batch)) if return_states else result
-        ys = _batch_first(ys, len(batch)) if return_sequence else ys
-    return result, ys
+        states = _batch_first(states, len(batch))
+        ys = _batch_first(ys, len(batch)) if options.outputs else ys
+    return final, (ys, states) if options.states else ys
 
 
-def _typed(
-    cell: Cell, params: Params, inputs: kernels.Inputs, state: State, fresh: State
-) -> tuple[State, State]:
-    """Gives the states the type of those that follow, which come from the data.
+def _typed(cell: Cell, loop: kernels.Loop) -> kernels.Loop:
+    """Gives the initial states the type of the states that follow.
 
-    Under explicit meshes and `shard_map` the type of an array says where it lives.
-    Zeros live nowhere: a loop that starts from them would change type in its first
-    step.
+    Under explicit meshes and `shard_map` the type of an array includes its sharding. An
+    initial state of zeros has none, and a loop that started from it would change type
+    in its first step. The first step is traced to learn the type.
 
     Raises:
       TypeError: if a step changes the structure, the shapes or the dtypes of the state.
     """
-    first = jax.tree.map(lambda leaf: leaf[0], inputs)
+    first = jax.tree.map(lambda leaf: leaf[0], loop.inputs)
 
     def one_step(state: State, fresh: State) -> State:
-        u = cell.project(params, first.xs, key=first.keys)
+        u = cell.project(loop.params, first.xs, key=first.keys)
         if first.restart is not None:
             state = where(first.restart, fresh, state)
-        new = cell.step(params, state, u)
+        new = cell.step(loop.params, state, u)
         return new if first.keep is None else where(first.keep, new, state)
 
-    after = jax.lax.stop_gradient(one_step(state, fresh))
-    checks.same_state(state, after, inputs.xs, params)
+    after = jax.lax.stop_gradient(one_step(loop.state, loop.fresh))
+    checks.same_state(loop.state, after, loop.inputs.xs, loop.params)
     place = functools.partial(jax.tree.map, _place_like)
-    return place(state, after), place(fresh, after)
+    return loop._replace(state=place(loop.state, after), fresh=place(loop.fresh, after))
 
 
 def _place_like(a: Array, like: Array) -> Array:
     """Gives an array the type of another; no value changes.
 
-    The other lends its type through flags that are never set, which XLA removes. Where
-    the types agree nothing is done, and what made the other is dead code.
+    Adding flags that are never set transfers the type, and XLA removes them. Where the
+    types agree already, the code that made the other array is dead.
     """
     if jax.typeof(a).strip_weak_type() == jax.typeof(like).strip_weak_type():
         return a
@@ -261,7 +248,7 @@ def _last_output(
 ) -> Array:
     """Reads the output of the last valid step of each row, from the final state.
 
-    The input of that step alone is projected again, not those of all steps.
+    Only the input of that step is projected again.
     """
     time, *batch = jax.tree.leaves(inputs.xs)[0].shape[: -cell.feature_axes or None]
     if not time:
@@ -277,7 +264,7 @@ def _last_output(
     rows = functools.partial(jax.tree.map, lambda a: _take(a, index))
     if inputs.keys is None:
         u = cell.project(params, rows(inputs.xs))
-    else:  # each row has the noise of a step of its own
+    else:  # each row has the noise of its own last step
         u = rows(kernels.project(cell, params, inputs))
     y = cell.read(params, final, u)
     return where(jnp.any(inputs.keep, axis=0), y, jnp.zeros_like(y))

@@ -117,7 +117,7 @@ print(last.shape, whole.shape, state.h.shape)
 # ## The values of PyTorch
 #
 # The notes run `nn.RNN(5, 2)` on `[[1]*5, [2]*5, [3]*5]` after `torch.manual_seed(1)`. These are the weights that PyTorch
-# drew. With `bias="double"`, the cell has two biases like PyTorch.
+# drew. With `separate_biases=True`, the cell has two biases like PyTorch.
 
 # %%
 w_ih = jnp.array(
@@ -133,8 +133,8 @@ printed = np.array(
     [[-0.3519801, 0.52525216], [-0.68424344, 0.76074266], [-0.8649416, 0.90466356]]
 )
 
-torch_cell = jrnn.Elman(2, bias="double", scheme="torch")
-torch_params = jrnn.ElmanParams(w_x=w_ih.T, w_h=w_hh.T, b_x=b_ih, b_h=b_hh)
+torch_cell = jrnn.Elman(2, separate_biases=True, scheme="torch")
+torch_params = jrnn.cells.ElmanParams(w_x=w_ih.T, w_h=w_hh.T, b_x=b_ih, b_h=b_hh)
 sequence = jnp.array([[1.0] * 5, [2.0] * 5, [3.0] * 5])
 _, outputs = jrnn.scan(torch_cell, torch_params, None, sequence)
 for t, (y, expected) in enumerate(zip(outputs, printed, strict=True)):

@@ -64,7 +64,7 @@ def last_loss(w_h):
     return state.h @ target
 
 
-states, _ = jrnn.scan(cell, params, None, data, return_states=True)
+_, (_, states) = jrnn.scan(cell, params, None, data, return_states=True)
 before = jnp.concatenate([jnp.zeros((1, H)), states.h[:-1]])
 sensitivity, terms = target, []  # dL/dh_t, carried backward by Jacobians
 for k in reversed(range(T)):
@@ -100,7 +100,7 @@ def gradient_by_lag(cell, params):
 
 curves = {}
 for rho in (0.9, 1.0, 1.1):
-    linear = jrnn.Elman(units, activation=jrnn.activations.identity, bias=None)
+    linear = jrnn.Elman(units, activation=jrnn.activations.identity, bias=False)
     p = linear.init(jax.random.key(2), units)
     curves[f"linear, ρ = {rho}"] = gradient_by_lag(
         linear, p._replace(w_h=rho * p.w_h, w_x=jnp.eye(units))

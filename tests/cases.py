@@ -6,12 +6,19 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 import jrnn
-from tests import conv_oracle, oracles, oracles_diagonal as diagonal
+from jrnn import testing
+from jrnn.testing import randomize as randomise
+from tests import (
+    conv_oracle,
+    oracles,
+    oracles_diagonal as diagonal,
+    oracles_wrapped as wrapped,
+)
 
-T, B, F, H = 7, 2, 3, 4
+T, B, F, H = testing.T, testing.B, 3, 4
+WIDE = "float64", "float64"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,44 +40,68 @@ class Case:
 CASES = [
     Case(jrnn.Elman(H), oracles.elman),
     Case(jrnn.Elman(H, activation=jrnn.activations.relu), oracles.elman),
-    Case(jrnn.Elman(H, bias="double"), oracles.elman),
-    Case(jrnn.Elman(H, bias=None), oracles.elman),
+    Case(jrnn.Elman(H, separate_biases=True), oracles.elman),
+    Case(jrnn.Elman(H, bias=False), oracles.elman),
     Case(jrnn.LSTM(H), oracles.lstm),
-    Case(jrnn.LSTM(H, bias="double", forget_bias=0.0), oracles.lstm),
-    Case(jrnn.LSTM(H, bias=None), oracles.lstm),
+    Case(jrnn.LSTM(H, separate_biases=True, forget_bias=0.0), oracles.lstm),
+    Case(jrnn.LSTM(H, bias=False), oracles.lstm),
     Case(jrnn.LSTM(H, output_activation=jrnn.activations.identity), oracles.lstm),
-    Case(jrnn.PeepholeLSTM(H, bias="double"), oracles.peephole_lstm),
+    Case(jrnn.PeepholeLSTM(H, separate_biases=True), oracles.peephole_lstm),
     Case(jrnn.PeepholeLSTM(H, coupled=True), oracles.peephole_lstm),
     Case(jrnn.GRU(H), oracles.gru),
-    Case(jrnn.GRU(H, bias="double"), oracles.gru),
-    Case(jrnn.GRU(H, bias=None), oracles.gru),
+    Case(jrnn.GRU(H, separate_biases=True), oracles.gru),
+    Case(jrnn.GRU(H, bias=False), oracles.gru),
     Case(jrnn.ResetBeforeGRU(H), oracles.reset_before_gru),
-    Case(jrnn.ResetBeforeGRU(H, bias=None), oracles.reset_before_gru),
+    Case(jrnn.ResetBeforeGRU(H, bias=False), oracles.reset_before_gru),
     Case(jrnn.ProjectedLSTM(5, H), oracles.projected_lstm),
-    Case(jrnn.ProjectedLSTM(5, 2, bias="double"), oracles.projected_lstm),
+    Case(jrnn.ProjectedLSTM(5, 2, separate_biases=True), oracles.projected_lstm),
     Case(jrnn.MGU(H), oracles.mgu),
     Case(jrnn.MGU(H, reset=False), oracles.mgu),
     Case(jrnn.ConvLSTM(2, (2,), (4,), dilation=(2,)), conv_oracle.conv_lstm, (4, F)),
     Case(
-        jrnn.ConvLSTM(2, (2, 2), (3, 2), (2, 1), padding="same", bias="double"),
+        jrnn.ConvLSTM(2, (2, 2), (3, 2), (2, 1), padding="same", separate_biases=True),
         conv_oracle.conv_lstm,
         (3, 2, F),
     ),
     Case(jrnn.IndRNN(H, activation=jrnn.activations.tanh), diagonal.indrnn),
     Case(jrnn.ParaGRU(H), diagonal.paragru),
-    Case(jrnn.LRU(H, output=5), diagonal.lru),
+    Case(jrnn.LRU(H, output_features=5), diagonal.lru),
 ]
 
-
-def randomise(tree: Any, seed: int, dtype: Any = None, scale: float = 0.5) -> Any:
-    """Replaces every leaf by normal draws, so that no entry is zero."""
-    leaves, structure = jax.tree.flatten(tree)
-    rng = np.random.default_rng(seed)
-    draws = [
-        jnp.asarray(scale * rng.standard_normal(leaf.shape), dtype or leaf.dtype)
-        for leaf in leaves
-    ]
-    return jax.tree.unflatten(structure, draws)
+# Every wrapper around a gated cell, and around each other form what changes it.
+LSTM, INDRNN = jrnn.LSTM(H), jrnn.IndRNN(H, activation=jrnn.activations.tanh)
+LRU, DENSE = jrnn.LRU(H, output_features=5), jrnn.ResetBeforeGRU(H)
+CHAIN = jrnn.Zoneout(jrnn.ResidualCell(jrnn.LearnedState(jrnn.GRU(F))), rates=0.3)
+CASES += [
+    Case(jrnn.Zoneout(LSTM, rates=(0.1, 0.4)), wrapped.zoneout(oracles.lstm)),
+    Case(jrnn.Zoneout(LRU, rates=0.3), wrapped.zoneout(diagonal.lru)),
+    Case(jrnn.Zoneout(INDRNN, rates=0.3), wrapped.zoneout(diagonal.indrnn)),
+    Case(jrnn.WeightDrop(LSTM, 0.5), wrapped.unchanged(oracles.lstm)),
+    Case(jrnn.WeightDrop(DENSE, 0.5), wrapped.unchanged(oracles.reset_before_gru)),
+    Case(jrnn.ClipCotangent(LSTM, value=1e9), wrapped.unchanged(oracles.lstm)),
+    Case(jrnn.ClipCotangent(LRU, norm=1e9), wrapped.unchanged(diagonal.lru)),
+    Case(jrnn.MixedPrecision(LSTM, *WIDE), wrapped.unchanged(oracles.lstm)),
+    Case(jrnn.MixedPrecision(LRU, *WIDE), wrapped.unchanged(diagonal.lru)),
+    Case(
+        jrnn.MixedPrecision(DENSE, *WIDE), wrapped.unchanged(oracles.reset_before_gru)
+    ),
+    Case(jrnn.LearnedState(LRU), wrapped.learned(diagonal.lru)),
+    Case(jrnn.ResidualCell(jrnn.GRU(F)), wrapped.residual(oracles.gru)),
+    Case(jrnn.LayerNormLSTM(H), wrapped.layer_norm_lstm),
+    Case(jrnn.LayerNormed(LSTM), wrapped.layer_normed_lstm),
+    Case(jrnn.LayerNormed(jrnn.GRU(H)), wrapped.layer_normed_gru),
+    Case(
+        jrnn.ClipCotangent(CHAIN, norm=1e9),
+        wrapped.unchanged(
+            wrapped.zoneout(wrapped.residual(wrapped.learned(oracles.gru)))
+        ),
+    ),
+    Case(
+        jrnn.Zoneout(jrnn.ConvLSTM(2, (2,), (4,)), rates=(0.1, 0.4)),
+        wrapped.zoneout(conv_oracle.conv_lstm),
+        (4, F),
+    ),
+]
 
 
 def setting(case: Case, batch: tuple[int, ...] = (B,), dtype: Any = jnp.float64) -> Any:
@@ -84,13 +115,4 @@ def setting(case: Case, batch: tuple[int, ...] = (B,), dtype: Any = jnp.float64)
 
 def assert_close(actual: Any, expected: Any, tolerance: float = 1e-5) -> None:
     """Raises unless two trees have one structure and equal leaves within rounding."""
-    assert jax.tree.structure(actual) == jax.tree.structure(expected)
-    for (path, a), b in zip(
-        jax.tree_util.tree_leaves_with_path(actual),
-        jax.tree.leaves(expected),
-        strict=True,
-    ):
-        name = jax.tree_util.keystr(path)
-        np.testing.assert_allclose(
-            a, b, rtol=tolerance, atol=tolerance, err_msg=f"leaf {name}"
-        )
+    testing.assert_close(actual, expected, tolerance)

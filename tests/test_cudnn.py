@@ -44,8 +44,8 @@ def results(cell, args, lengths, method, how):
     "cell, lengths, how",
     [
         (jrnn.LSTM(H), None, {}),
-        (jrnn.LSTM(H, bias="double"), [T, 2, 0], {"reverse": True}),
-        (jrnn.LSTM(H, bias=None), [0, 1, T], {"remat": "sqrt", "reverse": True}),
+        (jrnn.LSTM(H, separate_biases=True), [T, 2, 0], {"reverse": True}),
+        (jrnn.LSTM(H, bias=False), [0, 1, T], {"remat": "sqrt", "reverse": True}),
         (jrnn.LSTM(H), [4, 0, 3], {"return_sequence": False}),
     ],
 )
@@ -82,14 +82,14 @@ def test_what_cannot_be_run_is_refused(gpu):
             jrnn.scan(cell, params, state, xs, method="cudnn", **how)
 
     flags = jnp.ones((B, T), bool)
-    refused("computes `jrnn.LSTM` alone, not GRU.* Use method='auto'", jrnn.GRU(H))
+    refused("computes only `jrnn.LSTM`, not GRU.* Use method='auto'", jrnn.GRU(H))
     relu = jrnn.activations.relu
-    refused("sigmoid and tanh alone", jrnn.LSTM(H, activation=relu))
-    refused("sigmoid and tanh alone", jrnn.LSTM(H, output_activation=relu))
-    refused("sigmoid and tanh alone", jrnn.LSTM(H, gate=relu))
-    refused("float32 alone, and xs are bfloat16", dtypes=("bfloat16", "bfloat16"))
-    refused("float32 alone, and params are bfloat16", dtypes=("bfloat16", "f4"))
-    refused("cannot start afresh", reset=flags)
+    refused("only gates of sigmoid and tanh", jrnn.LSTM(H, activation=relu))
+    refused("only gates of sigmoid and tanh", jrnn.LSTM(H, output_activation=relu))
+    refused("only gates of sigmoid and tanh", jrnn.LSTM(H, gate=relu))
+    refused("only in float32, and xs are bfloat16", dtypes=("bfloat16", "bfloat16"))
+    refused("only in float32, and params are bfloat16", dtypes=("bfloat16", "f4"))
+    refused("cannot restart the state", reset=flags)
     refused("give `lengths` instead of `mask`", mask=flags)
     refused("states between steps", return_states=True)
 

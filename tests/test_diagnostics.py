@@ -26,8 +26,8 @@ def float64():
 def elman(w_h, **how):
     """An Elman network with this recurrent matrix that adds its input to the state."""
     w_h = jnp.atleast_2d(jnp.asarray(w_h, float))
-    cell = jrnn.Elman(len(w_h), bias=None, **how)
-    return cell, jrnn.ElmanParams(jnp.eye(len(w_h)), w_h, None)
+    cell = jrnn.Elman(len(w_h), bias=False, **how)
+    return cell, jrnn.cells.ElmanParams(jnp.eye(len(w_h)), w_h, None)
 
 
 def run(function, cell, *args, **how):
@@ -38,29 +38,27 @@ class MapState(NamedTuple):
     h: jax.Array
 
 
-@jrnn.types.value
-class Map:
+@jrnn.values.value
+class Map(jrnn.cells.HiddenCell):
     """A map from R^n to itself as a cell that ignores its input."""
 
     function: object
-    output_size: int
-    feature_axes = 1
-    structure = "dense"
+    hidden_size: int
+
+    @property
+    def form(self):
+        return jrnn.forms.Plain(
+            lambda params, state, u: MapState(self.function(state.h))
+        )
+
+    def init(self, key, input_size, dtype=jnp.float32):
+        return ()
 
     def initial_state(self, params, batch_shape=()):
-        return MapState(jnp.full((*batch_shape, self.output_size), 0.1))
-
-    def prepare(self, params, *, key=None, batch_shape=()):
-        return params
+        return MapState(jnp.full((*batch_shape, self.hidden_size), 0.1))
 
     def project(self, params, x, *, key=None):
         return x
-
-    def step(self, params, state, u):
-        return MapState(self.function(state.h))
-
-    def read(self, params, state, u):
-        return state.h
 
 
 def logistic(h):
@@ -141,7 +139,7 @@ def dense_step(cell, params, x):
 def test_the_gradient_product_of_the_b_series():
     cell, params = elman(0.5)
     xs = jnp.array([[1.0], [0.0], [0.0]])
-    states, _ = jrnn.scan(cell, params, None, xs, return_states=True)
+    _, (_, states) = jrnn.scan(cell, params, None, xs, return_states=True)
     expected = [0.7615942, 0.3633995, 0.1797262]
     np.testing.assert_allclose(states.h[:, 0], expected, atol=5e-8)
     product = run(diagnostics.jacobian_product, cell, params, None, xs, t=3, k=1)

@@ -63,7 +63,7 @@ NAMES = [str(cell) for cell, _ in GATED]
 def test_gates_explain_the_step(cell, candidate):
     params, state, xs = setting(Case(cell, None))
     gates = jax.jit(diagnostics.gates, static_argnums=0)(cell, params, state, xs)
-    after, _ = jrnn.scan(cell, params, state, xs, return_states=True)
+    _, (_, after) = jrnn.scan(cell, params, state, xs, return_states=True)
     before = jax.tree.map(
         lambda a, b: jnp.concatenate([a[:, None], b[:, :-1]], axis=1), state, after
     )
@@ -89,7 +89,7 @@ def test_saturation_counts_steps_unit_by_unit():
 def test_cells_without_gates_say_so():
     cell = jrnn.Elman(1)
     params = cell.init(jax.random.key(0), 1)
-    with pytest.raises(TypeError, match=r"Elman\(.*\) has not"):
+    with pytest.raises(TypeError, match=r"but Elman\(.*\) does not"):
         diagnostics.gates(cell, params, None, jnp.ones((3, 1)))
 
 

@@ -25,7 +25,7 @@ from jrnn.training import (
 from tests.cases import assert_close, randomise
 
 T, B, F, H = 7, 2, 3, 4
-LINEAR = jrnn.Elman(1, activation=jrnn.activations.identity, bias=None)
+LINEAR = jrnn.Elman(1, activation=jrnn.activations.identity, bias=False)
 
 
 def weighted_sum(ys: Any, weights: Any, mask: Any) -> Any:
@@ -41,7 +41,7 @@ def compiled(method: Any) -> Any:
 def worked_by_hand(weights: list[float], method: Any) -> float:
     """The derivative in w of h_t = w h_t-1 + x_t with w = 0.5 and x = 1, 1, 1, 1."""
     with jax.enable_x64(True):
-        params = jrnn.ElmanParams(jnp.ones((1, 1)), jnp.full((1, 1), 0.5), None)
+        params = jrnn.cells.ElmanParams(jnp.ones((1, 1)), jnp.full((1, 1), 0.5), None)
         params = jax.tree.map(lambda a: a.astype(float), params)
         (value, state), grads = compiled(method)(
             params, None, jnp.ones((4, 1)), 4 * jnp.array(weights)
@@ -126,7 +126,7 @@ def test_every_exact_method_equals_backpropagation_through_time():
     with jax.enable_x64(True):
         compare(STACK, BPTT(), RTRL())
         head = jrnn.Dense(2)
-        lru = jrnn.Recurrent(jrnn.LRU(H, output=3))
+        lru = jrnn.Recurrent(jrnn.LRU(H, output_features=3))
         compare(jrnn.Sequential(lru, head), BPTT(), RTRL())
         learned = jrnn.LearnedState(jrnn.ParaGRU(H))
         compare(learned, BPTT(), TBPTT(2, T + 1), RTRL(), SnAp1(every=3))

@@ -104,9 +104,11 @@ def test_identity_blocks():
 def test_says_what_is_wrong():
     with pytest.raises(ValueError, match="scheme must be one of"):
         jrnn.GRU(4, scheme="tf").init(KEY, 3)
-    with pytest.raises(ValueError, match="bias must be one of"):
-        jrnn.GRU(4, bias="triple").init(KEY, 3)
+    with pytest.raises(TypeError, match="GRU.bias must be True or False"):
+        jrnn.GRU(4, bias="double")
+    with pytest.raises(ValueError, match="separate_biases=True, which needs a bias"):
+        jrnn.GRU(4, bias=False, separate_biases=True)
     with pytest.raises(ValueError, match="longest must be at least 2"):
         initializers.chrono(KEY, 4, longest=1)
     with pytest.raises(ValueError, match="hidden_size must be at least 1"):
-        jrnn.LSTM(0).init(KEY, 3)
+        jrnn.LSTM(0)

@@ -35,11 +35,12 @@ def test_bidirectional_merges_both_directions(merge):
         None: (a, b),
     }[merge]
     assert_close(ys, jax.tree.map(jnp.asarray, expected))
-    assert_close(state, jrnn.BidirectionalState(one, two))
+    assert_close(state, jrnn.layers.BidirectionalState(one, two))
 
 
 def test_the_last_outputs_of_both_directions_are_their_final_states():
-    layer = jrnn.Bidirectional(jrnn.LSTM(H), return_sequence=False)
+    last_only = jrnn.Recurrent(jrnn.LSTM(H), return_sequence=False)
+    layer = jrnn.Bidirectional(last_only)
     state, y = layer.apply(drawn(layer), None, XS, lengths=LENGTHS)
     assert_close(y, jnp.concatenate([state.forward.h, state.backward.h], -1))
     full = jrnn.Bidirectional(jrnn.LSTM(H)).apply(drawn(layer), None, XS)[1]
@@ -55,6 +56,31 @@ def test_directions_have_parameters_of_their_own_and_sizes_must_fit_the_merge():
         drawn(jrnn.Bidirectional(jrnn.GRU(H), jrnn.GRU(5), merge="sum"))
     with pytest.raises(ValueError, match="merge must be one of"):
         drawn(jrnn.Bidirectional(jrnn.GRU(H), merge="max"))
+
+
+def test_a_direction_is_a_cell_or_a_layer():
+    gru, lstm = jrnn.GRU(H), jrnn.LSTM(5)
+    cells = jrnn.Bidirectional(gru, lstm)
+    layers = jrnn.Bidirectional(
+        jrnn.Recurrent(gru), jrnn.Sequential(jrnn.Recurrent(lstm, reverse=True))
+    )
+    params = drawn(cells)
+    nested = params._replace(backward=(params.backward,))
+    expected = cells.apply(params, None, XS, lengths=LENGTHS)[1]
+    assert_close(layers.apply(nested, None, XS, lengths=LENGTHS)[1], expected)
+    assert layers.output_size == H + 5
+    mirrored = jrnn.Bidirectional(jrnn.Recurrent(gru, unroll=2))
+    assert mirrored.layers[1] == jrnn.Recurrent(gru, reverse=True, unroll=2)
+    for make, message in [
+        (lambda: jrnn.Bidirectional(jrnn.Recurrent(gru, reverse=True)), "Leave that"),
+        (lambda: jrnn.Bidirectional(gru, jrnn.Recurrent(gru)), "Give it reverse=True"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            make()
+    with pytest.raises(TypeError, match="backward must be a cell or a layer"):
+        jrnn.Bidirectional(jrnn.Sequential(jrnn.Recurrent(gru)))
+    with pytest.raises(TypeError, match="forward must be a layer, got the class GRU"):
+        jrnn.Bidirectional(jrnn.GRU)
 
 
 @pytest.mark.parametrize("padding", [0.0, 7.0, np.nan])
@@ -211,7 +237,11 @@ def test_layers_are_plain_values():
         (lambda: jrnn.Dropout("half"), TypeError, "rate must be a number"),
         (lambda: jrnn.Dropout(0.5, locked=1), TypeError, "locked must be True or"),
         (lambda: jrnn.Sequential(jrnn.GRU(4)), TypeError, "Wrap a cell in"),
-        (lambda: jrnn.Residual(jrnn.GRU(4)), TypeError, "Residual needs layers"),
+        (
+            lambda: jrnn.Residual(jrnn.GRU(4)),
+            TypeError,
+            "Residual.layer must be a layer",
+        ),
     ],
 )
 def test_a_layer_checks_its_options_when_it_is_built(make, error, message):

@@ -10,7 +10,7 @@ import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
 import jrnn
-from jrnn.types import value
+from jrnn.values import value
 from tests.cases import assert_close, randomise
 
 METHODS = ["scan", "associative", "chunked"]
@@ -27,13 +27,15 @@ class State(NamedTuple):
 
 
 @value
-class Leaky:
+class Leaky(jrnn.cells.VectorCell):
     """h' = sigmoid(x Wa) * h + x Wb, beginning at `start`; read y = h * h."""
 
     size: int = N
     output_size = N
-    feature_axes = 1
-    structure = "linear"
+
+    @property
+    def form(self):
+        return jrnn.forms.Linear(self.coefficients)
 
     def init(self, key, input_size, dtype=jnp.float32):
         w = jax.random.normal(key, (input_size, 2 * self.size), dtype)
@@ -42,19 +44,12 @@ class Leaky:
     def initial_state(self, params, batch_shape=()):
         return State(jnp.broadcast_to(params.start, (*batch_shape, self.size)))
 
-    def prepare(self, params, *, key=None, batch_shape=()):
-        return params
-
     def project(self, params, x, *, key=None):
         return x @ params.w
 
     def coefficients(self, params, u):
         a, b = jnp.split(u, 2, axis=-1)
-        return jax.nn.sigmoid(a), b
-
-    def step(self, params, state, u):
-        a, b = self.coefficients(params, u)
-        return State(a * state.h + b)
+        return State(jax.nn.sigmoid(a)), State(b)
 
     def read(self, params, state, u):
         return state.h**2 + u[..., : self.size]
@@ -154,9 +149,9 @@ def test_a_restart_of_a_cell_cuts_off_what_is_not_finite():
     reset = jnp.zeros((B, T), bool).at[:, 4:6].set(True)
     how = {"mask": mask, "reset": reset, "return_states": True}
     run = lambda method: jrnn.scan(cell, params, None, xs, method=method, **how)
-    states, ys = run("linear")
+    _, (ys, states) = run("linear")
     assert np.isfinite(states.h[:, 5:]).all() and np.isnan(states.h[0, 3]).any()
-    assert_close((states.h[:, 5:], ys[:, 5:]), (run("scan")[0].h[:, 5:], ys[:, 5:]))
+    assert_close((states.h[:, 5:], ys[:, 5:]), (run("scan")[1][1].h[:, 5:], ys[:, 5:]))
 
 
 def test_it_maps_over_rows():
@@ -200,38 +195,6 @@ def test_it_runs_on_a_mesh(kind):
     assert len(actual.sharding.device_set) == 2
 
 
-@pytest.mark.parametrize("cell", [Leaky(), jrnn.LRU(3, output=4)], ids=repr)
-@pytest.mark.parametrize("reverse", [False, True])
-def test_the_kernel_equals_the_plain_scan(cell, reverse):
-    padded = reverse or isinstance(cell, jrnn.LRU)
-    rng = np.random.default_rng(3)
-    params = randomise(cell.init(jax.random.key(0), 5), 4)
-    state = randomise(cell.initial_state(params, (B,)), 5)
-    xs = jnp.asarray(rng.standard_normal((B, T, 5)), "float32")
-    flags = {}
-    if padded:
-        mask = jnp.asarray(rng.random((B, T)) < 0.6).at[0].set(False)
-        xs = jnp.where(mask[..., None], xs, jnp.nan)
-        flags = {"mask": mask, "reset": jnp.asarray(rng.random((B, T)) < 0.3)}
-
-    @functools.partial(jax.jit, static_argnames="method")
-    def results(args, method):
-        run = functools.partial(
-            jrnn.scan, cell, **flags, reverse=reverse, method=method
-        )
-
-        def loss(args):
-            everything = run(*args, return_states=True)
-            last = run(*args, return_sequence=False)
-            leaves = jax.tree.leaves((everything, last))
-            return sum(jnp.sum(jnp.sin(leaf)) for leaf in leaves), (everything, last)
-
-        return jax.value_and_grad(loss, has_aux=True)(args)
-
-    actual = results((params, state, xs), "linear")
-    assert_close(actual, results((params, state, xs), "scan"))
-
-
 def test_auto_takes_the_kernel_where_it_pays():
     def traced(cell, **how):
         params = cell.init(jax.random.key(0), 5)
@@ -247,7 +210,7 @@ def test_auto_takes_the_kernel_where_it_pays():
 def test_what_cannot_be_run_is_refused():
     cell = jrnn.GRU(4)
     params = cell.init(jax.random.key(0), 3)
-    with pytest.raises(ValueError, match="`coefficients`, which GRU"):
+    with pytest.raises(ValueError, match="`jrnn.forms.Linear`, but GRU"):
         jrnn.scan(cell, params, None, jnp.ones((2, 5, 3)), method="linear")
     with pytest.raises(ValueError, match=r"b must have shape \[2, 5, 3\]"):
         jrnn.linear_recurrence(jnp.ones((2, 5, 3)), jnp.ones((2, 5, 4)))

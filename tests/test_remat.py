@@ -14,16 +14,11 @@ from tests.cases import B, Case, H, T, assert_close, setting
 
 
 @dataclasses.dataclass(frozen=True)
-class Noisy:
+class Noisy(jrnn.cells.Wrapper):
     """A GRU whose input is noisy and whose output reads the input as well."""
 
-    cell: jrnn.GRU = jrnn.GRU(H)
+    cell: jrnn.Cell = jrnn.GRU(H)
     output_size = 3 * H
-    feature_axes = 1
-    structure = "dense"
-
-    def __getattr__(self, name):
-        return getattr(self.cell, name)
 
     def project(self, params, x, *, key=None):
         noise = 0.0 if key is None else jax.random.uniform(key, x.shape, x.dtype)
@@ -80,7 +75,7 @@ def test_noise_and_stacked_states_stay_the_same():
 
 
 def test_layers_pass_the_dial_on(monkeypatch):
-    cell, seen = jrnn.LSTM(H, bias=None), []
+    cell, seen = jrnn.LSTM(H, bias=False), []
     args = setting(Case(cell, None), dtype=jnp.float32)
     lengths = remat.lengths
     monkeypatch.setattr(

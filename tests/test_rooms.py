@@ -13,16 +13,9 @@ ROOT = pathlib.Path(jrnn.__file__).parent
 REPOSITORY = ROOT.parent
 FILES = sorted(ROOT.rglob("*.py"))
 # From the ground up. A room may import the rooms before it, and its own files.
-ROOMS = ["forms", "types", "numerics", "checks", "masks", "initializers", "cells"]
-ROOMS += [
-    "kernels",
-    "scanning",
-    "layers",
-    "diagnostics",
-    "training",
-    "testing",
-    "interop",
-]
+ROOMS = ["forms", "values", "types", "numerics", "checks", "options", "masks"]
+ROOMS += ["initializers", "cells", "kernels", "scanning", "layers", "diagnostics"]
+ROOMS += ["training", "testing", "interop"]
 LIMIT = 300
 OPTIONAL = ["flax", "chex", "matplotlib", "torch", "keras", "haiku", "equinox", "onnx"]
 

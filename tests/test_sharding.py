@@ -1,5 +1,7 @@
 """A batch spread over devices gives what one device gives, in every kind of mesh."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,7 +9,7 @@ import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
 
 import jrnn
-from jrnn.kernels import layouts
+from jrnn.kernels import Gated, Layout
 from tests.cases import F, H, T, assert_close, randomise
 
 BATCH = 4
@@ -19,14 +21,20 @@ def kind(request):
     return request.param
 
 
-@pytest.fixture(params=["whole", "cut"])
-def cell(kind, request, monkeypatch):
-    """A cell whose loop runs over the whole time, or over a chunk and a rest."""
-    if request.param == "whole":
-        return kind(H)
-    monkeypatch.setattr(layouts, "WHOLE", 0)
-    monkeypatch.setattr(layouts, "MOST", layouts.LEAST)
-    return kind(H + 1)  # what is traced for one must not serve the other
+@pytest.fixture(params=[T, 4], ids=["whole", "split"])
+def chunk(request):
+    """The loop runs over the whole time, or over a chunk and a rest."""
+    return request.param
+
+
+@pytest.fixture
+def cell(kind):
+    return kind(H)
+
+
+@pytest.fixture
+def scan(chunk):
+    return functools.partial(jrnn.scan, method=Gated(Layout(chunk)))
 
 
 def arguments(cell):
@@ -34,45 +42,45 @@ def arguments(cell):
     return params, randomise(jnp.zeros((BATCH, T, F)), 3)
 
 
-def loss(cell, params, xs, lengths):
-    state, ys = jrnn.scan(cell, params, None, xs, lengths=lengths)
+def loss(scan, cell, params, xs, lengths):
+    state, ys = scan(cell, params, None, xs, lengths=lengths)
     return jnp.sum(jnp.sin(ys)) + jnp.sum(state.h * 2)
 
 
 def expected(cell, params, xs):
-    return jax.value_and_grad(loss, 1)(cell, params, xs, jnp.array(LENGTHS))
+    slope = jax.value_and_grad(loss, 2)
+    return slope(jrnn.scan, cell, params, xs, jnp.array(LENGTHS))
 
 
 @pytest.mark.parametrize("axes", [AxisType.Auto, AxisType.Explicit])
-def test_on_a_mesh(cell, axes):
+def test_on_a_mesh(cell, scan, axes):
     params, xs = arguments(cell)
     mesh = jax.make_mesh((2,), ("data",), axis_types=(axes,))
     with jax.set_mesh(mesh):
         spread = jax.device_put(xs, NamedSharding(mesh, P("data")))
         lengths = jax.device_put(LENGTHS, NamedSharding(mesh, P("data")))
         copied = jax.device_put(params, NamedSharding(mesh, P()))
-        run = jax.jit(jax.value_and_grad(lambda *a: loss(cell, *a)))
+        run = jax.jit(jax.value_and_grad(lambda *a: loss(scan, cell, *a)))
         actual = run(copied, spread, lengths)
-        _, ys = jrnn.scan(cell, copied, None, spread)
-        reset = jrnn.scan(cell, copied, None, spread, reset=spread[..., 0] > 0)[1]
+        _, ys = scan(cell, copied, None, spread)
+        reset = scan(cell, copied, None, spread, reset=spread[..., 0] > 0)[1]
     assert ys.sharding.spec[0] == "data"
     assert_close(jax.device_get(actual), jax.device_get(expected(cell, params, xs)))
     alone = jrnn.scan(cell, params, None, xs, reset=xs[..., 0] > 0)[1]
     assert_close(jax.device_get(reset), jax.device_get(alone))
 
 
-def test_inside_shard_map(cell):
+def test_inside_shard_map(cell, scan, chunk):
     params, xs = arguments(cell)
     mesh = jax.make_mesh((2,), ("data",))
 
     def mean_gradient(params, xs, lengths):
-        value, slope = jax.value_and_grad(loss, 1)(cell, params, xs, lengths)
+        value, slope = jax.value_and_grad(loss, 2)(scan, cell, params, xs, lengths)
         # The parameters do not vary over the mesh: their gradient is already a sum.
         return jax.lax.psum(value, "data"), slope
 
-    steps = min(T, layouts.MOST)
-    rows = f"[{steps * BATCH // 2},"  # steps and examples of a device
-    tape = f",{steps},{BATCH // 2 * cell.hidden_size}]"
+    rows = f"[{chunk * BATCH // 2},"  # steps and examples of a device
+    tape = f",{chunk},{BATCH // 2 * cell.hidden_size}]"
     run = jax.shard_map(
         mean_gradient, mesh=mesh, in_specs=(P(), P("data"), P("data")), out_specs=P()
     )
@@ -85,7 +93,7 @@ def test_inside_shard_map(cell):
     assert_close(jax.device_get(actual), jax.device_get(expected(cell, params, xs)))
 
 
-def test_without_a_mesh_in_context_each_device_keeps_its_examples(cell):
+def test_without_a_mesh_in_context_each_device_keeps_its_examples(cell, scan):
     params, xs = arguments(cell)
     mesh = jax.make_mesh((2,), ("data",), axis_types=(AxisType.Auto,))
     args = (
@@ -93,7 +101,7 @@ def test_without_a_mesh_in_context_each_device_keeps_its_examples(cell):
         jax.device_put(xs, NamedSharding(mesh, P("data"))),
         jax.device_put(LENGTHS, NamedSharding(mesh, P("data"))),
     )
-    grad = jax.jit(jax.value_and_grad(lambda *a: loss(cell, *a)))
+    grad = jax.jit(jax.value_and_grad(lambda *a: loss(scan, cell, *a)))
     compiled = grad.lower(*args).compile()
     assert "all-gather" not in compiled.as_text()
     actual = jax.device_get(compiled(*args))

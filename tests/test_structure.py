@@ -7,6 +7,9 @@ import jax.numpy as jnp
 import pytest
 
 import jrnn
+from jrnn.cells import Wrapper
+from jrnn.forms import Plain
+from jrnn.values import value
 from tests.cases import CASES, F, H, randomise
 
 STRUCTURED = [case.cell for case in CASES if case.cell.structure != "dense"]
@@ -14,49 +17,48 @@ STRUCTURED = [case.cell for case in CASES if case.cell.structure != "dense"]
 
 @pytest.mark.parametrize("cell", [*STRUCTURED, jrnn.LSTM(H)], ids=str)
 def test_cells_do_what_they_declare(cell):
-    params = randomise(cell.init(jax.random.key(0), F), 1)
-    jrnn.check_structure(cell, params)
+    dtype = jnp.float64 if isinstance(cell, jrnn.MixedPrecision) else None
+    with jax.enable_x64(dtype is not None):
+        params = randomise(cell.init(jax.random.key(0), F), 1, dtype)
+        jrnn.check_structure(cell, params, input_size=F)
 
 
-class Claims(jrnn.ParaGRU):
-    """A diagonal cell that claims to be linear."""
+@value
+class Claims(Wrapper):
+    """A cell that claims another form than it has."""
 
-    structure = "linear"
+    cell: jrnn.Cell
+    structure_claimed: object
+    local: bool = True
+
+    @property
+    def form(self):
+        return Plain(self.cell.step, self.structure_claimed, local=self.local)
 
 
-class ClaimsMore(jrnn.Elman):
-    """A dense cell that claims to be diagonal."""
-
-    structure = "diagonal"
-
-
-class Transposed(jrnn.IndRNN):
+@value
+class Transposed(Wrapper):
     """A diagonal cell whose weights reach the next unit."""
 
+    cell: jrnn.Cell
+
     def project(self, params, x, *, key=None):
-        return jnp.roll(super().project(params, x, key=key), 1, axis=-1)
+        u = self.cell.project(params, x, key=key)
+        return jax.tree.map(lambda a: jnp.roll(a, 1, axis=-1), u)
 
 
-class Coupled(jrnn.LRU):
-    """Two coupled leaves, declared as not coupled."""
-
-    structure = "diagonal"
-
-
-class Miscounted(jrnn.LRU):
-    """A pair, declared as a triple."""
-
-    structure = ("block", 3)
+TANH = jrnn.activations.tanh
 
 
 @pytest.mark.parametrize(
     ("cell", "message"),
     [
-        (Claims(H), "depends on the state"),
-        (ClaimsMore(H), "not coupled"),
-        (Transposed(H, activation=jrnn.activations.tanh), "reach other units"),
-        (Coupled(H), "not coupled"),
-        (Miscounted(H), "leaves of one shape"),
+        (Claims(jrnn.ParaGRU(H), "linear"), "depends on the state"),
+        (Claims(jrnn.Elman(H), "diagonal"), "declares independent"),
+        (Transposed(jrnn.IndRNN(H, activation=TANH)), "reach other units"),
+        (Transposed(jrnn.LSTM(H)), "reach other units"),
+        (Claims(jrnn.LRU(H), "diagonal"), "declares independent"),
+        (Claims(jrnn.LRU(H), ("block", 3)), "leaves of one shape"),
     ],
     ids=str,
 )

@@ -44,8 +44,8 @@ def test_causes_come_before_effects():
 
 
 def test_an_overflow_is_found_where_it_happens():
-    cell = jrnn.Elman(1, activation=jrnn.activations.identity, bias=None)
-    params = jrnn.ElmanParams(jnp.ones((1, 1)), jnp.full((1, 1), 1e10), None)
+    cell = jrnn.Elman(1, activation=jrnn.activations.identity, bias=False)
+    params = jrnn.cells.ElmanParams(jnp.ones((1, 1)), jnp.full((1, 1), 1e10), None)
     xs = jnp.ones((6, 1))  # 1, 1e10, 1e20, 1e30, inf
     found = look(cell, params, None, xs)
     sentences = diagnostics.describe(found, cell, params, xs)

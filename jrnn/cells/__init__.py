@@ -1,5 +1,12 @@
-"""Cells: one time step each, as pure mathematics; and wrappers from cell to cell."""
+"""Cells: one time step each, as pure functions; and wrappers from cell to cell."""
 
+from jrnn.cells import activations as activations
+from jrnn.cells.base import (
+    HiddenCell as HiddenCell,
+    PlainCell as PlainCell,
+    VectorCell as VectorCell,
+    Wrapper as Wrapper,
+)
 from jrnn.cells.clip_cotangent import ClipCotangent as ClipCotangent
 from jrnn.cells.conv_lstm import (
     ConvLSTM as ConvLSTM,
@@ -24,6 +31,8 @@ from jrnn.cells.indrnn import (
 from jrnn.cells.layer_normed import (
     LayerNormed as LayerNormed,
     LayerNormedParams as LayerNormedParams,
+    LayerNormLSTM as LayerNormLSTM,
+    LayerNormLSTMParams as LayerNormLSTMParams,
 )
 from jrnn.cells.lru import LRU as LRU, LRUParams as LRUParams, LRUState as LRUState
 from jrnn.cells.lstm import (

@@ -8,7 +8,8 @@ too, but are compiled objects that do not pickle.
 import jax
 import jax.numpy as jnp
 
-from jrnn.types import Activation, Array, value
+from jrnn.types import Activation, Array
+from jrnn.values import value
 
 _tanh = jax.custom_jvp(jnp.tanh)
 # One factor for loops to read, where JAX's own derivative has two.

@@ -1,34 +1,35 @@
 """Clipping inside the backward pass, where a gradient explodes."""
 
-import functools
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from jrnn import checks
-from jrnn.cells.forwarding import Forwarding
-from jrnn.types import Array, Cell, DType, Params, PRNGKey, State, value
+from jrnn import checks, numerics
+from jrnn.cells.base import Prepared, Wrapper, inner_params
+from jrnn.forms import Advance, Gated, Plain
+from jrnn.types import Array, Cell, Params, PRNGKey, Shape, State
+from jrnn.values import value
 
 
 @value
-class ClipCotangent(Forwarding):
-    """Clips the gradient of the state at every step of the way back [1].
+class ClipCotangent(Wrapper):
+    """Clips the gradient of the state at every step of the backward pass [1].
 
-        forwards     s = s
-        backwards    ds = clip(ds)       what reaches the state before a step
+        forward      s = s
+        backward     ds = clip(ds)       the gradient of the state before a step
 
-    A gradient that explodes over hundreds of steps is infinite before an optimiser can
-    clip it: scaling infinity down gives zero or NaN. Clipped on its way back it stays
-    finite, and earlier steps still get their share. The result is not the gradient of
-    anything, but points where clipped descent should go.
+    A gradient that explodes over hundreds of steps is infinite before an optimizer can
+    clip it, and scaling infinity down gives zero or NaN. Clipped at every step it stays
+    finite, and earlier steps still receive a contribution. The result is not the
+    gradient of any loss, but a direction of descent.
 
-    Reverse mode only, and a step of any structure counts as dense: a clipped gradient
-    is not a product of Jacobians.
+    Forward-mode derivatives are not clipped. A clipped gradient is no product of
+    Jacobians, so the structure of the cell counts as dense.
 
     Attributes:
       cell: What to compute in each step; values are unchanged.
-      value: Clips each number to [-value, value], or:
+      value: Clips each entry to [-value, value], or:
       norm: scales the gradient of each example's state, all leaves together, down to
         this norm.
 
@@ -49,9 +50,8 @@ class ClipCotangent(Forwarding):
     value: float | None = None
     norm: float | None = None
 
-    structure = "dense"
-
     def __post_init__(self) -> None:
+        super().__post_init__()
         bounds = [bound for bound in (self.value, self.norm) if bound is not None]
         if len(bounds) != 1:
             raise ValueError(
@@ -59,50 +59,36 @@ class ClipCotangent(Forwarding):
             )
         checks.positive("the bound of ClipCotangent", bounds[0])
 
-    def init(self, key: PRNGKey, input_size: int, dtype: DType = jnp.float32) -> Params:
-        """Draws the parameters of the cell."""
-        return self.cell.init(key, input_size, dtype)
+    @property
+    def form(self) -> Gated | Plain:
+        form = self.cell.form
+        if not isinstance(form, Gated):  # a clipped gradient has no Jacobian
+            form = Plain(form.step, gates=form.gates)
+        return form.focus(inner_params).wrap(self._clip)
 
-    def step(self, params: Params, state: State, u: Any) -> State:
-        """Returns the next state of the cell."""
-        return self.cell.step(params, clip_gradient(self, state), u)
+    def prepare(
+        self, params: Params, *, key: PRNGKey | None = None, batch_shape: Shape = ()
+    ) -> Prepared:
+        """Prepares the parameters of the cell."""
+        cell = self.cell.prepare(params, key=key, batch_shape=batch_shape)
+        return Prepared(cell, self.cell.initial_state(params))
 
+    def project(self, params: Prepared, x: Any, *, key: PRNGKey | None = None) -> Any:
+        """Projects the input with the cell."""
+        return self.cell.project(params.cell, x, key=key)
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def clip_gradient(how: ClipCotangent, state: State) -> State:
-    """Returns the state as it is; its gradient is clipped on the way back."""
-    del how
-    return state
+    def read(self, params: Prepared, state: State, u: Any) -> Array:
+        """Returns the output of the cell."""
+        return self.cell.read(params.cell, state, u)
 
+    def _clip(self, params: Prepared, u: Any, state: State, advance: Advance) -> State:
+        del u
+        axes = params.batch_axes(state)
 
-def _forwards(how: ClipCotangent, state: State) -> tuple[State, None]:
-    del how
-    return state, None
+        def bounded(gradient: State) -> State:
+            if self.norm is not None:
+                return numerics.clip_norm(gradient, self.norm, axes)
+            bound = self.value or 0.0
+            return jax.tree.map(lambda g: jnp.clip(g, -bound, bound), gradient)
 
-
-def _backwards(how: ClipCotangent, _: None, gradient: State) -> tuple[State]:
-    if how.value is not None:
-        bound = how.value
-        return (jax.tree.map(lambda g: jnp.clip(g, -bound, bound), gradient),)
-    largest = how.norm or 0.0
-    norm = _norm(gradient, how.cell.feature_axes)
-    factor = largest / jnp.maximum(norm, largest)
-
-    def scale(g: Array) -> Array:
-        axes = (*norm.shape, *(1,) * (g.ndim - norm.ndim))
-        return g * factor.reshape(axes).astype(g.dtype)
-
-    return (jax.tree.map(scale, gradient),)
-
-
-clip_gradient.defvjp(_forwards, _backwards)
-
-
-def _norm(tree: Any, feature_axes: int) -> Array:
-    """Returns the norm of each example's leaves together, in float32 at least."""
-    total: Any = 0.0
-    for leaf in jax.tree.leaves(tree):
-        wide = leaf.astype(jnp.promote_types(leaf.dtype, jnp.float32))
-        axes = tuple(range(leaf.ndim - feature_axes, leaf.ndim))
-        total = total + jnp.sum(jnp.square(wide), axis=axes)
-    return jnp.sqrt(total)
+        return advance(numerics.edit_cotangent(bounded, state))

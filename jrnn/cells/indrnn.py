@@ -1,4 +1,4 @@
-"""Independently recurrent network: every unit hears only itself."""
+"""Independently recurrent network: each unit depends on itself only."""
 
 from typing import NamedTuple
 
@@ -8,7 +8,10 @@ import jax.numpy as jnp
 from jrnn import checks, initializers
 from jrnn.cells import activations
 from jrnn.cells.affine import affine
-from jrnn.types import Activation, Array, DType, PRNGKey, Shape, exportable, value
+from jrnn.cells.base import HiddenCell, zeros
+from jrnn.forms import Plain
+from jrnn.types import Activation, Array, DType, PRNGKey, Shape
+from jrnn.values import exportable, init_only, value
 
 
 @exportable
@@ -28,20 +31,20 @@ class IndRNNState(NamedTuple):
 
 
 @value
-class IndRNN:
+class IndRNN(HiddenCell):
     """Independently recurrent network [1]; the output is the new state.
 
         h' = activation(x Wx + b + w_h * h)
 
     Units do not mix within a layer, so layers are stacked. The gradient over a lag of T
-    steps has the factor w_h^T: with `longest=T`, recurrent weights are drawn between 0
-    and 2^(1/T), so that it doubles at most. To hold them there in training, clip `w_h`
-    after each update.
+    steps has the factor w_h^T. With `longest=T`, recurrent weights are drawn between 0
+    and 2^(1/T), and that factor is at most 2. Clip `w_h` after each update to keep the
+    bound in training.
 
     Attributes:
       hidden_size: The number H of hidden units.
       activation: A module-level function; ReLU as in the paper.
-      bias: "single", or None for none.
+      bias: Whether there is a bias.
       longest: The number of steps over which the gradient may double at the start; None
         for recurrent weights between 0 and 1.
 
@@ -59,23 +62,18 @@ class IndRNN:
 
     hidden_size: int
     activation: Activation = activations.relu
-    bias: str | None = "single"
-    longest: int | None = None
-
-    feature_axes = 1
-    structure = "diagonal"
+    bias: bool = True
+    longest: int | None = init_only(None)
 
     @property
-    def output_size(self) -> int:
-        return self.hidden_size
+    def form(self) -> Plain:
+        return Plain(self._step, structure="diagonal")
 
     def init(
         self, key: PRNGKey, input_size: int, dtype: DType = jnp.float32
     ) -> IndRNNParams:
         """Draws parameters for inputs [..., input_size]."""
-        checks.one_of("bias", self.bias, ["single", None])
         checks.at_least("input_size", input_size, 1)
-        checks.at_least("hidden_size", self.hidden_size, 1)
         key_x, key_h = jax.random.split(key)
         size = self.hidden_size
         bound = 1.0
@@ -86,39 +84,21 @@ class IndRNN:
         return IndRNNParams(
             w_x=initializers.lecun_normal(key_x, input_size, size, 1, dtype),
             w_h=w_h,
-            b_x=None if self.bias is None else jnp.zeros(size, dtype),
+            b_x=jnp.zeros(size, dtype) if self.bias else None,
         )
 
     def initial_state(
         self, params: IndRNNParams, batch_shape: Shape = ()
     ) -> IndRNNState:
         """Returns zeros of shape [*batch_shape, H]."""
-        shape = (*batch_shape, self.hidden_size)
-        return IndRNNState(h=jnp.zeros(shape, params.w_h.dtype))
-
-    def prepare(
-        self,
-        params: IndRNNParams,
-        *,
-        key: PRNGKey | None = None,
-        batch_shape: Shape = (),
-    ) -> IndRNNParams:
-        """Returns the parameters as they are."""
-        del key, batch_shape
-        return params
+        return IndRNNState(h=zeros(params.w_h, *batch_shape, self.hidden_size))
 
     def project(
         self, params: IndRNNParams, x: Array, *, key: PRNGKey | None = None
     ) -> Array:
-        """Maps inputs [..., F] to their share of the pre-activation [..., H]."""
+        """Maps inputs [..., F] to their contribution to the pre-activation [..., H]."""
         del key
         return affine(x, params.w_x, params.b_x)
 
-    def step(self, params: IndRNNParams, state: IndRNNState, u: Array) -> IndRNNState:
-        """Returns the next state."""
+    def _step(self, params: IndRNNParams, state: IndRNNState, u: Array) -> IndRNNState:
         return IndRNNState(h=self.activation(u + params.w_h * state.h))
-
-    def read(self, params: IndRNNParams, state: IndRNNState, u: Array) -> Array:
-        """Returns the state [..., H] itself."""
-        del params, u
-        return state.h

@@ -1,4 +1,4 @@
-"""Linear recurrent unit: a complex diagonal recurrence, free of the state."""
+"""Linear recurrent unit: a complex diagonal recurrence."""
 
 import math
 from typing import NamedTuple
@@ -6,15 +6,18 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jrnn import checks, initializers
-from jrnn.types import Array, DType, PRNGKey, Shape, exportable, value
+from jrnn import checks, initializers, numerics
+from jrnn.cells.base import VectorCell, zeros
+from jrnn.forms import Linear
+from jrnn.types import Array, DType, PRNGKey, Shape
+from jrnn.values import exportable, init_only, value
 
 
 @exportable
 class LRUParams(NamedTuple):
     """Arrays of an LRU with F input, H hidden and O output features.
 
-    All are real; complex numbers are pairs. So gradients, optimisers and half precision
+    All are real; complex numbers are pairs. Gradients, optimizers and half precision
     work as they do for any other cell.
     """
 
@@ -30,14 +33,14 @@ class LRUParams(NamedTuple):
 
 @exportable
 class LRUState(NamedTuple):
-    """State of an LRU: the complex number re + i im, unit by unit."""
+    """State of an LRU: the complex number re + i im, elementwise."""
 
     re: Array  # [..., H]
     im: Array  # [..., H]
 
 
 class LRUInput(NamedTuple):
-    """A projected input: its shares of the state and of the output."""
+    """A projected input: its contributions to the state and to the output."""
 
     re: Array  # [..., H]
     im: Array  # [..., H]
@@ -45,24 +48,24 @@ class LRUInput(NamedTuple):
 
 
 @value
-class LRU:
+class LRU(VectorCell):
     """Linear recurrent unit [1].
 
         lambda = exp(-exp(nu) + i exp(theta))
         h'     = lambda * h + exp(gamma) * (x W)         W = w_re + i w_im
         y      = Re(h' C) + x D                          C = c_re + i c_im
 
-    |lambda| < 1 whatever the parameters are, so the recurrence is stable. It starts
-    with lambda uniform on a ring of the complex plane and with the gain
-    exp(gamma) = sqrt(1 - |lambda|^2), which keeps the size of h that of x W. There is
-    no activation: put `jrnn.Dense` or a gated layer between two of these.
+    |lambda| < 1 whatever the parameters are, so the recurrence is stable. `init` draws
+    lambda uniformly on a ring of the complex plane, and the gain
+    exp(gamma) = sqrt(1 - |lambda|^2) gives h the scale of x W. There is no activation:
+    put `jrnn.Dense` or a gated layer between two of these.
 
     Attributes:
       hidden_size: The number H of complex hidden units.
-      output: The number O of output features; None for H.
+      output_features: The number O of output features; None for H.
       r_min: Inner radius of the ring that lambda is drawn from.
       r_max: Outer radius; below 1, or the longest memory is unbounded.
-      max_phase: Largest angle of lambda; small angles favour slow variation.
+      max_phase: Largest angle of lambda; small angles favor slow variation.
 
     Example:
       >>> import jax, jax.numpy as jnp, jrnn
@@ -77,24 +80,24 @@ class LRU:
     """
 
     hidden_size: int
-    output: int | None = None
-    r_min: float = 0.0
-    r_max: float = 0.99
-    max_phase: float = 2 * math.pi
-
-    feature_axes = 1
-    structure = "linear"
+    output_features: int | None = None
+    r_min: float = init_only(0.0)
+    r_max: float = init_only(0.99)
+    max_phase: float = init_only(2 * math.pi)
 
     @property
     def output_size(self) -> int:
-        return self.output or self.hidden_size
+        return self.output_features or self.hidden_size
+
+    @property
+    def form(self) -> Linear:
+        return Linear(self._coefficients, pair=True)
 
     def init(
         self, key: PRNGKey, input_size: int, dtype: DType = jnp.float32
     ) -> LRUParams:
         """Draws parameters for inputs [..., input_size]."""
         checks.at_least("input_size", input_size, 1)
-        checks.at_least("hidden_size", self.hidden_size, 1)
         checks.probability("r_max", self.r_max)
         checks.at_least("r_max - r_min", self.r_max - self.r_min, 0)
         size, out = self.hidden_size, self.output_size
@@ -120,20 +123,13 @@ class LRU:
 
     def initial_state(self, params: LRUParams, batch_shape: Shape = ()) -> LRUState:
         """Returns zeros of shape [*batch_shape, H]."""
-        zeros = jnp.zeros((*batch_shape, self.hidden_size), params.nu.dtype)
-        return LRUState(re=zeros, im=zeros)
-
-    def prepare(
-        self, params: LRUParams, *, key: PRNGKey | None = None, batch_shape: Shape = ()
-    ) -> LRUParams:
-        """Returns the parameters as they are."""
-        del key, batch_shape
-        return params
+        shape = (*batch_shape, self.hidden_size)
+        return LRUState(re=zeros(params.nu, *shape), im=zeros(params.nu, *shape))
 
     def project(
         self, params: LRUParams, x: Array, *, key: PRNGKey | None = None
     ) -> LRUInput:
-        """Maps inputs [..., F] to their shares of the state and of the output."""
+        """Maps inputs [..., F] to their contributions to the state and the output."""
         del key
         checks.last_axis("xs", x, params.w_re.shape[0])
         gain = jnp.exp(params.gamma)
@@ -141,26 +137,15 @@ class LRU:
             re=gain * (x @ params.w_re), im=gain * (x @ params.w_im), y=x @ params.d
         )
 
-    def coefficients(self, params: LRUParams, u: LRUInput) -> tuple[Array, Array]:
-        """Returns lambda and the share of the input, complex [..., H]."""
-        re, im = self._eigenvalues(params)
-        wide = jnp.promote_types(u.re.dtype, jnp.float32)  # there is no complex half
-        a = jax.lax.complex(re.astype(wide), im.astype(wide))
-        b = jax.lax.complex(u.re.astype(wide), u.im.astype(wide))
-        return jnp.broadcast_to(a, b.shape), b
-
-    def step(self, params: LRUParams, state: LRUState, u: LRUInput) -> LRUState:
-        """Returns the next state: the complex product, part by part."""
-        re, im = self._eigenvalues(params)
-        return LRUState(
-            re=re * state.re - im * state.im + u.re,
-            im=re * state.im + im * state.re + u.im,
-        )
-
     def read(self, params: LRUParams, state: LRUState, u: LRUInput) -> Array:
-        """Returns the real part of `h C`, plus the input's share [..., O]."""
+        """Returns the real part of `h C`, plus the input's contribution [..., O]."""
         return state.re @ params.c_re - state.im @ params.c_im + u.y
 
-    def _eigenvalues(self, params: LRUParams) -> tuple[Array, Array]:
+    def _coefficients(self, params: LRUParams, u: LRUInput) -> tuple[Array, Array]:
+        """Returns lambda and the contribution of the input, complex [..., H]."""
+        wide = numerics.wide(u.re)  # there is no complex number of half precision
         radius, phase = jnp.exp(-jnp.exp(params.nu)), jnp.exp(params.theta)
-        return radius * jnp.cos(phase), radius * jnp.sin(phase)
+        parts = (radius * jnp.cos(phase), radius * jnp.sin(phase), u.re, u.im)
+        re, im, b_re, b_im = (part.astype(wide) for part in parts)
+        b = jax.lax.complex(b_re, b_im)
+        return jnp.broadcast_to(jax.lax.complex(re, im), b.shape), b

@@ -4,10 +4,12 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from jrnn import initializers
 from jrnn.cells import activations
-from jrnn.cells.affine import Gates, add, affine, split
-from jrnn.types import Activation, Array, DType, PRNGKey, Shape, exportable, value
+from jrnn.cells.affine import Gates, affine, split
+from jrnn.cells.base import HiddenCell, draw, zeros
+from jrnn.forms import Gated, Matmul
+from jrnn.types import Activation, Array, DType, PRNGKey, Shape
+from jrnn.values import exportable, init_only, value
 
 
 @exportable
@@ -20,7 +22,7 @@ class LSTMParams(NamedTuple):
     w_x: Array  # [F, 4H] input to gates
     w_h: Array  # [H, 4H] state to gates
     b_x: Array | None  # [4H] bias of the gates
-    b_h: Array | None = None  # [4H] second bias, of the state's product
+    b_h: Array | None = None  # [4H] second bias, with the matmul of the state
 
 
 @exportable
@@ -32,7 +34,7 @@ class LSTMState(NamedTuple):
 
 
 @value
-class LSTM:
+class LSTM(HiddenCell):
     """Long short-term memory [1] with a forget gate [2]; the output is h'.
 
         i  = gate(x Wxi + bi + h Whi)              input gate
@@ -46,11 +48,12 @@ class LSTM:
       hidden_size: The number H of hidden units.
       gate: Activation of the gates.
       activation: Activation of the candidate.
-      output_activation: Activation of the memory on its way out; None for that of the
+      output_activation: Activation of the memory in the output; None for that of the
         candidate.
-      bias: "single"; "double" for the two biases that PyTorch trains; None for none.
-      forget_bias: What the forget gate's bias starts at [3]. It is stored in the
-        parameter; nothing is added later. None takes the value of the scheme.
+      bias: Whether there is a bias.
+      separate_biases: Whether there are two, `b_x` and `b_h`, as PyTorch trains.
+      forget_bias: Initial bias of the forget gate [3]. It is stored in the parameter;
+        nothing is added later. None takes the value of the scheme.
       scheme: How parameters are drawn: "jrnn" (LeCun-normal input, each gate of the
         state orthogonal, forget bias 1), "torch", "keras", "flax", "nnx" or "haiku".
 
@@ -72,91 +75,49 @@ class LSTM:
     gate: Activation = activations.sigmoid
     activation: Activation = activations.tanh
     output_activation: Activation | None = None
-    bias: str | None = "single"
-    forget_bias: float | None = None
-    scheme: str = "jrnn"
-
-    feature_axes = 1
-    structure = "dense"
+    bias: bool = True
+    separate_biases: bool = False
+    forget_bias: float | None = init_only(None)
+    scheme: str = init_only("jrnn")
 
     @property
-    def output_size(self) -> int:
-        return self.hidden_size
+    def form(self) -> Gated:
+        return Gated(
+            hidden=lambda state: state.h,
+            recurrent=lambda params: Matmul(params.w_h),
+            update=self._update,
+            inputs=lambda params: params.w_x,
+            gates=self._gates,
+        )
 
     def init(
         self, key: PRNGKey, input_size: int, dtype: DType = jnp.float32
     ) -> LSTMParams:
         """Draws parameters for inputs [..., input_size]."""
-        how = initializers.scheme(self.scheme, "lstm")
-        size = self.hidden_size
-        kernels, (b_x, b_h) = initializers.recurrent_weights(
-            key, how, self.bias, input_size, size, 4, dtype
-        )
-        start = how.forget_bias if self.forget_bias is None else self.forget_bias
-        if b_x is not None:
-            b_x = b_x.at[size : 2 * size].add(start)
-        return LSTMParams(*kernels, b_x, b_h)
+        return LSTMParams(*draw(self, key, "lstm", input_size, 4, dtype))
 
     def initial_state(self, params: LSTMParams, batch_shape: Shape = ()) -> LSTMState:
         """Returns zeros of shape [*batch_shape, H]."""
-        zeros = jnp.zeros((*batch_shape, self.hidden_size), params.w_h.dtype)
-        return LSTMState(h=zeros, c=zeros)
-
-    def prepare(
-        self,
-        params: LSTMParams,
-        *,
-        key: PRNGKey | None = None,
-        batch_shape: Shape = (),
-    ) -> LSTMParams:
-        """Returns the parameters as they are."""
-        del key, batch_shape
-        return params
+        shape = (*batch_shape, self.hidden_size)
+        return LSTMState(h=zeros(params.w_h, *shape), c=zeros(params.w_h, *shape))
 
     def project(
         self, params: LSTMParams, x: Array, *, key: PRNGKey | None = None
     ) -> Gates:
-        """Maps inputs [..., F] to their shares of i, f, g and o, each [..., H]."""
+        """Maps inputs [..., F] to their contributions to i, f, g and o, [..., H]."""
         del key
         return split(affine(x, params.w_x, params.b_x, params.b_h), 4)
 
-    def step(self, params: LSTMParams, state: LSTMState, u: Gates) -> LSTMState:
-        """Returns the next state."""
-        v = self.hidden(state) @ self.recurrent_kernel(params)
-        return self.update(params, state, self.combine(params, u, v))
-
-    def read(self, params: LSTMParams, state: LSTMState, u: Gates) -> Array:
-        """Returns h [..., H]."""
-        del params, u
-        return state.h
-
-    def hidden(self, state: LSTMState) -> Array:
-        """Returns h."""
-        return state.h
-
-    def input_kernel(self, params: LSTMParams) -> Array:
-        """Returns `w_x`."""
-        return params.w_x
-
-    def recurrent_kernel(self, params: LSTMParams) -> Array:
-        """Returns `w_h`."""
-        return params.w_h
-
-    def combine(self, params: LSTMParams, u: Gates, v: Array) -> Gates:
-        """Adds the shares of input and state [..., 4H], gate by gate."""
-        del params
-        return add(u, v)
-
-    def update(self, params: LSTMParams, state: LSTMState, p: Gates) -> LSTMState:
-        """Applies the gates i, f, g and o, each [..., H]."""
+    def _update(self, params: LSTMParams, state: LSTMState, p: Gates) -> LSTMState:
         del params
         i, f, g, o = p
         c = self.gate(f) * state.c + self.gate(i) * self.activation(g)
         out = self.output_activation or self.activation
         return LSTMState(h=self.gate(o) * out(c), c=c)
 
-    def gates(self, params: LSTMParams, state: LSTMState, u: Gates) -> dict[str, Array]:
-        """Returns i, f and o, each [..., H]."""
-        v = self.hidden(state) @ self.recurrent_kernel(params)
-        i, f, _, o = self.combine(params, u, v)
+    def _gates(
+        self, params: LSTMParams, state: LSTMState, p: Gates
+    ) -> dict[str, Array]:
+        del params, state
+        i, f, _, o = p
         return {"i": self.gate(i), "f": self.gate(f), "o": self.gate(o)}

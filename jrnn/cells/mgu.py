@@ -5,10 +5,13 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jrnn import checks, initializers
+from jrnn import initializers
 from jrnn.cells import activations
 from jrnn.cells.affine import Gates, affine, split
-from jrnn.types import Activation, Array, DType, PRNGKey, Shape, exportable, value
+from jrnn.cells.base import HiddenCell, draw, zeros
+from jrnn.forms import Gated, Matmul
+from jrnn.types import Activation, Array, DType, PRNGKey, Shape
+from jrnn.values import exportable, init_only, value
 
 
 @exportable
@@ -32,24 +35,24 @@ class MGUState(NamedTuple):
 
 
 @value
-class MGU:
+class MGU(HiddenCell):
     """Minimal gated unit [1]; the output is the new state.
 
         f  = gate(x Wxf + bf + h Whf)                     the only gate
         n  = activation(x Wxn + bn + f * (h Whn + b_h))   candidate
         h' = (1 - f) * n + f * h
 
-    The gate acts after the product with the state, and an open one keeps the state, as
-    in Flax; the paper's f is 1 - f here.
+    The gate acts after the matmul with the state. An open gate keeps the state, as in
+    Flax; the paper's f is 1 - f here.
 
     Attributes:
       hidden_size: The number H of hidden units.
       gate: Activation of the gate.
       activation: Activation of the candidate.
-      reset: Whether the gate acts on the state's share of the candidate as well;
-        otherwise `n = activation(x Wxn + bn + h Whn)`, and there is no `b_h`.
-      bias: "single", or None for none.
-      forget_bias: What the gate's bias starts at.
+      reset: Whether the gate also multiplies the state's contribution to the candidate;
+        if not, `n = activation(x Wxn + bn + h Whn)`, and there is no `b_h`.
+      bias: Whether there is a bias.
+      forget_bias: Initial bias of the gate.
       scheme: How parameters are drawn, as in `GRU`.
 
     Example:
@@ -68,88 +71,56 @@ class MGU:
     gate: Activation = activations.sigmoid
     activation: Activation = activations.tanh
     reset: bool = True
-    bias: str | None = "single"
-    forget_bias: float = 1.0
-    scheme: str = "jrnn"
-
-    feature_axes = 1
-    structure = "dense"
+    bias: bool = True
+    forget_bias: float = init_only(1.0)
+    scheme: str = init_only("jrnn")
 
     @property
-    def output_size(self) -> int:
-        return self.hidden_size
+    def form(self) -> Gated:
+        return Gated(
+            hidden=lambda state: state.h,
+            recurrent=lambda params: Matmul(params.w_h),
+            combine=self._combine,
+            update=self._update,
+            gates=lambda params, state, p: {"f": self.gate(p[0])},
+        )
 
     def init(
         self, key: PRNGKey, input_size: int, dtype: DType = jnp.float32
     ) -> MGUParams:
         """Draws parameters for inputs [..., input_size]."""
-        checks.one_of("bias", self.bias, ["single", None])
-        how = initializers.scheme(self.scheme, "mgu")
         key, key_n = jax.random.split(key)
         size = self.hidden_size
-        kernels, (b_x, b_h) = initializers.recurrent_weights(
-            key, how, self.bias, input_size, size, 2, dtype
-        )
+        w_x, w_h, b_x, b_h = draw(self, key, "mgu", input_size, 2, dtype)
         if b_x is not None:
             b_x = b_x.at[:size].add(self.forget_bias)
             if self.reset:
-                b_h = initializers.biases(key_n, how, size, 1, dtype)
-        return MGUParams(*kernels, b_x, b_h)
+                scheme = initializers.scheme(self.scheme, "mgu")
+                b_h = initializers.biases(key_n, scheme, size, 1, dtype)
+        return MGUParams(w_x, w_h, b_x, b_h)
 
     def initial_state(self, params: MGUParams, batch_shape: Shape = ()) -> MGUState:
         """Returns zeros of shape [*batch_shape, H]."""
-        shape = (*batch_shape, self.hidden_size)
-        return MGUState(h=jnp.zeros(shape, params.w_h.dtype))
-
-    def prepare(
-        self, params: MGUParams, *, key: PRNGKey | None = None, batch_shape: Shape = ()
-    ) -> MGUParams:
-        """Returns the parameters as they are."""
-        del key, batch_shape
-        return params
+        return MGUState(h=zeros(params.w_h, *batch_shape, self.hidden_size))
 
     def project(
         self, params: MGUParams, x: Array, *, key: PRNGKey | None = None
     ) -> Gates:
-        """Maps inputs [..., F] to their shares of f and n, each [..., H]."""
+        """Maps inputs [..., F] to their contributions to f and n, each [..., H]."""
         del key
         return split(affine(x, params.w_x, params.b_x), 2)
 
-    def step(self, params: MGUParams, state: MGUState, u: Gates) -> MGUState:
-        """Returns the next state."""
-        v = self.hidden(state) @ self.recurrent_kernel(params)
-        return self.update(params, state, self.combine(params, u, v))
-
-    def read(self, params: MGUParams, state: MGUState, u: Gates) -> Array:
-        """Returns the state [..., H] itself."""
-        del params, u
-        return state.h
-
-    def hidden(self, state: MGUState) -> Array:
-        """Returns h."""
-        return state.h
-
-    def recurrent_kernel(self, params: MGUParams) -> Array:
-        """Returns `w_h`."""
-        return params.w_h
-
-    def combine(self, params: MGUParams, u: Gates, v: Array) -> Gates:
-        """Adds the shares of the gate; those of the candidate stay apart."""
+    def _combine(self, params: MGUParams, u: Gates, v: Array) -> Gates:
+        """Adds the contributions to f; those to n stay separate."""
         u_f, u_n = u
         v_f, v_n = split(v, 2)
         if params.b_h is not None:
             v_n = v_n + params.b_h
         return u_f + v_f, u_n, v_n
 
-    def update(self, params: MGUParams, state: MGUState, p: Gates) -> MGUState:
-        """Applies the gate: its pre-activation and both shares of n, [..., H] each."""
+    def _update(self, params: MGUParams, state: MGUState, p: Gates) -> MGUState:
         del params
         f, u_n, v_n = p
         f = self.gate(f)
         n = self.activation(u_n + (f * v_n if self.reset else v_n))
         return MGUState(h=n + f * (state.h - n))
-
-    def gates(self, params: MGUParams, state: MGUState, u: Gates) -> dict[str, Array]:
-        """Returns f [..., H]."""
-        v = self.hidden(state) @ self.recurrent_kernel(params)
-        return {"f": self.gate(self.combine(params, u, v)[0])}

@@ -1,4 +1,4 @@
-"""Gated recurrent unit with diagonal recurrence, made for parallel evaluation."""
+"""Gated recurrent unit with diagonal recurrence, for parallel evaluation."""
 
 from typing import NamedTuple
 
@@ -8,7 +8,10 @@ import jax.numpy as jnp
 from jrnn import checks, initializers
 from jrnn.cells import activations
 from jrnn.cells.affine import Gates, affine, split
-from jrnn.types import Activation, Array, DType, PRNGKey, Shape, exportable, value
+from jrnn.cells.base import HiddenCell, zeros
+from jrnn.forms import Plain
+from jrnn.types import Activation, Array, DType, PRNGKey, Shape
+from jrnn.values import exportable, value
 
 
 @exportable
@@ -31,23 +34,23 @@ class ParaGRUState(NamedTuple):
 
 
 @value
-class ParaGRU:
-    """GRU whose units hear only themselves [1]; the output is the new state.
+class ParaGRU(HiddenCell):
+    """GRU whose units depend on themselves only [1]; the output is the new state.
 
         r  = gate(x Wxr + br + w_r * h)                  reset gate
         z  = gate(x Wxz + bz + w_z * h)                  update gate
         n  = activation(x Wxn + bn + w_n * (r * h))      candidate
         h' = (1 - z) * h + z * n
 
-    As in the paper an open update gate lets the candidate in; in `GRU` it holds the
-    state. The state's Jacobian is diagonal: real-time recurrent learning is exact at
-    the cost of the parameters alone, and Newton's method solves all steps at once.
+    As in the paper, an open update gate lets the candidate in; in `GRU` it keeps the
+    state. The Jacobian of the state is diagonal: real-time recurrent learning is exact
+    with one trace per parameter, and Newton's method solves all steps at once.
 
     Attributes:
       hidden_size: The number H of hidden units.
       gate: Activation of the gates.
       activation: Activation of the candidate.
-      bias: "single", or None for none.
+      bias: Whether there is a bias.
 
     Example:
       >>> import jax, jax.numpy as jnp, jrnn
@@ -64,29 +67,24 @@ class ParaGRU:
     hidden_size: int
     gate: Activation = activations.sigmoid
     activation: Activation = activations.tanh
-    bias: str | None = "single"
-
-    feature_axes = 1
-    structure = "diagonal"
+    bias: bool = True
 
     @property
-    def output_size(self) -> int:
-        return self.hidden_size
+    def form(self) -> Plain:
+        return Plain(self._step, structure="diagonal", gates=self._gates)
 
     def init(
         self, key: PRNGKey, input_size: int, dtype: DType = jnp.float32
     ) -> ParaGRUParams:
         """Draws parameters for inputs [..., input_size].
 
-        Recurrent weights are normal with deviation 2 / sqrt(5H); the biases of the
-        update gate run from 0 to -1, so that units differ in how long they remember.
+        Recurrent weights are normal with standard deviation 2 / sqrt(5H). The biases of
+        the update gate run from 0 to -1, which gives units different memory lengths.
         """
-        checks.one_of("bias", self.bias, ["single", None])
         checks.at_least("input_size", input_size, 1)
-        checks.at_least("hidden_size", self.hidden_size, 1)
         key_x, key_h = jax.random.split(key)
         size = self.hidden_size
-        kernels = [
+        w_x = [
             initializers.glorot_uniform(k, input_size, size, 1, dtype)
             for k in jax.random.split(key_x, 3)
         ]
@@ -94,59 +92,37 @@ class ParaGRU:
         z = -jnp.linspace(0.0, 1.0, size)
         b_x = jnp.concatenate([jnp.zeros(size), z, jnp.zeros(size)])
         return ParaGRUParams(
-            w_x=jnp.concatenate(kernels, axis=-1),
+            w_x=jnp.concatenate(w_x, axis=-1),
             w_h=w_h.astype(dtype),
-            b_x=None if self.bias is None else b_x.astype(dtype),
+            b_x=b_x.astype(dtype) if self.bias else None,
         )
 
     def initial_state(
         self, params: ParaGRUParams, batch_shape: Shape = ()
     ) -> ParaGRUState:
         """Returns zeros of shape [*batch_shape, H]."""
-        shape = (*batch_shape, self.hidden_size)
-        return ParaGRUState(h=jnp.zeros(shape, params.w_h.dtype))
-
-    def prepare(
-        self,
-        params: ParaGRUParams,
-        *,
-        key: PRNGKey | None = None,
-        batch_shape: Shape = (),
-    ) -> ParaGRUParams:
-        """Returns the parameters as they are."""
-        del key, batch_shape
-        return params
+        return ParaGRUState(h=zeros(params.w_h, *batch_shape, self.hidden_size))
 
     def project(
         self, params: ParaGRUParams, x: Array, *, key: PRNGKey | None = None
     ) -> Gates:
-        """Maps inputs [..., F] to their shares of r, z and n, each [..., H]."""
+        """Maps inputs [..., F] to their contributions to r, z and n, each [..., H]."""
         del key
         return split(affine(x, params.w_x, params.b_x), 3)
 
-    def step(
+    def _step(
         self, params: ParaGRUParams, state: ParaGRUState, u: Gates
     ) -> ParaGRUState:
-        """Returns the next state."""
-        u_r, u_z, u_n = u
-        w_r, w_z, w_n = jnp.split(params.w_h, 3)
-        r = self.gate(u_r + w_r * state.h)
-        z = self.gate(u_z + w_z * state.h)
-        n = self.activation(u_n + w_n * (r * state.h))
-        return ParaGRUState(h=state.h + z * (n - state.h))
+        gates = self._gates(params, state, u)
+        w_n = params.w_h[2 * self.hidden_size :]
+        n = self.activation(u[2] + w_n * (gates["r"] * state.h))
+        return ParaGRUState(h=state.h + gates["z"] * (n - state.h))
 
-    def read(self, params: ParaGRUParams, state: ParaGRUState, u: Gates) -> Array:
-        """Returns the state [..., H] itself."""
-        del params, u
-        return state.h
-
-    def gates(
+    def _gates(
         self, params: ParaGRUParams, state: ParaGRUState, u: Gates
     ) -> dict[str, Array]:
-        """Returns r and z, each [..., H]."""
-        u_r, u_z, _ = u
         w_r, w_z, _ = jnp.split(params.w_h, 3)
         return {
-            "r": self.gate(u_r + w_r * state.h),
-            "z": self.gate(u_z + w_z * state.h),
+            "r": self.gate(u[0] + w_r * state.h),
+            "z": self.gate(u[1] + w_z * state.h),
         }

@@ -1,4 +1,4 @@
-"""Long short-term memory whose gates see the memory, and whose gates may be coupled."""
+"""Long short-term memory with peepholes, coupled gates, or both."""
 
 from typing import NamedTuple
 
@@ -7,35 +7,38 @@ import jax.numpy as jnp
 
 from jrnn import initializers
 from jrnn.cells import activations
-from jrnn.cells.affine import Gates, add, affine, split
+from jrnn.cells.affine import Gates, affine, split
+from jrnn.cells.base import HiddenCell, draw, zeros
 from jrnn.cells.lstm import LSTMState
-from jrnn.types import Activation, Array, DType, PRNGKey, Shape, exportable, value
+from jrnn.forms import Gated, Matmul
+from jrnn.types import Activation, Array, DType, PRNGKey, Shape
+from jrnn.values import exportable, init_only, value
 
 
 @exportable
 class PeepholeLSTMParams(NamedTuple):
     """Arrays of a peephole LSTM with F input features and H hidden units.
 
-    The gates lie side by side along the last axis, in the order i, f, g, o. Where gates
-    are coupled there is no f: k is 3 in place of 4, and p is [2H].
+    The gates lie side by side along the last axis, in the order i, f, g, o. Coupled
+    gates have no f: k is 3 instead of 4, and p is [2H].
     """
 
     w_x: Array  # [F, k*H] input to gates
     w_h: Array  # [H, k*H] state to gates
     b_x: Array | None  # [k*H] bias of the gates
-    b_h: Array | None = None  # [k*H] second bias, of the state's product
-    p: Array | None = None  # [3H] memory to the gates i, f, o, unit by unit
+    b_h: Array | None = None  # [k*H] second bias, with the matmul of the state
+    p: Array | None = None  # [3H] memory to the gates i, f, o, elementwise
 
 
 @value
-class PeepholeLSTM:
-    """Long short-term memory whose gates see the memory [1]; the output is h'.
+class PeepholeLSTM(HiddenCell):
+    """Long short-term memory whose gates read the memory [1]; the output is h'.
 
         i  = gate(x Wxi + bi + h Whi + pi * c)     input gate
         f  = gate(x Wxf + bf + h Whf + pf * c)     forget gate; 1 - i if coupled [2]
         g  = activation(x Wxg + bg + h Whg)        candidate
         c' = f * c + i * g
-        o  = gate(x Wxo + bo + h Who + po * c')    output gate: it sees the new memory
+        o  = gate(x Wxo + bo + h Who + po * c')    output gate: it reads the new memory
         h' = o * output_activation(c')
 
     The equations of ONNX and of TensorFlow Lite.
@@ -43,16 +46,16 @@ class PeepholeLSTM:
     Attributes:
       hidden_size: The number H of hidden units.
       coupled: Whether the forget gate is 1 - i, with no parameters of its own.
-      peepholes: Whether gates see the memory. False with `coupled` is the plain LSTM
+      peepholes: Whether gates read the memory. False with `coupled` is the plain LSTM
         with coupled gates.
       gate: Activation of the gates.
       activation: Activation of the candidate.
-      output_activation: Activation of the memory on its way out; None for that of the
+      output_activation: Activation of the memory in the output; None for that of the
         candidate.
-      bias: "single"; "double" for two biases that are trained apart; None for none.
-      forget_bias: What the forget gate's bias starts at, stored in the parameter; if
-        coupled, the input gate's starts at its negative. None takes the value of the
-        scheme.
+      bias: Whether there is a bias.
+      separate_biases: Whether there are two, `b_x` and `b_h`, as PyTorch trains.
+      forget_bias: Initial bias of the forget gate, stored in the parameter; if coupled,
+        that of the input gate is its negative. None takes the value of the scheme.
       scheme: How parameters are drawn, as in `LSTM`; peepholes are uniform in
         +-1/sqrt(H).
 
@@ -75,16 +78,20 @@ class PeepholeLSTM:
     gate: Activation = activations.sigmoid
     activation: Activation = activations.tanh
     output_activation: Activation | None = None
-    bias: str | None = "single"
-    forget_bias: float | None = None
-    scheme: str = "jrnn"
-
-    feature_axes = 1
-    structure = "dense"
+    bias: bool = True
+    separate_biases: bool = False
+    forget_bias: float | None = init_only(None)
+    scheme: str = init_only("jrnn")
 
     @property
-    def output_size(self) -> int:
-        return self.hidden_size
+    def form(self) -> Gated:
+        return Gated(
+            hidden=lambda state: state.h,
+            recurrent=lambda params: Matmul(params.w_h),
+            update=self._update,
+            inputs=lambda params: params.w_x,
+            gates=lambda params, state, p: self._remember(params, state, p)[0],
+        )
 
     @property
     def blocks(self) -> int:
@@ -95,102 +102,53 @@ class PeepholeLSTM:
         self, key: PRNGKey, input_size: int, dtype: DType = jnp.float32
     ) -> PeepholeLSTMParams:
         """Draws parameters for inputs [..., input_size]."""
-        how = initializers.scheme(self.scheme, "lstm")
         key_gates, key_p = jax.random.split(key)
-        size = self.hidden_size
-        kernels, (b_x, b_h) = initializers.recurrent_weights(
-            key_gates, how, self.bias, input_size, size, self.blocks, dtype
-        )
-        start = how.forget_bias if self.forget_bias is None else self.forget_bias
-        if b_x is not None:
-            held = slice(0, size) if self.coupled else slice(size, 2 * size)
-            b_x = b_x.at[held].add(-start if self.coupled else start)
+        size, blocks = self.hidden_size, self.blocks
+        w_x, w_h, b_x, b_h = draw(self, key_gates, "lstm", input_size, blocks, dtype)
+        if self.coupled and b_x is not None:
+            scheme, start = initializers.scheme(self.scheme, "lstm"), self.forget_bias
+            b_x = b_x.at[:size].add(-(scheme.forget_bias if start is None else start))
         p = None
         if self.peepholes:
-            p = initializers.uniform(key_p, 1, size, self.blocks - 1, dtype)[0]
-        return PeepholeLSTMParams(*kernels, b_x, b_h, p)
+            p = initializers.uniform(key_p, 1, size, blocks - 1, dtype)[0]
+        return PeepholeLSTMParams(w_x, w_h, b_x, b_h, p)
 
     def initial_state(
         self, params: PeepholeLSTMParams, batch_shape: Shape = ()
     ) -> LSTMState:
         """Returns zeros of shape [*batch_shape, H]."""
-        zeros = jnp.zeros((*batch_shape, self.hidden_size), params.w_h.dtype)
-        return LSTMState(h=zeros, c=zeros)
-
-    def prepare(
-        self,
-        params: PeepholeLSTMParams,
-        *,
-        key: PRNGKey | None = None,
-        batch_shape: Shape = (),
-    ) -> PeepholeLSTMParams:
-        """Returns the parameters as they are."""
-        del key, batch_shape
-        return params
+        shape = (*batch_shape, self.hidden_size)
+        return LSTMState(h=zeros(params.w_h, *shape), c=zeros(params.w_h, *shape))
 
     def project(
         self, params: PeepholeLSTMParams, x: Array, *, key: PRNGKey | None = None
     ) -> Gates:
-        """Maps inputs [..., F] to their shares of the k gates, each [..., H]."""
+        """Maps inputs [..., F] to their contributions to the k gates, each [..., H]."""
         del key
         return split(affine(x, params.w_x, params.b_x, params.b_h), self.blocks)
 
-    def step(self, params: PeepholeLSTMParams, state: LSTMState, u: Gates) -> LSTMState:
-        """Returns the next state."""
-        v = self.hidden(state) @ self.recurrent_kernel(params)
-        return self.update(params, state, self.combine(params, u, v))
-
-    def read(self, params: PeepholeLSTMParams, state: LSTMState, u: Gates) -> Array:
-        """Returns h [..., H]."""
-        del params, u
-        return state.h
-
-    def hidden(self, state: LSTMState) -> Array:
-        """Returns h."""
-        return state.h
-
-    def input_kernel(self, params: PeepholeLSTMParams) -> Array:
-        """Returns `w_x`."""
-        return params.w_x
-
-    def recurrent_kernel(self, params: PeepholeLSTMParams) -> Array:
-        """Returns `w_h`."""
-        return params.w_h
-
-    def combine(self, params: PeepholeLSTMParams, u: Gates, v: Array) -> Gates:
-        """Adds the shares of input and state; that of the memory is for `update`."""
-        del params
-        return add(u, v)
-
-    def update(
+    def _update(
         self, params: PeepholeLSTMParams, state: LSTMState, p: Gates
     ) -> LSTMState:
-        """Applies the k gates, each [..., H], and what each sees of the memory."""
         gates, c = self._remember(params, state, p)
         out = self.output_activation or self.activation
         return LSTMState(h=gates["o"] * out(c), c=c)
 
-    def gates(
-        self, params: PeepholeLSTMParams, state: LSTMState, u: Gates
-    ) -> dict[str, Array]:
-        """Returns i, f and o, each [..., H]."""
-        v = self.hidden(state) @ self.recurrent_kernel(params)
-        return self._remember(params, state, self.combine(params, u, v))[0]
-
     def _remember(
         self, params: PeepholeLSTMParams, state: LSTMState, p: Gates
     ) -> tuple[dict[str, Array], Array]:
-        """Returns the gates, and the next memory, which the last of them sees."""
+        """Returns the gates, and the next memory, which the last of them reads."""
         *before, g, o = p
-        *looks, look_o = self._looks(params, o)
+        *weights, weight_o = self._peepholes(params, o)
         gates = [
-            self.gate(a + look * state.c) for a, look in zip(before, looks, strict=True)
+            self.gate(a + weight * state.c)
+            for a, weight in zip(before, weights, strict=True)
         ]
         i, f = (gates[0], 1 - gates[0]) if self.coupled else gates
         c = f * state.c + i * self.activation(g)
-        return {"i": i, "f": f, "o": self.gate(o + look_o * c)}, c
+        return {"i": i, "f": f, "o": self.gate(o + weight_o * c)}, c
 
-    def _looks(self, params: PeepholeLSTMParams, o: Array) -> list[Array]:
+    def _peepholes(self, params: PeepholeLSTMParams, o: Array) -> list[Array]:
         """Returns the peepholes of the gates before the candidate, and of o."""
         gates = self.blocks - 1
         if params.p is None:

@@ -1,41 +1,34 @@
-"""Mixed precision: narrow products, a wide memory."""
+"""Mixed precision: matmuls in few bits, a state in many."""
 
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from jrnn.cells.forwarding import Forwarding, Gated
-from jrnn.types import (
-    Array,
-    Cell,
-    DType,
-    Params,
-    PRNGKey,
-    Shape,
-    State,
-    value,
-)
+from jrnn.cells.base import Wrapper
+from jrnn.forms import Form, Gated, Linear, Plain
+from jrnn.types import Array, Cell, DType, Params, PRNGKey, Shape, State
+from jrnn.values import value
 
 
 @value
-class MixedPrecision(Forwarding):
-    """Computes in one precision and remembers in another.
+class MixedPrecision(Wrapper):
+    """Computes in one precision and carries the state in another.
 
-    Parameters stay as they are, in float32 for the optimiser; matrices are cast once
-    per scan, and so is the input. Products are in `compute`:
+    Parameters stay in their own precision, float32 for the optimizer. Matrices are cast
+    once per scan, and so is the input. By the form of the cell:
 
-        gated cells     the product and the pre-activations are in `compute`, the
-                        update and the state in `state`
-        dense cells     the whole step is in `compute`, the state in `state` between
-                        steps
-        other cells     have no product in their step; it is in `state`
+        gated            the matmul and the pre-activations are in `compute`, the update
+                         and the state in `state`
+        dense            the whole step is in `compute`, the state in `state` between
+                         steps
+        linear, others   the step has no matmul and is in `state`
 
     The output is in `compute`, and gradients are in the precision of the parameters.
 
     Attributes:
       cell: What to compute in each step.
-      compute: Precision of products and outputs.
+      compute: Precision of matmuls and outputs.
       state: Precision of the state.
 
     Example:
@@ -51,9 +44,15 @@ class MixedPrecision(Forwarding):
     compute: DType = jnp.bfloat16
     state: DType = jnp.float32
 
-    def init(self, key: PRNGKey, input_size: int, dtype: DType = jnp.float32) -> Params:
-        """Draws the parameters of the cell, in `dtype`."""
-        return self.cell.init(key, input_size, dtype)
+    @property
+    def form(self) -> Form:
+        inner = self.cell.form
+        if isinstance(inner, Gated):
+            return self._gated(inner)
+        if isinstance(inner, Linear):
+            return inner._replace(coefficients=self._coefficients(inner))
+        narrow = inner.structure == "dense"
+        return inner._replace(step=self._step(inner, narrow))
 
     def initial_state(self, params: Params, batch_shape: Shape = ()) -> State:
         """Returns the initial state of the cell, in the precision of the state."""
@@ -64,7 +63,7 @@ class MixedPrecision(Forwarding):
     ) -> Params:
         """Prepares the parameters of the cell, then casts the matrices.
 
-        Vectors, as biases and the factors of diagonal cells, take part in no product.
+        Vectors, as biases and the factors of diagonal cells, take part in no matmul.
         """
         params = self.cell.prepare(params, key=key, batch_shape=batch_shape)
         return jax.tree.map(
@@ -73,40 +72,45 @@ class MixedPrecision(Forwarding):
 
     def project(self, params: Params, x: Any, *, key: PRNGKey | None = None) -> Any:
         """Projects the cast input."""
-        u = self.cell.project(params, cast(x, self.compute), key=key)
-        return cast(u, self.compute)
-
-    def step(self, params: Params, state: State, u: Any) -> State:
-        """Returns the next state, in the precision of the state."""
-        if self.structure == "dense":
-            state = cast(state, self.compute)
-        return cast(self.cell.step(params, state, u), self.state)
+        narrow = cast((params, x), self.compute)
+        return cast(self.cell.project(*narrow, key=key), self.compute)
 
     def read(self, params: Params, state: State, u: Any) -> Array:
         """Returns the output, in the precision of computation."""
-        y = self.cell.read(params, cast(state, self.compute), u)
-        return cast(y, self.compute)
+        narrow = cast((params, state, u), self.compute)
+        return cast(self.cell.read(*narrow), self.compute)
 
+    def _gated(self, inner: Gated) -> Gated:
+        def update(params: Params, state: State, p: Any) -> State:
+            new = inner.update(params, state, cast(p, self.state))
+            return cast(new, self.state)
 
-class GatedMixedPrecision(Gated, MixedPrecision, of=MixedPrecision):
-    """A `MixedPrecision` around a gated cell, which is gated too."""
+        def combine(params: Params, u: Any, v: Array) -> Any:
+            return cast(
+                inner.combine(*cast((params, u, v), self.compute)), self.compute
+            )
 
-    def step(self, params: Params, state: State, u: Any) -> State:
-        """Returns the next state: a narrow product, a wide update."""
-        v = self.hidden(state) @ self.recurrent_kernel(params)
-        return self.update(params, state, self.combine(params, u, v))
+        return inner._replace(
+            hidden=lambda state: cast(inner.hidden(state), self.compute),
+            combine=combine,
+            update=update,
+        )
 
-    def hidden(self, state: State) -> Array:
-        """Returns what is multiplied, cast for the product."""
-        return cast(self.cell.hidden(state), self.compute)
+    def _coefficients(self, inner: Linear) -> Any:
+        def coefficients(params: Params, u: Any) -> tuple[Any, Any]:
+            return cast(inner.coefficients(params, cast(u, self.state)), self.state)
 
-    def combine(self, params: Params, u: Any, v: Array) -> Any:
-        """Returns the pre-activations, in the precision of the product."""
-        return cast(self.cell.combine(params, u, v), self.compute)
+        return coefficients
 
-    def update(self, params: Params, state: State, p: Any) -> State:
-        """Returns the next state, in the precision of the state."""
-        return cast(self.cell.update(params, state, cast(p, self.state)), self.state)
+    def _step(self, inner: Plain, narrow: bool) -> Any:
+        dtype = self.compute if narrow else self.state
+
+        def step(params: Params, state: State, u: Any) -> State:
+            state, u = cast((state, u), dtype)
+            weights = cast(params, dtype) if narrow else params
+            return cast(inner.step(weights, state, u), self.state)
+
+        return step
 
 
 def cast(tree: Any, dtype: DType) -> Any:

@@ -1,29 +1,24 @@
-"""Weight drop: recurrent weights that are missing for a whole sequence."""
+"""Weight drop: dropout of recurrent weights for a whole sequence."""
+
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from jrnn import checks
-from jrnn.cells.forwarding import Forwarding, Gated
-from jrnn.types import (
-    Array,
-    Cell,
-    DType,
-    Params,
-    PRNGKey,
-    Shape,
-    value,
-)
+from jrnn.cells.base import Wrapper
+from jrnn.types import Array, Cell, DType, Params, PRNGKey, Shape
+from jrnn.values import value
 
 
 @value
-class WeightDrop(Forwarding):
-    """Sets weights of the recurrence to zero at random, for a whole sequence [1].
+class WeightDrop(Wrapper):
+    """Sets random recurrent weights to zero for a whole sequence [1].
 
         W = w_h * m / (1 - rate),    each entry of m is 0 with probability `rate`
 
-    One mask holds for all steps and all examples, and is drawn once, outside of the
-    loop. Without a key, in evaluation, weights are as they are.
+    All steps and all examples share one mask, which is drawn once, outside the loop.
+    Without a key, in evaluation, weights are unchanged.
 
     Attributes:
       cell: What to compute in each step.
@@ -46,13 +41,16 @@ class WeightDrop(Forwarding):
     rate: float
     leaves: tuple[str, ...] = ("w_h",)
 
-    def init(self, key: PRNGKey, input_size: int, dtype: DType = jnp.float32) -> Params:
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        checks.probability("rate", self.rate)
+
+    def init(self, key: PRNGKey, input_size: Any, dtype: DType = jnp.float32) -> Params:
         """Draws the parameters of the cell.
 
         Raises:
           ValueError: if the cell has no parameter of such a name.
         """
-        checks.probability("rate", self.rate)
         params = self.cell.init(key, input_size, dtype)
         for name in self.leaves:
             checks.one_of("leaves", name, params._fields)
@@ -62,7 +60,6 @@ class WeightDrop(Forwarding):
         self, params: Params, *, key: PRNGKey | None = None, batch_shape: Shape = ()
     ) -> Params:
         """Prepares the parameters of the cell, and drops some of them."""
-        checks.probability("rate", self.rate)
         if key is None:
             return self.cell.prepare(params, batch_shape=batch_shape)
         key, *keys = jax.random.split(key, 1 + len(self.leaves))
@@ -76,7 +73,3 @@ class WeightDrop(Forwarding):
     def _drop(self, weights: Array, key: PRNGKey) -> Array:
         kept = jax.random.bernoulli(key, 1 - self.rate, weights.shape)
         return jnp.where(kept, weights / (1 - self.rate), jnp.zeros_like(weights))
-
-
-class GatedWeightDrop(Gated, WeightDrop, of=WeightDrop):
-    """A `WeightDrop` around a gated cell, which is gated too."""

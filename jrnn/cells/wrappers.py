@@ -1,4 +1,4 @@
-"""Cells made of a cell: what it keeps, where it starts, how it passes things on."""
+"""Cells around a cell: what it keeps, where it starts, what is added to its output."""
 
 from typing import Any, NamedTuple
 
@@ -6,23 +6,15 @@ import jax
 import jax.numpy as jnp
 
 from jrnn import checks
-from jrnn.cells.forwarding import Forwarding, Gated
-from jrnn.types import (
-    Array,
-    Cell,
-    DType,
-    Params,
-    PRNGKey,
-    Shape,
-    State,
-    exportable,
-    value,
-)
+from jrnn.cells.base import Prepared, Wrapper, inner_params, inner_u
+from jrnn.forms import Advance, Form
+from jrnn.types import Array, Cell, DType, Params, PRNGKey, Shape, State
+from jrnn.values import exportable, value
 
 
 @value
-class Zoneout(Forwarding):
-    """Keeps some units as they were, at random [1].
+class Zoneout(Wrapper):
+    """Keeps the values of random units [1].
 
         s' = m * s + (1 - m) * cell(s),    m = 1 with probability rate
 
@@ -50,54 +42,80 @@ class Zoneout(Forwarding):
     cell: Cell
     rates: float | tuple[float, ...]
 
-    def init(self, key: PRNGKey, input_size: int, dtype: DType = jnp.float32) -> Params:
-        """Draws the parameters of the cell."""
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        rates = self.rates if isinstance(self.rates, tuple) else (self.rates,)
+        for rate in rates:
+            checks.probability("rates", rate)
+
+    @property
+    def form(self) -> Form:
+        return self.cell.form.focus(inner_params, inner_u).wrap(self._blend)
+
+    def init(self, key: PRNGKey, input_size: Any, dtype: DType = jnp.float32) -> Params:
+        """Draws the parameters of the cell.
+
+        Raises:
+          ValueError: if there is not one rate for each leaf of the state.
+        """
         params = self.cell.init(key, input_size, dtype)
         self._by_leaf(jax.eval_shape(self.cell.initial_state, params))
         return params
 
-    def project(self, params: Params, x: Any, *, key: PRNGKey | None = None) -> Any:
+    def prepare(
+        self, params: Params, *, key: PRNGKey | None = None, batch_shape: Shape = ()
+    ) -> Prepared:
+        """Prepares the parameters of the cell."""
+        cell = self.cell.prepare(params, key=key, batch_shape=batch_shape)
+        return Prepared(cell, self.cell.initial_state(params))
+
+    def project(self, params: Prepared, x: Any, *, key: PRNGKey | None = None) -> Any:
         """Projects the input, and draws what each unit keeps at each step."""
         if key is None:
-            return self.cell.project(params, x), None
+            return self.cell.project(params.cell, x), None
         key_mask, key = jax.random.split(key)
         leaf = jax.tree.leaves(x)[0]
         batch = leaf.shape[: leaf.ndim - self.feature_axes]
-        like = jax.eval_shape(self.cell.initial_state, params)
-        leaves, structure = jax.tree.flatten(like)
-        keys = jax.random.split(key_mask, len(leaves))
+        leaves, structure = jax.tree.flatten(params.like)
         masks = [
             jax.random.bernoulli(k, rate, (*batch, *leaf.shape)).astype(leaf.dtype)
-            for k, rate, leaf in zip(keys, self._by_leaf(like), leaves, strict=True)
+            for k, rate, leaf in zip(
+                jax.random.split(key_mask, len(leaves)),
+                self._by_leaf(params.like),
+                leaves,
+                strict=True,
+            )
         ]
-        u = self.cell.project(params, x, key=key)
+        u = self.cell.project(params.cell, x, key=key)
         return u, jax.tree.unflatten(structure, masks)
 
-    def step(self, params: Params, state: State, u: Any) -> State:
-        """Returns a blend of the state and the one after it."""
-        u, kept = u
-        new = self.cell.step(params, state, u)
-        if kept is None:
-            rates = jax.tree.unflatten(jax.tree.structure(state), self._by_leaf(state))
-            return jax.tree.map(lambda r, a, b: r * a + (1 - r) * b, rates, state, new)
-        return jax.tree.map(lambda m, a, b: m * a + (1 - m) * b, kept, state, new)
-
-    def read(self, params: Params, state: State, u: Any) -> Array:
+    def read(self, params: Prepared, state: State, u: Any) -> Array:
         """Returns the output of the cell in the blended state."""
-        return self.cell.read(params, state, u[0])
+        return self.cell.read(params.cell, state, u[0])
+
+    def _blend(self, params: Any, u: Any, state: State, advance: Advance) -> State:
+        del params
+        new, kept = advance(state), u[1]
+        if kept is None:
+            structure = jax.tree.structure(state)
+            kept = jax.tree.unflatten(structure, self._by_leaf(state))
+
+        def blend(m: Any, a: Array, b: Array) -> Array:
+            m = jnp.asarray(m, a.dtype)
+            return m * a + (1 - m) * b
+
+        return jax.tree.map(blend, kept, state, new)
 
     def _by_leaf(self, state: State) -> tuple[float, ...]:
         number = len(jax.tree.leaves(state))
         rates = self.rates if isinstance(self.rates, tuple) else (self.rates,) * number
         checks.count("rates", rates, number, "one per leaf of the state")
-        for rate in rates:
-            checks.probability("rates", rate)
         return rates
 
 
 @value
-class ResidualCell(Forwarding):
-    """A shortcut around a cell: its output is added to its input.
+class ResidualCell(Wrapper):
+    """Adds the input of a cell to its output.
 
         y = x + cell(x)
 
@@ -118,7 +136,11 @@ class ResidualCell(Forwarding):
 
     cell: Cell
 
-    def init(self, key: PRNGKey, input_size: int, dtype: DType = jnp.float32) -> Params:
+    @property
+    def form(self) -> Form:
+        return self.cell.form.focus(u=inner_u)
+
+    def init(self, key: PRNGKey, input_size: Any, dtype: DType = jnp.float32) -> Params:
         """Draws the parameters of the cell.
 
         Raises:
@@ -131,10 +153,6 @@ class ResidualCell(Forwarding):
         """Projects the input, and keeps it for the output."""
         return self.cell.project(params, x, key=key), x
 
-    def step(self, params: Params, state: State, u: Any) -> State:
-        """Returns the next state of the cell."""
-        return self.cell.step(params, state, u[0])
-
     def read(self, params: Params, state: State, u: Any) -> Array:
         """Returns the output of the cell plus its input."""
         return self.cell.read(params, state, u[0]) + u[1]
@@ -142,17 +160,17 @@ class ResidualCell(Forwarding):
 
 @exportable
 class LearnedStateParams(NamedTuple):
-    """Parameters of a cell, and the state that it starts from."""
+    """Parameters of a cell, and its initial state."""
 
     cell: Params
     state: State  # one example's initial state
 
 
 @value
-class LearnedState(Forwarding):
-    """Learns the state that a sequence, or an episode after a reset, starts from.
+class LearnedState(Wrapper):
+    """Learns the initial state of a sequence, or of an episode after a reset.
 
-    It begins as the initial state of the cell. Every example starts from the same.
+    It starts as the initial state of the cell. All examples have the same.
 
     Attributes:
       cell: What to compute in each step.
@@ -169,7 +187,7 @@ class LearnedState(Forwarding):
     cell: Cell
 
     def init(
-        self, key: PRNGKey, input_size: int, dtype: DType = jnp.float32
+        self, key: PRNGKey, input_size: Any, dtype: DType = jnp.float32
     ) -> LearnedStateParams:
         """Draws the parameters of the cell; the state starts as the cell's own."""
         params = self.cell.init(key, input_size, dtype)
@@ -189,15 +207,6 @@ class LearnedState(Forwarding):
         *,
         key: PRNGKey | None = None,
         batch_shape: Shape = (),
-    ) -> LearnedStateParams:
-        """Prepares the parameters of the cell."""
-        cell = self.cell.prepare(params.cell, key=key, batch_shape=batch_shape)
-        return params._replace(cell=cell)
-
-    def within(self, params: LearnedStateParams) -> Params:
-        """Returns the parameters of the cell."""
-        return params.cell
-
-
-class GatedLearnedState(Gated, LearnedState, of=LearnedState):
-    """A `LearnedState` around a gated cell, which is gated too."""
+    ) -> Params:
+        """Prepares the parameters of the cell; only they are used in steps."""
+        return self.cell.prepare(params.cell, key=key, batch_shape=batch_shape)

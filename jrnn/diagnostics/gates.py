@@ -1,4 +1,4 @@
-"""Gates: how open they stand, how often they saturate, how long a unit remembers."""
+"""Gates: how open they are, how often they saturate, how long a unit remembers."""
 
 from typing import Any, NamedTuple
 
@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 
 from jrnn.diagnostics.replay import by_example, replay
-from jrnn.types import Array, Cell, Gating, Params, State
+from jrnn.forms import Form, Gated
+from jrnn.types import Array, Cell, Params, State
 
 
 class Saturation(NamedTuple):
@@ -20,8 +21,8 @@ class Saturation(NamedTuple):
 def gates(cell: Cell, params: Params, state: State | None, xs: Any) -> dict[str, Array]:
     """Returns the values of a cell's gates at every step.
 
-    A cell shows its gates by a method `gates(params, state, u)`, see
-    `jrnn.types.Gating`.
+    A cell names its gates in the field `gates` of its form, see `jrnn.forms`. Wrappers
+    keep them.
 
     Args:
       cell: What computes the steps.
@@ -33,7 +34,7 @@ def gates(cell: Cell, params: Params, state: State | None, xs: Any) -> dict[str,
       Arrays [*batch, T, H] in [0, 1] by the names of the cell's docstring.
 
     Raises:
-      TypeError: if the cell has no method `gates`.
+      TypeError: if the form of the cell names no gates.
 
     Example:
       >>> import jax, jax.numpy as jnp, jrnn
@@ -43,18 +44,26 @@ def gates(cell: Cell, params: Params, state: State | None, xs: Any) -> dict[str,
       >>> sorted(found), found["f"].shape
       (['f', 'i', 'o'], (2, 5, 4))
     """
-    if not isinstance(cell, Gating):
+    if cell.form.gates is None:
         raise TypeError(
-            f"cell must have a method `gates(params, state, u)` that returns its gates "
-            f"by name, which {cell} has not. `jrnn.LSTM` and `jrnn.GRU` have one."
+            f"cell must name its gates in `cell.form.gates`, but {cell} does not. "
+            "`jrnn.LSTM` and `jrnn.GRU` do."
         )
 
     def one(state: State | None, xs: Any) -> dict[str, Array]:
         steps = replay(cell, params, state, xs)
-        show = jax.vmap(cell.gates, in_axes=(None, 0, 0))
-        return show(steps.params, steps.before, steps.us)
+        show = jax.vmap(lambda state, u: show_gates(cell.form, steps.params, state, u))
+        return show(steps.before, steps.us)
 
     return by_example(one, cell, state, xs)
+
+
+def show_gates(form: Form, params: Params, state: State, u: Any) -> dict[str, Array]:
+    """Returns the gates of one step by name, for prepared parameters."""
+    if form.gates is None:
+        return {}
+    last = form.preactivate(params, state, u) if isinstance(form, Gated) else u
+    return form.gates(params, state, last)
 
 
 def gate_saturation(
@@ -62,8 +71,8 @@ def gate_saturation(
 ) -> Saturation:
     """Returns how often the units of a gate are nearly closed or nearly open.
 
-    A unit that is closed or open almost always has hardly a gradient left in that gate;
-    in a forget gate, open units are long memories [1].
+    The gradient through a gate that is almost always closed or open is close to zero.
+    In a forget gate, open units are long memories [1].
 
     Args:
       values: The values of one gate, [..., H], from `gates`.

@@ -6,7 +6,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jrnn.diagnostics.replay import by_example, replay, tree_norm
+from jrnn import numerics
+from jrnn.diagnostics.replay import by_example, replay
 from jrnn.types import Array, Cell, Params, State
 
 OutputLoss = Callable[[Array], Array]  # output [output_size] of one example -> scalar
@@ -39,8 +40,8 @@ def gradient_by_lag(
 
     Example:
       >>> import jax, jax.numpy as jnp, jrnn
-      >>> cell = jrnn.Elman(1, activation=jrnn.activations.identity, bias=None)
-      >>> params = jrnn.ElmanParams(jnp.ones((1, 1)), jnp.full((1, 1), 0.5), None)
+      >>> cell = jrnn.Elman(1, activation=jrnn.activations.identity, bias=False)
+      >>> params = jrnn.cells.ElmanParams(jnp.ones((1, 1)), jnp.full((1, 1), 0.5), None)
       >>> gradient_by_lag(cell, params, None, jnp.ones((3, 1))).tolist()
       [1.0, 0.5, 0.25, 0.125]
     """
@@ -56,11 +57,11 @@ def gradient_by_lag(
             before, u = step
             _, back = jax.vjp(lambda h: cell.step(steps.params, h, u), before)
             (gradient,) = back(gradient)
-            return gradient, tree_norm(gradient)
+            return gradient, numerics.norm(gradient).value
 
         pairs = (steps.before, steps.us)
         _, norms = jax.lax.scan(body, gradient, pairs, reverse=True)
-        return jnp.concatenate([tree_norm(gradient)[None], norms[::-1]])
+        return jnp.concatenate([numerics.norm(gradient).value[None], norms[::-1]])
 
     return by_example(one, cell, state, xs)
 
@@ -93,8 +94,8 @@ def gradient_terms(
 
     Example:
       >>> import jax, jax.numpy as jnp, jrnn
-      >>> cell = jrnn.Elman(1, activation=jrnn.activations.identity, bias=None)
-      >>> params = jrnn.ElmanParams(jnp.ones((1, 1)), jnp.full((1, 1), 0.5), None)
+      >>> cell = jrnn.Elman(1, activation=jrnn.activations.identity, bias=False)
+      >>> params = jrnn.cells.ElmanParams(jnp.ones((1, 1)), jnp.full((1, 1), 0.5), None)
       >>> terms = gradient_terms(cell, params, None, jnp.ones((4, 1)))
       >>> terms.w_h.ravel().tolist()  # steps 1 to 4; their sum is 2.75
       [0.0, 0.25, 0.75, 1.75]

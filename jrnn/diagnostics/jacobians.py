@@ -26,7 +26,7 @@ def state_jacobians(cell: Cell, params: Params, state: State | None, xs: Any) ->
       xs: Inputs [*batch, T, features].
 
     Returns:
-      Matrices [*batch, T, n, n] for a state of n numbers; rows belong to h_t.
+      Matrices [*batch, T, n, n] for a state of n elements; rows belong to h_t.
 
     Example:
       >>> import jax, jax.numpy as jnp, jrnn
@@ -72,8 +72,8 @@ def jacobian_product(
 
     Example:
       >>> import jax, jax.numpy as jnp, jrnn
-      >>> cell = jrnn.Elman(1, bias=None)
-      >>> params = jrnn.ElmanParams(jnp.ones((1, 1)), jnp.full((1, 1), 0.5), None)
+      >>> cell = jrnn.Elman(1, bias=False)
+      >>> params = jrnn.cells.ElmanParams(jnp.ones((1, 1)), jnp.full((1, 1), 0.5), None)
       >>> xs = jnp.array([[1.0], [0.0], [0.0]])
       >>> product = jacobian_product(cell, params, None, xs, t=3, k=1)
       >>> round(float(product[0, 0]), 6)
@@ -141,7 +141,7 @@ def jacobian_norms(cell: Cell, params: Params, state: State | None, xs: Any) -> 
 def block_maker(cell: Cell, state: State) -> Callable[[Params, State, Any], Array]:
     """Returns a function from (params, state, u) to the blocks of the Jacobian.
 
-    The Jacobian is [U, k, k]: for a cell with structure, k coupled numbers for each of
+    The Jacobian is [U, k, k]: for a cell with structure, k coupled elements for each of
     U units, by k forward derivatives; for a dense cell, one block that is all of it.
     """
     leaves = jax.tree.leaves(state)

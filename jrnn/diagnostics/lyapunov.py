@@ -54,9 +54,9 @@ def lyapunov_spectrum(
 
     Example:
       >>> import jax, jax.numpy as jnp, jrnn
-      >>> cell = jrnn.Elman(2, activation=jrnn.activations.identity, bias=None)
+      >>> cell = jrnn.Elman(2, activation=jrnn.activations.identity, bias=False)
       >>> w_h = jnp.array([[0.5, 0.0], [0.0, 2.0]])
-      >>> params = jrnn.ElmanParams(jnp.ones((1, 2)), w_h, None)
+      >>> params = jrnn.cells.ElmanParams(jnp.ones((1, 2)), w_h, None)
       >>> found = lyapunov_spectrum(cell, params, None, jnp.ones((10, 1)))
       >>> [round(float(e), 4) for e in found.exponents]  # log 2 and log 1/2
       [0.6931, -0.6931]

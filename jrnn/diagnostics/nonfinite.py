@@ -59,8 +59,8 @@ def first_nonfinite(
     """
     batch, time = checks.sequence_axes(xs, cell.feature_axes, time_major=False)
     xs, lengths, mask, reset = jax.tree.map(jnp.asarray, (xs, lengths, mask, reset))
-    start = cell.initial_state(cell.prepare(params), batch) if state is None else state
-    states, ys = scan(
+    start = cell.initial_state(params, batch) if state is None else state
+    _, (ys, states) = scan(
         cell,
         params,
         start,
@@ -102,7 +102,7 @@ def describe(found: NonFinite, cell: Cell, params: Params, xs: Any) -> list[str]
       everything is finite.
     """
     batch, _ = checks.sequence_axes(xs, cell.feature_axes, time_major=False)
-    state = jax.eval_shape(lambda p: cell.initial_state(cell.prepare(p), batch), params)
+    state = jax.eval_shape(lambda p: cell.initial_state(p, batch), params)
     causes = {"params": params, "state": state, "xs": xs, "states": state, "ys": 0}
     names = [
         n for name, tree in causes.items() for n in checks.named_leaves(name, tree)

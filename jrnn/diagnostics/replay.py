@@ -1,14 +1,14 @@
-"""Runs a cell once and hands out what each step saw."""
+"""Runs a cell once and returns what each step computed with."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 
 from jrnn import checks
+from jrnn.numerics import shift
 from jrnn.scanning import scan
-from jrnn.types import Array, Cell, Params, State
+from jrnn.types import Cell, Params, State
 
 
 class Replay(NamedTuple):
@@ -22,13 +22,10 @@ class Replay(NamedTuple):
 
 def replay(cell: Cell, params: Params, state: State | None, xs: Any) -> Replay:
     """Runs a cell over one sequence [T, features]."""
-    start = cell.initial_state(cell.prepare(params)) if state is None else state
-    after, _ = scan(cell, params, start, xs, return_states=True, method="scan")
-    before = jax.tree.map(
-        lambda first, rest: jnp.concatenate([first[None], rest[:-1]]), start, after
-    )
+    start = cell.initial_state(params) if state is None else state
+    _, (_, after) = scan(cell, params, start, xs, return_states=True, method="scan")
     prepared = cell.prepare(params)
-    return Replay(prepared, before, after, cell.project(prepared, xs))
+    return Replay(prepared, shift(start, after), after, cell.project(prepared, xs))
 
 
 def by_example(
@@ -44,20 +41,3 @@ def by_example(
     for _ in batch:
         one = jax.vmap(one)
     return one(state, xs)
-
-
-def tree_norm(tree: Any) -> Array:
-    """Returns the Euclidean norm of all leaves together.
-
-    The squares are of numbers scaled to at most one: those of a gradient below 1e-19
-    would vanish in float32, and those of a large one overflow.
-    """
-    wide = [leaf.astype(_wide(leaf)) for leaf in jax.tree.leaves(tree)]
-    largest = jnp.max(jnp.stack([jnp.max(jnp.abs(leaf)) for leaf in wide]))
-    scale = jnp.where(largest > 0, largest, 1)
-    squares = [jnp.sum(jnp.square(leaf / scale)) for leaf in wide]
-    return scale * jnp.sqrt(jnp.stack(squares).sum())
-
-
-def _wide(leaf: Array) -> Any:
-    return jnp.promote_types(leaf.dtype, jnp.float32)

@@ -1,4 +1,4 @@
-"""Whether a cell keeps its word: its declared structure against its derivatives."""
+"""Compares the structure that a cell declares with its derivatives."""
 
 from typing import Any
 
@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jrnn.forms import Gated, Linear
 from jrnn.types import Array, Cell, Params, State
 
 
@@ -17,20 +18,20 @@ def check_structure(
     draws: int = 3,
     tolerance: float = 1e-4,
 ) -> None:
-    """Compares the structure that a cell declares with what its step does.
+    """Compares what the form of a cell declares with what its step does.
 
-    Kernels, gradients and diagnostics trust `cell.structure`. At random states and
-    inputs, and along random directions v, this compares the derivative of a step with
-    the one that the structure implies:
+    Kernels, gradients and diagnostics trust the form. At random states and inputs, and
+    along random directions v, this compares derivatives of a step with what the form
+    implies:
 
-        diagonal, block    J v by unit, from one derivative for each leaf of the state
+        diagonal, block    J v unit by unit, from one derivative per leaf of the state
         linear             the same, and J does not depend on the state
-        all of these       each parameter reaches one unit, that of its last axis
+        local              each parameter reaches one unit, that of its last axis
 
-    A dense cell promises nothing and passes.
+    A form that is dense and not gated declares nothing and passes.
 
     Args:
-      cell: The cell on trial.
+      cell: The cell to check.
       params: Its parameters; take random ones, as zeros hide what they multiply.
       input_size: The number of input features; None for the number of rows of the
         first matrix in `params`.
@@ -38,28 +39,37 @@ def check_structure(
       tolerance: How far derivatives may differ, relative to the largest.
 
     Raises:
-      ValueError: if the cell does other than it says.
+      ValueError: if a derivative differs from what the form implies.
 
     Example:
       >>> import jax, jrnn
       >>> cell = jrnn.IndRNN(hidden_size=4)
       >>> jrnn.check_structure(cell, cell.init(jax.random.key(0), input_size=3))
     """
-    if cell.structure == "dense":
+    form = cell.form
+    local = form.local and (isinstance(form, Gated) or form.structure != "dense")
+    if form.structure == "dense" and not local:
         return
-    prepared = cell.prepare(params)
     rng = np.random.default_rng(0)
     size = _rows(params) if input_size is None else input_size
-    _require_alike(cell, cell.initial_state(prepared))
+    state = cell.initial_state(params)
+    _require_alike(cell, state, local)
+    prepared = cell.prepare(params)
     for _ in range(draws):
         x = _random_like(rng, jnp.zeros(size, jax.tree.leaves(params)[0].dtype))
-        _check_point(cell, prepared, x, rng, tolerance)
+        here, there, v = (_random_like(rng, state) for _ in range(3))
+        if form.structure != "dense":
+            u = cell.project(prepared, x)
+            _check_jacobian(cell, prepared, (here, there, v), u, tolerance)
+        if local:
+            change = _random_like(rng, prepared)
+            _check_local(cell, prepared, here, x, change, tolerance)
 
 
 def sums_by_unit(function: Any, params: Params) -> tuple[Params, ...]:
     """Returns, for each leaf of `function(params)`, the gradient of its sum.
 
-    Where a parameter reaches one unit only, that is the derivative of this unit.
+    Where a parameter reaches only one unit, that is the derivative of this unit.
     """
     out, pull = jax.vjp(function, params)
     return tuple(pull(ones)[0] for ones in leaves_of_ones(out))
@@ -78,10 +88,10 @@ def leaves_of_ones(tree: Any) -> list[Any]:
 
 
 def reach(traces: Params, change: Params, leaf: Array) -> Array:
-    """Returns what a change of the parameters does to each unit, [*batch, H].
+    """Returns the effect of a change of the parameters on each unit, [*batch, H].
 
     Args:
-      traces: What each parameter does to its unit, [*batch, *shape of the parameter].
+      traces: Effect of each parameter on its unit, [*batch, *shape of the parameter].
       change: The change, with the shapes of the parameters.
       leaf: A leaf of the state, for its shape [*batch, H].
     """
@@ -93,49 +103,59 @@ def reach(traces: Params, change: Params, leaf: Array) -> Array:
     return total
 
 
-def _require_alike(cell: Cell, state: State) -> None:
-    """Raises unless the state has the leaves that the structure speaks of."""
+def _require_alike(cell: Cell, state: State, local: bool) -> None:
+    """Raises unless the state has the leaves that the form speaks of."""
+    structure = cell.structure
     shapes = [leaf.shape for leaf in jax.tree.leaves(state)]
-    number = cell.structure[1] if isinstance(cell.structure, tuple) else len(shapes)
-    if len(set(shapes)) != 1 or number != len(shapes):
+    number = structure[1] if isinstance(structure, tuple) else len(shapes)
+    by_unit = local or structure not in ("dense", "linear")
+    if by_unit and (len(set(shapes)) != 1 or number != len(shapes)):
         raise ValueError(
-            f"{cell} declares the structure {cell.structure!r}, which is about leaves "
-            f"of one shape, one for each coupled number of a unit, but the leaves of "
-            f"its state have the shapes {[list(shape) for shape in shapes]}."
+            f"{cell} declares the structure {structure!r}, which is about leaves of "
+            "one shape, one for each coupled entry of a unit, but the leaves of its "
+            f"state have the shapes {[list(shape) for shape in shapes]}. Other shapes "
+            "need `local=False`."
         )
 
 
-def _check_point(cell: Cell, params: Params, x: Array, rng: Any, tol: float) -> None:
-    u = cell.project(params, x)
-    state, other, v = (_random_like(rng, cell.initial_state(params)) for _ in range(3))
+def _check_jacobian(
+    cell: Cell, params: Params, points: tuple[State, State, State], u: Any, tol: float
+) -> None:
+    """Compares J v with the sum over leaves of (J applied to ones) * v."""
+    here, there, v = points
+    pair = isinstance(cell.form, Linear) and cell.form.pair
+    coupled = pair or isinstance(cell.structure, tuple)
 
     def derivative(state: State, v: State) -> State:
         return jax.jvp(lambda s: cell.step(params, s, u), (state,), (v,))[1]
 
-    columns = [derivative(state, ones) for ones in leaves_of_ones(state)]
-    implied = jax.tree.map(jnp.zeros_like, v)
-    for b, (column, scale) in enumerate(zip(columns, jax.tree.leaves(v), strict=True)):
-        if cell.structure == "diagonal":  # leaves are not coupled either
-            kept = [jnp.ones_like(w) * (a == b) for a, w in _numbered(column)]
-            column = jax.tree.map(jnp.multiply, column, _like(column, kept))
-        implied = jax.tree.map(lambda t, c, s=scale: t + c * s, implied, column)
-    actual = derivative(state, v)
-    _compare(cell, "moves units that it says are not coupled", actual, implied, tol)
+    leaves, structure = jax.tree.flatten(v)
+    implied = [jnp.zeros_like(leaf) for leaf in leaves]
+    for b, ones in enumerate(leaves_of_ones(here)):
+        column = jax.tree.leaves(derivative(here, ones))
+        for a, entry in enumerate(column):
+            if coupled or a == b:
+                implied[a] = implied[a] + entry * leaves[b]
+    actual = derivative(here, v)
+    expected = jax.tree.unflatten(structure, implied)
+    why = "couples units or leaves that it declares independent"
+    _compare(cell, why, actual, expected, tol)
     if cell.structure == "linear":
-        there = derivative(other, v)
-        _compare(cell, "has a derivative that depends on the state", there, actual, tol)
+        why = "has a Jacobian that depends on the state"
+        _compare(cell, why, derivative(there, v), actual, tol)
 
-    change = _random_like(rng, params)
+
+def _check_local(
+    cell: Cell, params: Params, state: State, x: Array, change: Params, tol: float
+) -> None:
+    """Compares a derivative in the parameters with the sum of those by unit."""
     step = lambda p: cell.step(p, state, cell.project(p, x))  # noqa: E731
     _, moved = jax.jvp(step, (params,), (change,))
-    by_unit = [
-        reach(traces, change, leaf)
-        for traces, leaf in zip(
-            sums_by_unit(step, params), jax.tree.leaves(state), strict=True
-        )
-    ]
+    leaves, structure = jax.tree.flatten(state)
+    pairs = zip(sums_by_unit(step, params), leaves, strict=True)
+    by_unit = [reach(traces, change, leaf) for traces, leaf in pairs]
     why = "has parameters that reach other units than that of their last axis"
-    _compare(cell, why, moved, _like(moved, by_unit), tol)
+    _compare(cell, why, moved, jax.tree.unflatten(structure, by_unit), tol)
 
 
 def _compare(cell: Cell, why: str, actual: Any, implied: Any, tol: float) -> None:
@@ -146,16 +166,9 @@ def _compare(cell: Cell, why: str, actual: Any, implied: Any, tol: float) -> Non
             raise ValueError(
                 f"{cell} declares the structure {cell.structure!r} but {why}: a "
                 f"derivative is off by {gap:.2g} where the largest is {scale:.2g}. "
-                "Declare what the step does; 'dense' is always true."
+                "Declare what the step does: `jrnn.forms.Plain(step)` is always true, "
+                "and `local=False` claims nothing about parameters."
             )
-
-
-def _numbered(tree: Any) -> Any:
-    return enumerate(jax.tree.leaves(tree))
-
-
-def _like(tree: Any, leaves: list[Array]) -> Any:
-    return jax.tree.unflatten(jax.tree.structure(tree), leaves)
 
 
 def _random_like(rng: Any, tree: Any) -> Any:

@@ -5,19 +5,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jrnn import checks
-from jrnn.types import (
-    Array,
-    Cell,
-    DType,
-    Params,
-    PRNGKey,
-    Shape,
-    State,
-    Structure,
-    exportable,
-    value,
-)
+from jrnn.cells.base import Wrapper
+from jrnn.diagnostics.gates import show_gates
+from jrnn.forms import Plain
+from jrnn.types import Array, Cell, DType, Params, PRNGKey, Shape, State
+from jrnn.values import exportable, value
 
 
 @exportable
@@ -37,17 +29,17 @@ class TappedState(NamedTuple):
 
 
 @value
-class Tapped:
-    """A cell that tells how large the gradient is at each of its steps.
+class Tapped(Wrapper):
+    """A cell that records how large the gradient is at each of its steps.
 
     The values are those of the cell. In the backward pass, the gradient of a loss with
     respect to the state h_t passes through the tap unchanged and leaves its squared
-    norm, summed over the batch, at entry t - 1 of the gradient of `tap`. So any loss of
-    any model shows, in the one backward pass it needs anyway, through which steps
-    gradient flows; `tapped_norms` reads it.
+    norm, summed over the batch, at entry t - 1 of the gradient of `tap`. One backward
+    pass of any loss of any model then shows through which steps gradient flows;
+    `tapped_norms` reads it.
 
-    Steps are counted from the state's beginning: in the order of the run, without
-    padding, and afresh after a reset. The gradient of `tap` is a record and not the
+    Steps are counted from the initial state: in the order of the run, without padding,
+    and from zero after a reset. The gradient of `tap` is a record and not the
     derivative of anything: do not train with it. In float32, norms below 1e-19 read as
     zero and norms above 1e19 as infinite, because their squares are.
 
@@ -57,8 +49,8 @@ class Tapped:
 
     Example:
       >>> import jax, jax.numpy as jnp, jrnn
-      >>> cell = Tapped(jrnn.Elman(1, bias=None), steps=3)
-      >>> inner = jrnn.ElmanParams(jnp.ones((1, 1)), jnp.full((1, 1), 0.5), None)
+      >>> cell = Tapped(jrnn.Elman(1, bias=False), steps=3)
+      >>> inner = jrnn.cells.ElmanParams(jnp.ones((1, 1)), jnp.full((1, 1), 0.5), None)
       >>> params = TappedParams(inner, tap=jnp.zeros(3))
       >>> xs = jnp.array([[1.0], [0.0], [0.0]])
       >>> loss = lambda p: jrnn.scan(cell, p, None, xs)[1][-1, 0]
@@ -71,22 +63,13 @@ class Tapped:
     steps: int
 
     @property
-    def output_size(self) -> int:
-        return self.cell.output_size
-
-    @property
-    def feature_axes(self) -> int:
-        return self.cell.feature_axes
-
-    @property
-    def structure(self) -> Structure:
-        return "dense"  # the counter is a leaf unlike the others
+    def form(self) -> Plain:
+        return Plain(self._step, gates=self._gates)  # dense: it has a counter
 
     def init(
         self, key: PRNGKey, input_size: int, dtype: DType = jnp.float32
     ) -> TappedParams:
         """Draws the parameters of the cell, and zeros for the tap."""
-        checks.at_least("steps", self.steps, 1)
         return TappedParams(
             self.cell.init(key, input_size, dtype), jnp.zeros(self.steps)
         )
@@ -115,16 +98,21 @@ class Tapped:
         """Does what the cell does."""
         return self.cell.project(params.cell, x, key=key)
 
-    def step(self, params: TappedParams, state: TappedState, u: Any) -> TappedState:
-        """Returns the next state, which the gradient enters through the tap."""
+    def read(self, params: TappedParams, state: TappedState, u: Any) -> Array:
+        """Returns the output of the cell."""
+        return self.cell.read(params.cell, state.cell, u)
+
+    def _step(self, params: TappedParams, state: TappedState, u: Any) -> TappedState:
+        """Returns the next state, whose gradient passes through the tap."""
         inner = self.cell.step(params.cell, state.cell, u)
         # An entry out of range is read as zero, and its gradient is dropped.
         entry = params.tap.at[state.t].get(mode="fill", fill_value=0)
         return TappedState(_tap(inner, entry), state.t + 1)
 
-    def read(self, params: TappedParams, state: TappedState, u: Any) -> Array:
-        """Returns the output of the cell."""
-        return self.cell.read(params.cell, state.cell, u)
+    def _gates(
+        self, params: TappedParams, state: TappedState, u: Any
+    ) -> dict[str, Array]:
+        return show_gates(self.cell.form, params.cell, state.cell, u)
 
 
 def tapped_norms(tap: Array) -> Array:

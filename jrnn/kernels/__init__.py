@@ -1,76 +1,88 @@
-"""Ways to compute a scan, chosen by what the cell declares.
+"""Ways to compute a scan, chosen by the form of the cell.
 
-Each file is one kernel with two doors: `run` takes what `plain.run` takes and returns
-what it returns, and `refusal` says why it cannot run a cell. `plain` is the definition;
-the others compute the same, faster or with less memory. `choose` picks one.
+A kernel is a frozen value with the methods of `Kernel`. `Scan` is the definition; the
+others compute the same, faster or with less memory. `choose` picks one.
 """
-
-from typing import Any
 
 import jax
 
 from jrnn import checks
-from jrnn.kernels import (
-    cudnn as cudnn,
-    gated as gated,
-    linear as linear,
-    pallas as pallas,
-    plain as plain,
-    remat as remat,
-)
-from jrnn.kernels.linear import linear_recurrence as linear_recurrence
-from jrnn.kernels.plain import (
+from jrnn.kernels import linear, remat as remat
+from jrnn.kernels.base import (
     Inputs as Inputs,
+    Kernel as Kernel,
+    Loop as Loop,
     Options as Options,
     Trajectory as Trajectory,
     project as project,
 )
-from jrnn.types import Cell, State
+from jrnn.kernels.cudnn import CuDNN as CuDNN
+from jrnn.kernels.gated import Gated as Gated, Layout as Layout
+from jrnn.kernels.linear import Linear as Linear
+from jrnn.kernels.pallas import Pallas as Pallas
+from jrnn.kernels.recurrence import linear_recurrence as linear_recurrence
+from jrnn.kernels.scan import Scan as Scan
+from jrnn.types import Cell
 
-METHODS: dict[str, Any] = {
-    "scan": plain,
-    "linear": linear,
-    "gated": gated,
-    "cudnn": cudnn,
-    "pallas": pallas,
+METHODS: dict[str, Kernel] = {
+    "scan": Scan(),
+    "linear": Linear(),
+    "gated": Gated(),
+    "cudnn": CuDNN(),
+    "pallas": Pallas(),
 }
 
 
-def choose(  # type: ignore[no-untyped-def]
-    method: str, cell: Cell, state: State, inputs: Inputs, options: Options
-):
-    """Returns the kernel that `method` names, or for "auto" the fastest that applies.
+def named(method: str | Kernel) -> Kernel | None:
+    """Returns the kernel that a name or a value stands for; None for "auto".
 
     Raises:
-      ValueError: if a kernel asked for by name does not exist or cannot run this cell.
+      ValueError: if there is no kernel of this name.
+      TypeError: if it is neither a name nor a kernel.
     """
-    checks.one_of("method", method, ["auto", *METHODS])
-    if method == "auto":
-        return METHODS[_fastest(cell, state, inputs, options)].run
-    reason = METHODS[method].refusal(cell, inputs, options)
-    if method != "scan" and _symbolic(inputs):
+    if isinstance(method, str):
+        checks.one_of("method", method, ["auto", *METHODS])
+        return METHODS.get(method)
+    if isinstance(method, type) or not hasattr(method, "refusal"):
+        raise TypeError(
+            f"method must be a name, one of {['auto', *METHODS]}, or a kernel such as "
+            f"`jrnn.kernels.Gated()`, got {method!r}."
+        )
+    return method
+
+
+def choose(
+    method: str | Kernel, cell: Cell, inputs: Inputs, options: Options
+) -> Kernel:
+    """Returns the kernel of this method, or for "auto" the fastest that applies.
+
+    Raises:
+      ValueError: if a kernel asked for does not exist or cannot run this cell.
+    """
+    kernel = named(method)
+    if kernel is None:
+        return _fastest(cell, inputs, options)
+    reason = kernel.refusal(cell, inputs, options)
+    if kernel != Scan() and _symbolic(inputs):
         reason = "needs sizes that are numbers, not symbols as in an export"
     if reason is not None:
         raise ValueError(
-            f"method={method!r} {reason}. Use method='auto', which takes it only where "
-            "it applies."
+            f"method={method!r} {reason}. Use method='auto', which takes a kernel only "
+            "where it applies."
         )
-    return METHODS[method].run
+    return kernel
 
 
-def _fastest(cell: Cell, state: State, inputs: Inputs, options: Options) -> str:
-    """Names the kernel that "auto" takes."""
-    if _symbolic(inputs):
-        return "scan"  # nothing to choose by
-    many = jax.tree.leaves(inputs.xs)[0].shape[0] > 1
-    stored = options.outputs or options.states  # else the plain scan stores nothing
-    stored = stored and options.remat is None
-    linear_runs = linear.refusal(cell, inputs, options) is None
-    if many and stored and linear_runs and linear.pays(state):
-        return "linear"
-    if many and gated.refusal(cell, inputs, options) is None:
-        return "gated"
-    return "scan"
+def _fastest(cell: Cell, inputs: Inputs, options: Options) -> Kernel:
+    """Returns the kernel that "auto" takes."""
+    if _symbolic(inputs) or inputs.time < 2:
+        return Scan()  # nothing to choose by, or no loop
+    if Gated().refusal(cell, inputs, options) is None:
+        return Gated()
+    stored = options.outputs or options.states  # else the scan stores nothing
+    if stored and options.remat is None and linear.pays(cell):
+        return Linear()
+    return Scan()
 
 
 def _symbolic(inputs: Inputs) -> bool:

@@ -1,8 +1,7 @@
 """The LSTM of cuDNN, for NVIDIA GPUs: one call for a whole sequence.
 
-It is `jax.experimental.rnn`, kept to what that computes rightly. "auto" never takes it.
-There is no `jax.vmap`, `jax.jvp` or second derivative of it, and it does not split over
-a mesh: use method="scan" for those.
+It is `jax.experimental.rnn`, restricted to what that computes correctly. "auto" never
+takes it.
 """
 
 import math
@@ -11,34 +10,75 @@ import jax
 import jax.numpy as jnp
 from jax.experimental import rnn
 
-from jrnn.cells import LSTM, LSTMParams, LSTMState, activations
-from jrnn.kernels import plain
-from jrnn.kernels.plain import Inputs, Options, Trajectory
+from jrnn.cells import activations
+from jrnn.cells.lstm import LSTM, LSTMParams, LSTMState
+from jrnn.kernels.base import Inputs, Loop, Options, Trajectory
+from jrnn.kernels.scan import Scan
 from jrnn.masks import where
 from jrnn.types import Array, Cell
+from jrnn.values import value
 
 _SIGMOID = (activations.sigmoid, jax.nn.sigmoid)
 _TANH = (activations.tanh, jnp.tanh)
 
 
-def refusal(cell: Cell, inputs: Inputs, options: Options) -> str | None:
-    """Returns why this kernel cannot run a cell, or None where it can."""
-    if unavailable() is not None:
-        return unavailable()
-    if not isinstance(cell, LSTM):
-        return f"computes `jrnn.LSTM` alone, not {cell}"
-    out = cell.output_activation or cell.activation
-    if cell.gate not in _SIGMOID or {cell.activation, out} - set(_TANH):
-        return f"has gates of sigmoid and tanh alone, unlike {cell}"
-    if inputs.xs.dtype != jnp.float32:
-        return f"computes in float32 alone, and xs are {inputs.xs.dtype}"
-    if inputs.restart is not None:
-        return "cannot start afresh within a sequence, as `reset` asks"
-    if not options.right_padded:
-        return "pads rows at their end alone: give `lengths` instead of `mask`"
-    if options.states:
-        return "does not return the states between steps, as `return_states` asks"
-    return None
+@value
+class CuDNN:
+    """Runs a `jrnn.LSTM` by the LSTM of cuDNN, on NVIDIA GPUs.
+
+    It has no `jax.vmap`, `jax.jvp` or second derivative, and it does not split over a
+    mesh: use `Scan` for those.
+    """
+
+    def refusal(self, cell: Cell, inputs: Inputs, options: Options) -> str | None:
+        """Says why this kernel cannot run a cell; None where it can."""
+        if unavailable() is not None:
+            return unavailable()
+        if not isinstance(cell, LSTM):
+            return f"computes only `jrnn.LSTM`, not {cell}"
+        out = cell.output_activation or cell.activation
+        if cell.gate not in _SIGMOID or {cell.activation, out} - set(_TANH):
+            return f"has only gates of sigmoid and tanh, unlike {cell}"
+        if inputs.xs.dtype != jnp.float32:
+            return f"computes only in float32, and xs are {inputs.xs.dtype}"
+        if inputs.restart is not None:
+            return "cannot restart the state within a sequence, as `reset` asks"
+        if not options.right_padded:
+            return "takes padding only at the end: give `lengths` instead of `mask`"
+        if options.states:
+            return "does not return the states between steps, as `return_states` asks"
+        return None
+
+    def run(self, cell: Cell, loop: Loop, options: Options) -> Trajectory:
+        """Runs an LSTM along time by one call."""
+        params, state, _, inputs = loop
+        time, *batch, size = inputs.xs.shape
+        rows, units = math.prod(batch), cell.output_size
+        if not time or not rows:
+            return Scan().run(cell, loop, options)
+        keep = jnp.ones((time, *batch), bool) if inputs.keep is None else inputs.keep
+        keep = keep.reshape(time, rows)
+        lengths = jnp.sum(keep, axis=0, dtype=jnp.int32)
+        order = _order(lengths, time, options.reverse)[..., None]
+        xs = jnp.take_along_axis(inputs.xs.reshape(time, rows, size), order, axis=0)
+        h, c = (leaf.reshape(1, rows, units) for leaf in state)
+        ys, h_n, c_n = rnn.lstm(
+            jnp.moveaxis(xs, 0, 1),  # batch first
+            h,
+            c,
+            weights(params),
+            jnp.maximum(lengths, 1),  # the result of a row without steps is not used
+            size,
+            units,
+            1,  # layer
+            0.0,  # dropout
+            False,  # one direction
+        )
+        ys = jnp.take_along_axis(jnp.moveaxis(ys, 0, 1), order, axis=0)
+        ended = LSTMState(h_n.reshape(state.h.shape), c_n.reshape(state.c.shape))
+        final = where(lengths.reshape(batch) > 0, ended, state)
+        ys = ys.reshape(time, *batch, units)
+        return Trajectory(final, None, ys if options.outputs else None)
 
 
 def unavailable() -> str | None:
@@ -47,57 +87,19 @@ def unavailable() -> str | None:
     if backend != "gpu":
         return f"needs a GPU, and JAX runs on {backend}"
     if "rocm" in jax.devices()[0].client.platform_version.lower():
-        return "needs an NVIDIA GPU: MIOpen orders the gates in its own way"
+        return "needs an NVIDIA GPU: MIOpen orders the gates in another way"
     return None
 
 
-def run(
-    cell: LSTM,
-    params: LSTMParams,
-    state: LSTMState,
-    fresh: LSTMState,
-    inputs: Inputs,
-    options: Options,
-) -> Trajectory:
-    """Runs an LSTM along time by one call; what `plain.run` takes and returns."""
-    time, *batch, size = inputs.xs.shape
-    rows = math.prod(batch)
-    if not time or not rows:
-        return plain.run(cell, params, state, fresh, inputs, options)
-    keep = jnp.ones((time, *batch), bool) if inputs.keep is None else inputs.keep
-    keep = keep.reshape(time, rows)
-    lengths = jnp.sum(keep, axis=0, dtype=jnp.int32)
-    order = _order(lengths, time, options.reverse)[..., None]
-    xs = jnp.take_along_axis(inputs.xs.reshape(time, rows, size), order, axis=0)
-    h, c = (leaf.reshape(1, rows, cell.hidden_size) for leaf in state)
-    ys, h_n, c_n = rnn.lstm(
-        jnp.moveaxis(xs, 0, 1),  # batch first
-        h,
-        c,
-        weights(params),
-        jnp.maximum(lengths, 1),  # of a row without steps the result is not used
-        size,
-        cell.hidden_size,
-        1,  # layer
-        0.0,  # dropout
-        False,  # one direction
-    )
-    ys = jnp.take_along_axis(jnp.moveaxis(ys, 0, 1), order, axis=0)
-    ended = LSTMState(h_n.reshape(state.h.shape), c_n.reshape(state.c.shape))
-    final = where(lengths.reshape(batch) > 0, ended, state)
-    ys = ys.reshape(time, *batch, cell.hidden_size)
-    return Trajectory(final, None, ys if options.outputs else None)
-
-
 def weights(params: LSTMParams) -> Array:
-    """Returns the parameters as cuDNN packs them: kernels, then both biases.
+    """Returns the parameters as cuDNN packs them: matrices, then both biases.
 
     Raises:
       ValueError: if they are not float32.
     """
     if params.w_x.dtype != jnp.float32 or params.w_h.dtype != jnp.float32:
         raise ValueError(
-            "method='cudnn' computes in float32 alone, and params are "
+            "method='cudnn' computes only in float32, and params are "
             f"{params.w_x.dtype}. Use method='auto'."
         )
     zeros = jnp.zeros_like(params.w_h[0])

@@ -1,10 +1,10 @@
 """The recurrence of a gated cell as one kernel that keeps its weights on the chip.
 
-A compiled loop of JAX reads the recurrent kernel from memory at every step. Here the
+A compiled loop of JAX reads the recurrent weights from memory at every step. Here the
 steps are the grid of one Pallas kernel: blocks that are the same at every step, the
 weights and the carried state, are read once and stay. It is written for TPUs, whose
 grids run in order; on a CPU it is interpreted, for tests. The derivative is that of the
-gated kernel, which runs again for it, in reverse mode alone.
+gated kernel, which recomputes the forward pass.
 """
 
 import functools
@@ -14,94 +14,76 @@ import jax
 import jax.numpy as jnp
 from jax.experimental import pallas as pl
 
-from jrnn.kernels import gated, plain
-from jrnn.kernels.plain import Inputs, Options, Trajectory, project
-from jrnn.types import Array, Cell, GatedCell, Params, State
+from jrnn import forms
+from jrnn.kernels.base import Inputs, Loop, Options, Trajectory, project
+from jrnn.kernels.gated import Gated
+from jrnn.kernels.scan import Scan
+from jrnn.types import Array, Cell, Params, State
+from jrnn.values import value
 
 
-def refusal(cell: Cell, inputs: Inputs, options: Options) -> str | None:
-    """Returns why this kernel cannot run a cell, or None where it can."""
-    del options
-    backend = jax.default_backend()
-    if backend not in ("tpu", "cpu"):
-        return f"needs a TPU, and JAX runs on {backend}"
-    if not isinstance(cell, GatedCell):
-        return f"needs a cell with `update` and `combine`, which {cell} has not"
-    axes = {leaf.ndim - cell.feature_axes for leaf in jax.tree.leaves(inputs.xs)}
-    if axes != {2}:
-        return "needs one batch axis: xs [batch, time, features]"
-    return None
+@value
+class Pallas:
+    """Runs a gated cell as one TPU kernel; interpreted on a CPU.
+
+    Its gradient is that of `Gated`, in reverse mode only.
+    """
+
+    def refusal(self, cell: Cell, inputs: Inputs, options: Options) -> str | None:
+        """Says why this kernel cannot run a cell; None where it can."""
+        del options
+        backend, form = jax.default_backend(), cell.form
+        if backend not in ("tpu", "cpu"):
+            return f"needs a TPU, and JAX runs on {backend}"
+        if not isinstance(form, forms.Gated) or form.around is not forms.directly:
+            return (
+                "needs a cell whose form is `jrnn.forms.Gated` and that no wrapper "
+                f"intervenes in, unlike {cell}"
+            )
+        axes = {leaf.ndim - cell.feature_axes for leaf in jax.tree.leaves(inputs.xs)}
+        if axes != {2} or cell.feature_axes != 1:
+            return "needs vectors with one batch dimension: xs [batch, time, features]"
+        return None
+
+    def run(self, cell: Cell, loop: Loop, options: Options) -> Trajectory:
+        """Runs a gated cell along time."""
+        return _run(cell, loop, options)
 
 
-def run(
-    cell: GatedCell,
-    params: Params,
-    state: State,
-    fresh: State,
-    inputs: Inputs,
-    options: Options,
-) -> Trajectory:
-    """Runs a gated cell along time; what `plain.run` takes and returns."""
-    return _run(cell, params, state, fresh, inputs, options)
-
-
-def _compute(
-    cell: GatedCell,
-    params: Params,
-    state: State,
-    fresh: State,
-    inputs: Inputs,
-    options: Options,
-) -> Trajectory:
-    us = project(cell, params, inputs)
-    time, batch = jax.tree.leaves(inputs.xs)[0].shape[:2]
+def _compute(cell: Cell, loop: Loop, options: Options) -> Trajectory:
+    us = project(cell, loop.params, loop.inputs)
+    time, batch = jax.tree.leaves(loop.inputs.xs)[0].shape[:2]
     if not time or not batch:
-        return plain.run(cell, params, state, fresh, inputs, options)
-    final, states = _loop(cell, params, state, fresh, us, inputs, options)
-    ys = cell.read(params, states, us) if options.outputs else None
+        return Scan().run(cell, loop, options)
+    final, states = _loop(cell.form, loop, us, options)
+    ys = cell.read(loop.params, states, us) if options.outputs else None
     return Trajectory(final, states if options.states else None, ys)
 
 
-def _forward(
-    cell: GatedCell,
-    params: Params,
-    state: State,
-    fresh: State,
-    inputs: Inputs,
-    options: Options,
-) -> Any:
-    saved = (params, state, fresh, inputs)
-    return _run(cell, params, state, fresh, inputs, options), saved
+def _forward(cell: Cell, loop: Loop, options: Options) -> Any:
+    return _run(cell, loop, options), loop
 
 
-def _backward(cell: GatedCell, options: Options, saved: Any, gradient: Any) -> Any:
-    def define(params: Params, state: State, fresh: State, inputs: Inputs) -> Any:
-        return gated.run(cell, params, state, fresh, inputs, options)
-
-    return jax.vjp(define, *saved)[1](gradient)
+def _backward(cell: Cell, options: Options, loop: Loop, gradient: Any) -> Any:
+    return jax.vjp(lambda loop: Gated().run(cell, loop, options), loop)[1](gradient)
 
 
-_run: Any = jax.custom_vjp(_compute, nondiff_argnums=(0, 5))
+_run: Any = jax.custom_vjp(_compute, nondiff_argnums=(0, 2))
 _run.defvjp(_forward, _backward)
 
 
 def _loop(
-    cell: GatedCell,
-    params: Params,
-    state: State,
-    fresh: State,
-    us: Any,
-    inputs: Inputs,
-    options: Options,
+    form: Any, loop: Loop, us: Any, options: Options
 ) -> tuple[State, State | None]:
     """Returns the final state, and the states [T, B, ...] where something needs them.
 
     The grid is time. Blocks of `whole` are the same at every step and stay on the chip;
     the final state is one of them, and carries the state from step to step.
     """
+    params, state, fresh, inputs = loop
     flags = jax.tree.map(_as_block, (inputs.keep, inputs.restart))
     new = fresh if inputs.restart is not None else None
-    whole = (cell.recurrent_kernel(params), _used(cell, params, state, us), state, new)
+    whole = (form.recurrent(params), _used(form, params, state, us), state, new)
     ins, tree = jax.tree.flatten((whole, (us, flags)))
     time = jax.tree.leaves(us)[0].shape[0]
     stacked = [time] if options.outputs or options.states else []
@@ -116,7 +98,7 @@ def _loop(
         def _() -> None:
             _write(carried, _read(kept[2]))
 
-        after = _step(cell, _read(kept), _read(carried), _read(slices, 0))
+        after = _step(form, _read(kept), _read(carried), _read(slices, 0))
         _write(carried, after)
         for states in stack:
             _write(states, after, 0)
@@ -136,25 +118,24 @@ def _loop(
     return final, states[0] if states else None
 
 
-def _step(cell: GatedCell, kept: Any, state: State, slices: Any) -> State:
+def _step(form: Any, kept: Any, state: State, slices: Any) -> State:
     """Takes one step: every array is [B, ...]."""
-    weights, params, _, fresh = kept
+    recurrent, params, _, fresh = kept
     u, (keep, restart) = slices
     old = state if restart is None else _choose(restart, fresh, state)
-    v = cell.hidden(old) @ weights
-    new = cell.update(params, old, cell.combine(params, u, v))
+    v = recurrent(form.hidden(old))
+    new = form.update(params, old, form.combine(params, u, v))
     return new if keep is None else _choose(keep, new, state)
 
 
-def _used(cell: GatedCell, params: Params, state: State, us: Any) -> Params:
-    """Puts None for parameters that steps do not use, such as the input kernel."""
+def _used(form: Any, params: Params, state: State, us: Any) -> Params:
+    """Replaces parameters that steps do not use, such as the input weights, by None."""
 
-    def step(params: Params, weights: Array, state: State, u: Any) -> State:
-        return _step(cell, (weights, params, None, None), state, (u, (None, None)))
+    def step(params: Params, recurrent: Any, state: State, u: Any) -> State:
+        return _step(form, (recurrent, params, None, None), state, (u, (None, None)))
 
     first = jax.tree.map(lambda leaf: leaf[0], us)
-    weights = cell.recurrent_kernel(params)
-    jaxpr = jax.make_jaxpr(step)(params, weights, state, first).jaxpr
+    jaxpr = jax.make_jaxpr(step)(params, form.recurrent(params), state, first).jaxpr
     read = [id(v) for equation in jaxpr.eqns for v in equation.invars]
     leaves, structure = jax.tree.flatten(params)
     pairs = zip(leaves, jaxpr.invars, strict=False)
@@ -195,5 +176,5 @@ def _read(refs: Any, *index: int) -> Any:
 
 
 def _write(refs: Any, values: Any, *index: int) -> None:
-    for ref, value in zip(jax.tree.leaves(refs), jax.tree.leaves(values), strict=True):
-        ref[index or ...] = value
+    for ref, new in zip(jax.tree.leaves(refs), jax.tree.leaves(values), strict=True):
+        ref[index or ...] = new

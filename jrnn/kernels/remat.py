@@ -1,9 +1,9 @@
-"""Memory for time: a kernel run on short pieces of a sequence, in nested loops.
+"""Rematerialization: a kernel runs on short pieces of a sequence, in nested loops.
 
 The backward pass of a loop over T steps needs what T steps computed. Here an outer loop
-stores the state at its own few borders only, and computes each piece again when the
-backward pass comes to it [1]. Loops of lengths L1, ..., Lk over T = L1 * ... * Lk steps
-store L1 + ... + Lk states in place of T, for k - 1 more forward passes.
+saves the state only between its pieces, and recomputes each piece when the backward
+pass reaches it [1]. Loops of lengths L1, ..., Lk over T = L1 * ... * Lk steps save
+L1 + ... + Lk states instead of T, for k - 1 more forward passes.
 
 References:
   [1] Chen et al., 2016, https://arxiv.org/abs/1604.06174
@@ -16,39 +16,29 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jrnn.kernels.plain import Inputs, Options, Trajectory, unroll
-from jrnn.types import Array, Cell, Params, State
+from jrnn.kernels.base import Inputs, Kernel, Loop, Options, Trajectory, unroll
+from jrnn.types import Array, Cell, State
 
 
-def run(
-    kernel: Any,
-    cell: Cell,
-    params: Params,
-    state: State,
-    fresh: State,
-    inputs: Inputs,
-    options: Options,
-) -> tuple[State, Any, Any]:
+def run(kernel: Kernel, cell: Cell, loop: Loop, options: Options) -> Trajectory:
     """Runs a kernel with the memory that `options.remat` asks for.
 
-    The kernel sees the innermost pieces, whole: it projects their inputs at once, and
-    nothing as long as the sequence is stored but inputs and outputs.
+    The kernel gets the innermost pieces, and projects the inputs of a whole piece at
+    once. Only inputs and outputs are stored for the whole sequence.
 
     Args:
-      kernel: What runs a piece, as `plain.run` does.
+      kernel: What runs a piece.
       cell: What to compute in each step.
-      params: Prepared parameters.
-      state: State before the first step, typed like the states that follow it.
-      fresh: State that a restart begins from, [*batch, ...].
-      inputs: Sequences, time first.
+      loop: The arrays of the whole sequence.
       options: Direction, unrolling, and what to keep.
 
     Returns:
       What the kernel would return for the whole sequence.
     """
+    params, state, fresh, inputs = loop
     time, *batch = jax.tree.leaves(inputs.xs)[0].shape[: -cell.feature_axes or None]
     if options.remat is None or not time:
-        return kernel(cell, params, state, fresh, inputs, options)
+        return kernel.run(cell, loop, options)
     loops = lengths(options.remat, time)
     total = math.prod(loops)
     idle = total - time
@@ -57,7 +47,8 @@ def run(
 
     def piece(depth: int, state: State, inputs: Inputs) -> tuple[State, Any]:
         if depth + 1 == len(loops):
-            final, *out = kernel(cell, params, state, fresh, inputs, inner)
+            whole = Loop(params, state, fresh, inputs)
+            final, *out = kernel.run(cell, whole, inner)
             return final, out
         # The loop around each piece keeps XLA from merging it with its second run.
         again = functools.partial(piece, depth + 1)

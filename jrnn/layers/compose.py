@@ -5,18 +5,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jrnn import checks, masks
-from jrnn.layers import options
-from jrnn.types import (
-    Array,
-    DType,
-    Layer,
-    Params,
-    PRNGKey,
-    Shape,
-    State,
-    value,
-)
+from jrnn import checks, masks, options
+from jrnn.types import Array, DType, Layer, Params, PRNGKey, Shape, State
+from jrnn.values import value
 
 
 @value
@@ -48,7 +39,7 @@ class Sequential:
 
     def __init__(self, *layers: Layer):
         for layer in layers:
-            options.layer("Sequential", layer)
+            options.is_layer("a layer of Sequential", layer)
         object.__setattr__(self, "layers", layers)  # the dataclass is frozen
 
     def __repr__(self) -> str:
@@ -134,7 +125,7 @@ class Residual:
     layer: Layer
 
     def __post_init__(self) -> None:
-        options.layer("Residual", self.layer)
+        options.check(self)
 
     @property
     def output_size(self) -> int | None:

@@ -5,9 +5,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jrnn import checks, initializers, masks, numerics
-from jrnn.layers import options
-from jrnn.types import Array, DType, Params, PRNGKey, Shape, exportable, value
+from jrnn import checks, initializers, masks, numerics, options
+from jrnn.types import Array, DType, Params, PRNGKey, Shape
+from jrnn.values import exportable, value
 
 
 @exportable
@@ -38,8 +38,7 @@ class Dense:
     bias: bool = True
 
     def __post_init__(self) -> None:
-        options.count("features", self.features)
-        options.flag("bias", self.bias)
+        options.check(self)
 
     @property
     def output_size(self) -> int:
@@ -107,8 +106,7 @@ class Embed:
     features: int
 
     def __post_init__(self) -> None:
-        options.count("vocabulary", self.vocabulary)
-        options.count("features", self.features)
+        options.check(self)
 
     @property
     def output_size(self) -> int:
@@ -189,7 +187,7 @@ class LayerNorm:
     output_size = None
 
     def __post_init__(self) -> None:
-        options.number("epsilon", self.epsilon)
+        options.check(self)
         checks.at_least("epsilon", self.epsilon, 0)
 
     def init(
@@ -258,9 +256,8 @@ class Dropout:
     output_size = None
 
     def __post_init__(self) -> None:
-        options.number("rate", self.rate)
+        options.check(self)
         checks.probability("rate", self.rate)
-        options.flag("locked", self.locked)
 
     def init(
         self, key: PRNGKey, input_size: int, dtype: DType = jnp.float32

@@ -1,23 +1,16 @@
 """Layers that run cells along time, in one direction or in both."""
 
+import dataclasses
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from jrnn import checks
+from jrnn import checks, options
+from jrnn.kernels import Kernel
 from jrnn.scanning import scan
-from jrnn.types import (
-    Array,
-    Cell,
-    DType,
-    Params,
-    PRNGKey,
-    Shape,
-    State,
-    exportable,
-    value,
-)
+from jrnn.types import Array, Cell, DType, Layer, Params, PRNGKey, Shape, State
+from jrnn.values import exportable, value
 
 
 @value
@@ -28,11 +21,11 @@ class Recurrent:
       cell: What to compute in each step.
       reverse: Whether to run from the last valid step to the first. Outputs keep the
         order of the inputs.
-      return_sequence: False returns the output of the last valid step alone,
+      return_sequence: False returns only the output of the last valid step,
         [*batch, features], for a classifier.
       unroll: Number of steps per trip of the compiled loop.
       method: Kernel, as in `jrnn.scan`.
-      remat: Memory for time in the backward pass, as in `jrnn.scan`.
+      remat: Rematerialization in the backward pass, as in `jrnn.scan`.
 
     Example:
       >>> import jax, jax.numpy as jnp, jrnn
@@ -47,8 +40,11 @@ class Recurrent:
     reverse: bool = False
     return_sequence: bool = True
     unroll: int = 1
-    method: str = "auto"
+    method: str | Kernel = "auto"
     remat: str | tuple[int, ...] | None = None
+
+    def __post_init__(self) -> None:
+        options.check(self)
 
     @property
     def output_size(self) -> int:
@@ -93,7 +89,7 @@ class Recurrent:
 
 @exportable
 class BidirectionalParams(NamedTuple):
-    """Parameters of the cells of both directions."""
+    """Parameters of the layers of both directions."""
 
     forward: Params
     backward: Params
@@ -101,7 +97,7 @@ class BidirectionalParams(NamedTuple):
 
 @exportable
 class BidirectionalState(NamedTuple):
-    """States of both directions: what they start from, or end with."""
+    """States of both directions: initial or final."""
 
     forward: State  # after the last valid step
     backward: State  # after the first valid step
@@ -118,23 +114,21 @@ MERGES = {
 
 @value
 class Bidirectional:
-    """Two cells that read a sequence from both ends [1]; outputs are merged.
+    """Two layers that read a sequence from both ends [1]; outputs are merged.
 
         ys[t] = merge(forward over x[0], ..., x[t];  backward over x[T-1], ..., x[t])
 
-    With `return_sequence=False` the two outputs merged are those at the end of each
-    direction's own run: the forward one at the last valid step, the backward one at the
-    first.
+    A cell stands for the layer that runs it: `Bidirectional(LSTM(4))` is
+    `Bidirectional(Recurrent(LSTM(4)), Recurrent(LSTM(4), reverse=True))`. Layers take
+    options: with `Recurrent(cell, return_sequence=False)` the two merged outputs are
+    those at the end of each direction's own run, the forward one at the last valid step
+    and the backward one at the first.
 
     Attributes:
-      forward: The cell that runs from the first step to the last.
-      backward: The cell that runs from the last valid step to the first; None for one
-        like `forward`, with parameters of its own.
+      forward: The cell or layer that runs from the first step to the last.
+      backward: The cell or layer that runs from the last valid step to the first; None
+        for one like `forward`, with parameters of its own.
       merge: "concat", "sum", "mean" or "mul"; None returns the pair of outputs.
-      return_sequence: False returns the last outputs alone.
-      unroll: Number of steps per trip of the compiled loops.
-      method: Kernel, as in `jrnn.scan`.
-      remat: Memory for time in the backward pass, as in `jrnn.scan`.
 
     Example:
       >>> import jax, jax.numpy as jnp, jrnn
@@ -148,37 +142,63 @@ class Bidirectional:
       [1] Schuster and Paliwal, 1997, https://doi.org/10.1109/78.650093
     """
 
-    forward: Cell
-    backward: Cell | None = None
+    forward: Cell | Layer
+    backward: Cell | Layer | None = None
     merge: str | None = "concat"
-    return_sequence: bool = True
-    unroll: int = 1
-    method: str = "auto"
-    remat: str | tuple[int, ...] | None = None
+
+    def __post_init__(self) -> None:
+        checks.one_of("merge", self.merge, MERGES)
+        forward, backward = self.layers
+        if isinstance(forward, Recurrent) and forward.reverse:
+            raise ValueError(
+                f"forward must run from the first step to the last, but {forward} has "
+                "reverse=True. Leave that out."
+            )
+        if isinstance(backward, Recurrent) and not backward.reverse:
+            raise ValueError(
+                f"backward must run from the last step to the first, but {backward} "
+                "does not. Give it reverse=True."
+            )
 
     @property
-    def output_size(self) -> int:
-        forward, backward = self.directions
-        both = forward.output_size + backward.output_size
-        return both if self.merge == "concat" else forward.output_size
+    def layers(self) -> tuple[Layer, Layer]:
+        """The layers of both directions."""
+        forward, backward = self.forward, self.backward
+        if isinstance(forward, Cell):
+            forward = Recurrent(forward)
+        else:
+            options.is_layer("forward", forward)
+        if isinstance(backward, Cell):
+            backward = Recurrent(backward, reverse=True)
+        elif backward is None and isinstance(forward, Recurrent):
+            backward = dataclasses.replace(forward, reverse=True)
+        elif isinstance(backward, type) or not isinstance(backward, Layer):
+            raise TypeError(
+                f"backward must be a cell or a layer that runs in reverse, got "
+                f"{backward!r}. It may be left out where forward is a cell or a "
+                "`jrnn.Recurrent`."
+            )
+        return forward, backward
 
     @property
-    def directions(self) -> tuple[Cell, Cell]:
-        """The cells of both directions."""
-        return self.forward, self.backward or self.forward
+    def output_size(self) -> int | None:
+        forward, backward = (layer.output_size for layer in self.layers)
+        if self.merge != "concat":
+            return forward
+        return None if forward is None or backward is None else forward + backward
 
     def init(
         self, key: PRNGKey, input_size: int, dtype: DType = jnp.float32
     ) -> BidirectionalParams:
-        """Draws the parameters of both cells.
+        """Draws the parameters of both layers.
 
         Raises:
-          ValueError: if the merge does not exist or the outputs do not fit it.
+          ValueError: if the sizes of the outputs do not fit the merge.
         """
-        checks.one_of("merge", self.merge, MERGES)
-        forward, backward = self.directions
+        forward, backward = self.layers
         if self.merge in ("sum", "mean", "mul"):
-            checks.equal_sizes("forward", forward.output_size, backward.output_size)
+            sizes = [layer.output_size or input_size for layer in self.layers]
+            checks.equal_sizes("forward", *sizes)
         keys = jax.random.split(key)
         return BidirectionalParams(
             forward=forward.init(keys[0], input_size, dtype),
@@ -188,8 +208,8 @@ class Bidirectional:
     def initial_state(
         self, params: BidirectionalParams, batch_shape: Shape = ()
     ) -> BidirectionalState:
-        """Returns the initial states of both cells."""
-        forward, backward = self.directions
+        """Returns the initial states of both layers."""
+        forward, backward = self.layers
         return BidirectionalState(
             forward=forward.initial_state(params.forward, batch_shape),
             backward=backward.initial_state(params.backward, batch_shape),
@@ -206,25 +226,13 @@ class Bidirectional:
         reset: Array | None = None,
         key: PRNGKey | None = None,
     ) -> tuple[BidirectionalState, Any]:
-        """Runs both cells over `xs` and merges their outputs."""
+        """Runs both layers over `xs` and merges their outputs."""
         keys = (None, None) if key is None else jax.random.split(key)
+        flags: Any = {"lengths": lengths, "mask": mask, "reset": reset}
         finals, outputs = [], []
-        for side, cell in enumerate(self.directions):
-            final, ys = scan(
-                cell,
-                params[side],
-                None if state is None else state[side],
-                xs,
-                lengths=lengths,
-                mask=mask,
-                reset=reset,
-                key=keys[side],
-                reverse=side == 1,
-                return_sequence=self.return_sequence,
-                unroll=self.unroll,
-                method=self.method,
-                remat=self.remat,
-            )
+        for side, layer in enumerate(self.layers):
+            start = None if state is None else state[side]
+            final, ys = layer.apply(params[side], start, xs, key=keys[side], **flags)
             finals.append(final)
             outputs.append(ys)
         return BidirectionalState(*finals), MERGES[self.merge](*outputs)

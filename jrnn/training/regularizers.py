@@ -111,8 +111,9 @@ def gradient_flossing(
 
     Example:
       >>> import jax, jax.numpy as jnp, jrnn
-      >>> cell = jrnn.Elman(2, activation=jrnn.activations.identity, bias=None)
-      >>> params = jrnn.ElmanParams(jnp.ones((1, 2)), jnp.exp(0.5) * jnp.eye(2), None)
+      >>> cell = jrnn.Elman(2, activation=jrnn.activations.identity, bias=False)
+      >>> w_h = jnp.exp(0.5) * jnp.eye(2)
+      >>> params = jrnn.cells.ElmanParams(jnp.ones((1, 2)), w_h, None)
       >>> loss = gradient_flossing(cell, params, None, jnp.ones((9, 1)), exponents=2)
       >>> round(float(loss), 4)  # both exponents are 1/2
       0.5

@@ -36,9 +36,9 @@ def compare(ours, theirs, tolerance=1e-12):
 
 
 LINEN = {
-    "SimpleCell": (jrnn.Elman(H, bias="double"), (F,)),
-    "OptimizedLSTMCell": (jrnn.LSTM(H, bias="double"), (F,)),
-    "GRUCell": (jrnn.GRU(H, bias="double"), (F,)),
+    "SimpleCell": (jrnn.Elman(H, separate_biases=True), (F,)),
+    "OptimizedLSTMCell": (jrnn.LSTM(H, separate_biases=True), (F,)),
+    "GRUCell": (jrnn.GRU(H, separate_biases=True), (F,)),
     "MGUCell": (jrnn.MGU(H), (F,)),
     "ConvLSTMCell": (jrnn.ConvLSTM(H, (2, 3), (4, 5), padding="same"), (4, 5, F)),
 }
@@ -66,7 +66,7 @@ def test_nnx(name):
     params, xs = setting(layer)
     if name == "GRUCell":  # which has no bias under the reset gate
         none = [own._replace(b_h=None) for own in params]
-        params = jrnn.BidirectionalParams(*none)
+        params = jrnn.layers.BidirectionalParams(*none)
     make = lambda: nnx.RNN(
         getattr(nnx, name)(F, H, param_dtype=jnp.float64, rngs=nnx.Rngs(0))
     )
@@ -82,9 +82,9 @@ def test_nnx(name):
 
 
 HAIKU = {
-    "LSTM": jrnn.LSTM(H, bias="double"),
+    "LSTM": jrnn.LSTM(H, separate_biases=True),
     "GRU": jrnn.ResetBeforeGRU(H),
-    "VanillaRNN": jrnn.Elman(H, activation=jrnn.activations.relu, bias="double"),
+    "VanillaRNN": jrnn.Elman(H, activation=jrnn.activations.relu, separate_biases=True),
 }
 
 
@@ -105,7 +105,9 @@ def test_haiku(name):
     compare((ys, haiku.state_to_haiku(layer, state)), (theirs, last))
 
 
-@pytest.mark.parametrize("cell", [jrnn.LSTM(H), jrnn.GRU(H, bias="double")], ids=str)
+@pytest.mark.parametrize(
+    "cell", [jrnn.LSTM(H), jrnn.GRU(H, separate_biases=True)], ids=str
+)
 def test_equinox(cell):
     pytest.importorskip("equinox")
     layer = jrnn.Recurrent(cell)

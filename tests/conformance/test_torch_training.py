@@ -17,8 +17,8 @@ def build(weights):
     table, kernel = (jnp.asarray(weights[k]) for k in ("emb.weight", "lin.weight"))
     symbols, size = table.shape
     model = jrnn.Sequential(jrnn.Embed(symbols, size), rnn, jrnn.Dense(symbols))
-    head = jrnn.DenseParams(kernel.T, jnp.asarray(weights["lin.bias"]))
-    return model, (jrnn.EmbedParams(table), params, head)
+    head = jrnn.layers.DenseParams(kernel.T, jnp.asarray(weights["lin.bias"]))
+    return model, (jrnn.layers.EmbedParams(table), params, head)
 
 
 @recorded.every("torch_training")

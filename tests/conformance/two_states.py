@@ -6,7 +6,9 @@ import jax
 import jax.numpy as jnp
 
 import jrnn
-from jrnn.types import value
+from jrnn.forms import Plain
+from jrnn.types import Cell
+from jrnn.values import value
 
 
 class Pair(NamedTuple):
@@ -24,15 +26,29 @@ class Arrays(NamedTuple):
 
 
 @value
-class TwoStates:
+class TwoStates(Cell):
     """s1' = x W + s1 U1,  s2' = x W + s2 U2;  the output is s1' + s2'."""
 
-    output_size: int
+    hidden_size: int
     feature_axes = 1
-    structure = "dense"
+
+    @property
+    def output_size(self) -> int:
+        return self.hidden_size
+
+    @property
+    def form(self) -> Plain:
+        return Plain(self._step)
+
+    def init(self, key: Any, input_size: int, dtype: Any = jnp.float32) -> Arrays:
+        size = self.hidden_size
+        draw = jax.nn.initializers.lecun_normal()
+        x, first, second = jax.random.split(key, 3)
+        kernels = Pair(*(draw(k, (size, size), dtype) for k in (first, second)))
+        return Arrays(draw(x, (input_size, size), dtype), kernels)
 
     def initial_state(self, params: Arrays, batch_shape: Any = ()) -> Pair:
-        zeros = jnp.zeros((*batch_shape, self.output_size), params.kernel.dtype)
+        zeros = jnp.zeros((*batch_shape, self.hidden_size), params.kernel.dtype)
         return Pair(zeros, zeros)
 
     def prepare(self, params: Arrays, **options: Any) -> Arrays:
@@ -41,7 +57,7 @@ class TwoStates:
     def project(self, params: Arrays, x: jax.Array, **options: Any) -> jax.Array:
         return x @ params.kernel
 
-    def step(self, params: Arrays, state: Pair, u: jax.Array) -> Pair:
+    def _step(self, params: Arrays, state: Pair, u: jax.Array) -> Pair:
         return Pair(*(u + s @ w for s, w in zip(state, params.recurrent, strict=True)))
 
     def read(self, params: Arrays, state: Pair, u: jax.Array) -> jax.Array:

@@ -121,7 +121,7 @@ def test_an_artifact_continues_from_a_state_and_takes_ids():
     reset = jnp.zeros(ids.shape, bool).at[0, 4].set(True)
     for cut in (slice(0, 2), slice(2, 6)):
         state, ys = made.call(weights, ids[:, cut], state=state, reset=reset[:, cut])
-    start = jrnn.GRUState(jnp.ones((1, H)))
+    start = jrnn.cells.GRUState(jnp.ones((1, H)))
     final, expected = model.apply(params, ((), start), ids, reset=reset)
     assert_close((state["1.h"], ys), (final[1].h, expected[:, 2:]))
 

@@ -5,7 +5,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jrnn.types import Array, value
+from jrnn.forms import Linear
+from jrnn.types import Array, Cell
+from jrnn.values import value
 
 
 class WalkParams(NamedTuple):
@@ -19,18 +21,21 @@ class WalkState(NamedTuple):
 
 
 @value
-class Walk:
+class Walk(Cell):
     """`h' = h + x w + e`, with e one draw for each step, and `y = h' + e0`, with e0 one
     draw for the whole scan. The initial state is learned.
     """
 
     hidden_size: int
     feature_axes = 1
-    structure = "linear"
 
     @property
     def output_size(self):
         return self.hidden_size
+
+    @property
+    def form(self):
+        return Linear(lambda params, u: (WalkState(jnp.ones_like(u)), WalkState(u)))
 
     def init(self, key, input_size, dtype=jnp.float32):
         w = jax.random.normal(key, (input_size, self.hidden_size), dtype)
@@ -47,9 +52,6 @@ class Walk:
     def project(self, params, x, *, key=None):
         u = x @ params.w
         return u if key is None else u + jax.random.normal(key)
-
-    def step(self, params, state, u):
-        return WalkState(state.h + u)
 
     def read(self, params, state, u):
         return state.h if params.offset is None else state.h + params.offset

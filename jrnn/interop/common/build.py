@@ -67,9 +67,8 @@ def bias_options(*, biased: bool, separate: bool) -> dict[str, Any]:
       biased: Whether it has a bias.
       separate: Whether input and recurrent matmul have one each.
     """
-    if not biased:
-        return {"bias": None}
-    return {"bias": "double" if separate else "single"}
+    two = {"separate_biases": True} if biased and separate else {}
+    return {"bias": biased, **two}
 
 
 def build_cell(

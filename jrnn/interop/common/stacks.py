@@ -1,5 +1,6 @@
 """Stacks of layers and directions of layers, as conversions of weights need them."""
 
+import dataclasses
 from collections.abc import Iterable
 from typing import Any
 
@@ -70,18 +71,50 @@ def stacked(layers: list[Any], params: list[Params]) -> tuple[Layer, Params]:
 
 
 def bidirectional(
-    forward: Cell, backward: Cell, *, return_sequence: bool = True, **options: Any
+    forward: Cell,
+    backward: Cell,
+    *,
+    merge: str | None = "concat",
+    return_sequence: bool = True,
 ) -> Bidirectional:
     """Returns the layer that runs one cell forward and one backward in time."""
     other = None if backward == forward else backward
-    return Bidirectional(forward, other, return_sequence=return_sequence, **options)
+    made = Bidirectional(forward, other, merge)
+    return made if return_sequence else last_outputs(made)
+
+
+def last_outputs(layer: Any) -> Any:
+    """Returns the same layer with `return_sequence=False`, in both directions."""
+    if not isinstance(layer, Bidirectional):
+        return dataclasses.replace(layer, return_sequence=False)
+    forward, backward = (
+        dataclasses.replace(each, return_sequence=False) for each in sides(layer)
+    )
+    behind = None if layer.backward is None else backward
+    return dataclasses.replace(layer, forward=forward, backward=behind)
+
+
+def sides(layer: Any) -> list[Recurrent]:
+    """Returns the `Recurrent` of each direction, forward first.
+
+    Raises:
+      ValueError: if a direction of a `Bidirectional` is another layer.
+    """
+    if not isinstance(layer, Bidirectional):
+        return [layer]
+    found = [each for each in layer.layers if isinstance(each, Recurrent)]
+    if len(found) < 2:
+        raise ValueError(
+            f"Each direction must be one cell or one `Recurrent`, got {layer!r}. Other "
+            "libraries run a cell in each direction, and not another layer."
+        )
+    return found
 
 
 def directions(layer: Any, tree: Any = (None, None)) -> list[tuple[Cell, Any]]:
     """Returns the cell of each direction with its params or state, forward first."""
-    if isinstance(layer, Bidirectional):
-        return list(zip(layer.directions, tree, strict=True))
-    return [(layer.cell, tree)]
+    entries = tree if isinstance(layer, Bidirectional) else (tree,)
+    return [(side.cell, own) for side, own in zip(sides(layer), entries, strict=True)]
 
 
 def cells_of(layers: list[Any]) -> list[Cell]:

@@ -111,7 +111,7 @@ def from_module(module: Any) -> tuple[Recurrent, Params]:
       >>> cell = types.SimpleNamespace(weight_ih=ones(12, 3), weight_hh=ones(12, 4))
       >>> layer, params = equinox.from_module(cell)  # or a cell of Equinox
       >>> layer
-      Recurrent(cell=GRU(hidden_size=4, bias=None))
+      Recurrent(cell=GRU(hidden_size=4, bias=False))
     """
     names = ("weight_ih", "weight_hh", "bias", "bias_n")
     return from_params({name: getattr(module, name, None) for name in names})

@@ -1,34 +1,36 @@
 """Files of a layer and its parameters.
 
-The layer is described by plain data. It contains only names of cells, layers and
-activations of jrnn: no module, no import path and no code.
+The layer is described by plain data. It contains only names of cells, layers, kernels
+and activations of jrnn: no module, no import path and no code.
 """
 
 import dataclasses
 import json
+import numbers
 import types
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from jrnn import cells, layers
+from jrnn import cells, kernels, layers
 from jrnn.cells import activations
 from jrnn.interop import named_arrays
 from jrnn.interop.common.modules import param_shapes
 from jrnn.interop.files.arrays import errors_name, load_arrays, save_arrays
 from jrnn.interop.files.disk import MAX_BYTES, Path
-from jrnn.interop.files.formats import require
+from jrnn.interop.files.formats import FileError, require
 from jrnn.interop.files.params import restore
 from jrnn.layers import Sequential
 from jrnn.types import Layer, Params
 
 CLASSES: dict[str, Any] = {
     name: each
-    for room in (cells, layers, activations)
+    for room in (cells, layers, kernels, activations)
     for name, each in vars(room).items()
     if isinstance(each, type) and dataclasses.is_dataclass(each)
 }
+CLASSES["Layout"] = kernels.Layout  # an option of a kernel
 FUNCTIONS: dict[str, Any] = {
     name: each
     for name, each in vars(activations).items()
@@ -43,7 +45,7 @@ def save_model(path: Path, layer: Layer, params: Params, input_size: int) -> Non
 
     Args:
       path: The file to write, `.safetensors` or `.npz`.
-      layer: A layer that consists of layers, cells and activations of jrnn.
+      layer: A layer that consists of layers, cells, kernels and activations of jrnn.
       params: Its parameters.
       input_size: The number of input features of `layer.init`; 0 if the first layer is
         an `Embed`, which does not use it.
@@ -101,7 +103,7 @@ def load_model(path: Path, *, max_bytes: int = MAX_BYTES) -> tuple[Layer, Params
 
 
 def to_config(value: Any) -> Any:
-    """Returns a layer, a cell or an activation as dictionaries, lists and plain values.
+    """Returns a layer and what it consists of as dictionaries, lists and plain values.
 
     Fields with their default value are omitted.
 
@@ -117,34 +119,37 @@ def to_config(value: Any) -> Any:
     """
     if value is None or isinstance(value, bool | int | float | str):
         return value
-    if isinstance(value, list | tuple):
+    if isinstance(value, numbers.Real):  # numpy's numbers too
+        return int(value) if isinstance(value, numbers.Integral) else float(value)
+    if type(value) in (list, tuple):
         return [to_config(each) for each in value]
     name = getattr(value, "__name__", type(value).__name__)
     if FUNCTIONS.get(name) is value:
         return {"function": name}
     require(
         CLASSES.get(name) is type(value),
-        f"{value!r} is not part of jrnn, so a file cannot describe it. Use a cell, "
-        "layer or activation of jrnn.",
+        f"{value!r} is not part of jrnn, so a file cannot describe it. Use cells, "
+        "layers, kernels and activations of jrnn, and dtypes by their names.",
     )
     shown = {
-        field.name: to_config(getattr(value, field.name))
-        for field in dataclasses.fields(value)
-        if getattr(value, field.name) != field.default
+        field: to_config(getattr(value, field))
+        for field, default in _fields(type(value)).items()
+        if getattr(value, field) != default
     }
     return {"kind": name, **shown}
 
 
 def from_config(config: Any, depth: int = 0) -> Any:
-    """Builds a layer, a cell or an activation from the result of `to_config`.
+    """Builds a layer and what it consists of from the result of `to_config`.
 
     Raises:
-      FileError: if a name is unknown, or if a value is not plain data.
+      FileError: if a name is unknown, if a value is not plain data, or if a class
+        refuses its options.
 
     Example:
       >>> from jrnn.interop import files
-      >>> files.from_config({"kind": "LSTM", "hidden_size": 4, "bias": "double"})
-      LSTM(hidden_size=4, bias='double')
+      >>> files.from_config({"kind": "LSTM", "hidden_size": 4, "bias": False})
+      LSTM(hidden_size=4, bias=False)
     """
     require(depth <= MAX_DEPTH, f"the description must be at most {MAX_DEPTH} deep.")
     if isinstance(config, list):
@@ -158,8 +163,8 @@ def from_config(config: Any, depth: int = 0) -> Any:
         return _known("function", config["function"], FUNCTIONS)
     kind = config.get("kind")
     made = _known("kind", kind, CLASSES)
-    fields = {field.name for field in dataclasses.fields(made)}
-    unknown = sorted(set(config) - fields - {"kind"})
+    fields = _fields(made)
+    unknown = sorted(set(config) - set(fields) - {"kind"})
     require(
         not unknown, f"the fields of {kind} must be {sorted(fields)}, got {unknown}."
     )
@@ -168,7 +173,17 @@ def from_config(config: Any, depth: int = 0) -> Any:
         for name, each in config.items()
         if name != "kind"
     }
-    return made(*values.get("layers", ())) if made is Sequential else made(**values)
+    try:
+        return made(*values.get("layers", ())) if made is Sequential else made(**values)
+    except Exception as error:
+        raise FileError(f"{kind} cannot have the options {values}: {error}") from error
+
+
+def _fields(kind: Any) -> dict[str, Any]:
+    """Returns the fields of a class and their defaults."""
+    if dataclasses.is_dataclass(kind):
+        return {field.name: field.default for field in dataclasses.fields(kind)}
+    return {name: kind._field_defaults.get(name, ...) for name in kind._fields}
 
 
 def _known(what: str, name: Any, table: dict[str, Any]) -> Any:

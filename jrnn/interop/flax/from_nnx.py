@@ -9,7 +9,8 @@ import jax.numpy as jnp
 from flax import nnx
 
 from jrnn.interop.common import modules
-from jrnn.types import Array, DType, Params, PRNGKey, Shape, value
+from jrnn.types import Array, DType, Params, PRNGKey, Shape
+from jrnn.values import value
 
 
 @value

@@ -10,17 +10,8 @@ from flax.core import FrozenDict
 from jrnn import checks, scanning
 from jrnn.interop import named_arrays
 from jrnn.interop.common import modules
-from jrnn.types import (
-    Array,
-    Cell,
-    DType,
-    Layer,
-    Params,
-    PRNGKey,
-    Shape,
-    State,
-    value,
-)
+from jrnn.types import Array, Cell, DType, Layer, Params, PRNGKey, Shape, State
+from jrnn.values import value
 
 Axes = tuple[str | None, ...]  # names of mesh axes, one for each axis of a leaf
 

@@ -59,7 +59,7 @@ def from_weights(
       >>> ones = lambda *shape: np.ones(shape, "float32")
       >>> layer, params = keras.from_weights([ones(3, 12), ones(4, 12), ones(2, 12)])
       >>> layer
-      Recurrent(cell=GRU(hidden_size=4, bias='double'))
+      Recurrent(cell=GRU(hidden_size=4, separate_biases=True))
     """
     arrays = [to_array(f"weights[{i}]", w) for i, w in enumerate(weights)]
     plan = options.from_shapes(arrays) if config is None else options.read(config)

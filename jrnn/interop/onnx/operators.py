@@ -111,7 +111,7 @@ def from_operator(operator: Operator) -> tuple[Layer, Params]:
       >>> arrays = {"W": np.ones((1, 12, 3), "f"), "R": np.ones((1, 12, 4), "f")}
       >>> layer, params = from_operator(Operator("GRU", {}, arrays))
       >>> layer
-      Recurrent(cell=ResetBeforeGRU(hidden_size=4, bias=None))
+      Recurrent(cell=ResetBeforeGRU(hidden_size=4, bias=False))
     """
     op_type, attributes = operator.op_type, operator.attributes
     checks.one_of("op_type", op_type, GATE_COUNTS)

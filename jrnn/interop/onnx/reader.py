@@ -49,7 +49,7 @@ def from_model(model: onnx.ModelProto) -> tuple[Layer, Params]:
     Example:
       >>> import jax, jrnn
       >>> from jrnn.interop import onnx
-      >>> layer = jrnn.Bidirectional(jrnn.GRU(4, bias="double"), merge="sum")
+      >>> layer = jrnn.Bidirectional(jrnn.GRU(4, separate_biases=True), merge="sum")
       >>> params = layer.init(jax.random.key(0), input_size=3)
       >>> onnx.from_model(onnx.to_model(layer, params))[0] == layer
       True
@@ -138,7 +138,7 @@ class _Reader:
         layer, params = operators.from_operator(found)
         expect(output < 2, f"the output {node.output[output]!r} must not be a memory.")
         if output == 1:
-            layer = dataclasses.replace(layer, return_sequence=False)  # type: ignore[type-var]
+            layer = stacks.last_outputs(layer)
         sequence = [batch, time, "d", "f"] if batch_first else [time, "d", batch, "f"]
         last = [batch, "d", "f"] if batch_first else ["d", batch, "f"]
         self.axes = last if output else sequence

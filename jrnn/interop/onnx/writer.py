@@ -136,6 +136,11 @@ def _recurrent(
         "merge='concat'.",
     )
     operator = operators.to_operator(layer, params)
+    whole, *others = {side.return_sequence for side in stacks.sides(layer)}
+    expect(
+        not others,
+        f"both directions need one return_sequence, got True and False: {layer!r}.",
+    )
     batch_first = graph.layout == 1
     data = graph.arrange(data, "btf" if batch_first else "tbf")
     memory = operator.op_type == "LSTM"
@@ -159,7 +164,7 @@ def _recurrent(
         for leaf, final in zip(leaves, finals, strict=True):
             names = [f"final.{prefix}{side}{leaf}" for side in sides]
             graph.split(final, names, size)
-    if layer.return_sequence:
+    if whole:
         apart = _Data(ys, "btdf" if batch_first else "tdbf")
     else:
         apart = _Data(finals[0], "bdf" if batch_first else "dbf")

@@ -52,7 +52,7 @@ def _check_cells(cells: list[Any]) -> None:
                 "does not."
             )
         if isinstance(cell, ProjectedLSTM) and not (
-            cell.projection_size < cell.hidden_size
+            cell.output_features < cell.hidden_size
         ):
             raise ValueError(
                 f"PyTorch projects to fewer units only, got {cell!r}. Use a projection "
@@ -78,4 +78,4 @@ def _check_activations(cell: Any) -> None:
 def _settings(cell: Any) -> tuple[Any, ...]:
     """Returns what all cells of one PyTorch module must have in common."""
     name = activation_name(cell.activation, "PyTorch")
-    return type(cell), cell.hidden_size, cell.output_size, cell.bias is None, name
+    return type(cell), cell.hidden_size, cell.output_size, cell.bias, name

@@ -69,7 +69,7 @@ def from_state_dict(
       ...     "weight_hh_l0": np.ones((16, 4), "float32"),
       ... })
       >>> layer
-      Recurrent(cell=LSTM(hidden_size=4, bias=None))
+      Recurrent(cell=LSTM(hidden_size=4, bias=False))
     """
     checks.one_of("nonlinearity", nonlinearity, NONLINEARITIES)
     weights = Reader(

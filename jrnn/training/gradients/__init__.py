@@ -7,9 +7,11 @@ from jrnn.training.gradients.driver import (
 from jrnn.training.gradients.methods import (
     ARTBP as ARTBP,
     BPTT as BPTT,
-    RTRL as RTRL,
     TBPTT as TBPTT,
-    EProp as EProp,
     Method as Method,
+)
+from jrnn.training.gradients.online import (
+    RTRL as RTRL,
+    EProp as EProp,
     SnAp1 as SnAp1,
 )

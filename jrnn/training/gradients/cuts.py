@@ -1,16 +1,19 @@
-"""A cell whose gradient is cut at random on its way back through time."""
+"""A cell whose gradient is cut at random in the backward pass through time."""
 
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from jrnn.cells.forwarding import Forwarding
-from jrnn.types import Array, Cell, DType, Params, PRNGKey, State, value
+from jrnn import numerics
+from jrnn.cells.base import Wrapper, inner_u
+from jrnn.forms import Advance, Form, Gated, Plain
+from jrnn.types import Array, Cell, Params, PRNGKey, State
+from jrnn.values import value
 
 
 @value
-class RandomCut(Forwarding):
+class RandomCut(Wrapper):
     """A cell that scales the gradient of the state before a step by 0 or 1 / (1 - p).
 
     Attributes:
@@ -21,9 +24,12 @@ class RandomCut(Forwarding):
     cell: Cell
     probability: float
 
-    def init(self, key: PRNGKey, input_size: int, dtype: DType = jnp.float32) -> Params:
-        """Draws the parameters of the cell."""
-        return self.cell.init(key, input_size, dtype)
+    @property
+    def form(self) -> Form:
+        form = self.cell.form
+        if not isinstance(form, Gated):  # a cut gradient has no Jacobian
+            form = Plain(form.step, gates=form.gates)
+        return form.focus(u=inner_u).wrap(_cut)
 
     def project(self, params: Params, x: Any, *, key: PRNGKey | None = None) -> Any:
         """Projects the input, and draws the factor of each example [...]."""
@@ -36,19 +42,22 @@ class RandomCut(Forwarding):
         factor = jnp.where(kept, 1 / (1 - self.probability), 0.0)
         return self.cell.project(params, x, key=key), factor
 
-    def step(self, params: Params, state: State, u: Any) -> State:
-        """Steps from the same state, with a scaled gradient."""
-        u, factor = u
-        if factor is not None:
-            state = jax.tree.map(lambda leaf: _scale_gradient(leaf, factor), state)
-        return self.cell.step(params, state, u)
-
     def read(self, params: Params, state: State, u: Any) -> Array:
         """Returns the output of the cell."""
         return self.cell.read(params, state, u[0])
 
 
-def _scale_gradient(leaf: Array, factor: Array) -> Array:
-    fixed = jax.lax.stop_gradient(leaf)
-    axes = factor.shape + (1,) * (leaf.ndim - factor.ndim)
-    return fixed + factor.reshape(axes).astype(leaf.dtype) * (leaf - fixed)
+def _cut(params: Params, u: Any, state: State, advance: Advance) -> State:
+    del params
+    factor = u[1]
+    if factor is None:
+        return advance(state)
+
+    def scale(gradient: State) -> State:
+        def one(g: Array) -> Array:
+            axes = factor.shape + (1,) * (g.ndim - factor.ndim)
+            return factor.reshape(axes).astype(g.dtype) * g
+
+        return jax.tree.map(one, gradient)
+
+    return advance(numerics.edit_cotangent(scale, state))

@@ -1,4 +1,4 @@
-"""Real-time recurrent learning for any layer, at its full price.
+"""Real-time recurrent learning for any layer, at its full cost.
 
 S' = (ds'/ds) S + ds'/dparams        S: [state, parameters] for each example
 """
@@ -10,14 +10,15 @@ import jax
 import jax.flatten_util
 import jax.numpy as jnp
 
-from jrnn.types import Array, Layer, Params, PRNGKey, Shape, State, value
+from jrnn.types import Array, Layer, Params, PRNGKey, Shape, State
+from jrnn.values import value
 
 
 class SensitiveState(NamedTuple):
     """A state, and its derivative with respect to the parameters."""
 
     state: State
-    sensitivity: Array  # [*batch, numbers in the state, numbers in the parameters]
+    sensitivity: Array  # [*batch, size of the state, number of parameters]
 
 
 @value
@@ -26,7 +27,7 @@ class Sensitive:
 
     Attributes:
       layer: Any causal layer.
-      limit: How many numbers the derivative may have for one example.
+      limit: How many elements the derivative may have for one example.
     """
 
     layer: Layer
@@ -41,7 +42,7 @@ class Sensitive:
         return self.layer.init(key, input_size, dtype)
 
     def initial_state(self, params: Params, batch_shape: Shape = ()) -> SensitiveState:
-        """Returns the initial state and what it owes to the parameters."""
+        """Returns the initial state and its derivative in the parameters."""
         state = self.layer.initial_state(params, batch_shape)
         rows = self._checked(params)
         first = jax.jacrev(lambda p: _flat(self.layer.initial_state(p)))(params)
@@ -94,20 +95,20 @@ class Sensitive:
         return jax.lax.stop_gradient(new), jax.tree.map(lambda a: a[0], y)
 
     def _checked(self, params: Params) -> int:
-        """Returns how many numbers the state of one example has, or says no."""
+        """Returns the size of the state of one example, or raises."""
         shapes = jax.eval_shape(self.layer.initial_state, params)
-        numbers = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(shapes))
+        size = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(shapes))
         weights = sum(leaf.size for leaf in jax.tree.leaves(params))
-        if numbers * weights > self.limit:
+        if size * weights > self.limit:
             raise ValueError(
-                f"RTRL of this layer carries {numbers} numbers of state times "
+                f"RTRL of this layer carries a state of {size} elements times "
                 f"{weights} parameters for each example, more than the limit of "
-                f"{self.limit}. It is exact at the cost of the parameters alone for "
-                "one recurrent layer of a cell whose `structure` is not dense, with no "
-                "parameters before it. Otherwise use `SnAp1()` or `TBPTT(k)`, or raise "
+                f"{self.limit}. One trace per parameter is exact for one recurrent "
+                "layer of a cell whose `structure` is not dense, with no parameters "
+                "before it. Otherwise use `SnAp1()` or `TBPTT(k)`, or raise "
                 "`RTRL(limit=...)`."
             )
-        return numbers
+        return size
 
 
 def _flat(tree: Any) -> Array:

@@ -83,7 +83,14 @@ def value_and_grad(
             return jax.value_and_grad(whole, has_aux=True)(params)
         problem = (xs, targets, mask, reset)
         pieces = windowed(
-            new, loss, chosen.window, batch_axes, params, state, problem, share=True
+            new,
+            loss,
+            chosen.window,
+            batch_axes,
+            params,
+            state,
+            problem,
+            mean_of_all=True,
         )
         (value, (_, final)), grads = truncated_value_and_grad(pieces.loss)(
             params, pieces.states, pieces.chunks, key
@@ -157,7 +164,7 @@ def train_along(
         new = method.rewrite(layer, params, key)
         problem = (xs, targets, mask, reset)
         pieces = windowed(
-            new, loss, window, batch_axes, params, state, problem, share=False
+            new, loss, window, batch_axes, params, state, problem, mean_of_all=False
         )
         params, opt_state, (_, final), losses = train_on_chunks(pieces.loss, tx)(
             params, opt_state, pieces.states, pieces.chunks, key

@@ -1,4 +1,4 @@
-"""Changes the cells inside a layer, whatever the layers around them are."""
+"""Changes the cells inside a layer, however deep they are nested."""
 
 import copy
 import dataclasses
@@ -31,7 +31,7 @@ def change_cells(layer: Any, change: Callable[[Cell], Cell]) -> Any:
 
 
 def require_causal(layer: Any, method: Any) -> None:
-    """Raises unless every output of a layer depends on earlier inputs alone."""
+    """Raises unless every output of a layer depends only on earlier inputs."""
     reason = None
     if isinstance(layer, Bidirectional):
         reason = "it reads the sequence from both ends"

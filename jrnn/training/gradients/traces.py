@@ -15,7 +15,9 @@ import jax
 import jax.numpy as jnp
 
 from jrnn.diagnostics.structure import leaves_of_ones, reach, sums_by_unit
-from jrnn.types import Array, Cell, GatedCell, Params, PRNGKey, Shape, State, value
+from jrnn.forms import Gated, Plain
+from jrnn.types import Array, Cell, Params, PRNGKey, Shape, State
+from jrnn.values import value
 
 
 class TracedState(NamedTuple):
@@ -26,20 +28,18 @@ class TracedState(NamedTuple):
 
 
 @value
-class Traced:
-    """A cell whose gradient is carried forwards in time, by traces.
+class Traced(Cell):
+    """A cell whose gradient is carried forward in time, by traces.
 
     Attributes:
-      cell: A cell of whose parameters each reaches one unit within a step: its last
+      cell: A cell each of whose parameters reaches one unit within a step: its last
         axis runs over the units, gates side by side.
-      recurrence: What of a recurrent product counts in J: "all" (the cell has none),
-        "self", each unit's connection to itself, or "none".
+      recurrence: Which recurrent weights count in J: "all" (the cell has no matmul in
+        its step), "self", the weight of each unit on itself, or "none".
     """
 
     cell: Cell
     recurrence: str
-
-    structure = "dense"  # the traces are part of the state
 
     @property
     def output_size(self) -> int:
@@ -49,12 +49,16 @@ class Traced:
     def feature_axes(self) -> int:
         return self.cell.feature_axes
 
-    def init(self, key: PRNGKey, input_size: int, dtype: Any = jnp.float32) -> Params:
+    @property
+    def form(self) -> Plain:
+        return Plain(self._step)  # dense: the traces are part of the state
+
+    def init(self, key: PRNGKey, input_size: Any, dtype: Any = jnp.float32) -> Params:
         """Draws the parameters of the cell."""
         return self.cell.init(key, input_size, dtype)
 
     def initial_state(self, params: Params, batch_shape: Shape = ()) -> TracedState:
-        """Returns the initial state; it is traced too, for it may be learned."""
+        """Returns the initial state. It is traced too, as it may be learned."""
         state = self.cell.initial_state(params, batch_shape)
         traces = sums_by_unit(lambda p: self.cell.initial_state(p), params)
         traces = jax.tree.map(
@@ -65,19 +69,24 @@ class Traced:
     def prepare(
         self, params: Params, *, key: PRNGKey | None = None, batch_shape: Shape = ()
     ) -> Params:
-        """Prepares the parameters of the cell, without randomness."""
-        del key  # refused at the border
-        return self.cell.prepare(params, batch_shape=batch_shape)
+        """Returns `params`: traces are those of the parameters before `prepare`."""
+        del key, batch_shape  # a key is refused at the border
+        return params
 
     def project(self, params: Params, x: Any, *, key: PRNGKey | None = None) -> Any:
-        """Returns the input as it is: traces need to know what it does."""
+        """Returns the input itself: traces need its derivative."""
         del params, key
         return x
 
-    def step(self, params: Params, state: TracedState, x: Any) -> TracedState:
-        """Returns the next state, whose gradient in `params` is all that traces say."""
+    def read(self, params: Params, state: TracedState, x: Any) -> Array:
+        """Returns the output of the cell."""
+        params = self.cell.prepare(params)
+        return self.cell.read(params, state.state, self.cell.project(params, x))
+
+    def _step(self, params: Params, state: TracedState, x: Any) -> TracedState:
+        """Returns the next state, whose gradient in `params` is in the traces."""
         fixed, old = jax.lax.stop_gradient((params, state.state))
-        new = self.cell.step(fixed, old, self.cell.project(fixed, x))  # gradient in x
+        new = self._inner_step(fixed, old, x)  # has a gradient in x
         now = self._immediate(fixed, old, jax.lax.stop_gradient(x))
         jacobian = self._jacobian(fixed, old, jax.lax.stop_gradient(x))
         traces = jax.lax.stop_gradient(
@@ -94,18 +103,15 @@ class Traced:
         ]
         return TracedState(jax.tree.unflatten(structure, reached), traces)
 
-    def read(self, params: Params, state: TracedState, x: Any) -> Array:
-        """Returns the output of the cell."""
-        u = self.cell.project(params, x)
-        return self.cell.read(params, state.state, u)
+    def _inner_step(self, params: Params, state: State, x: Any) -> State:
+        params = self.cell.prepare(params)
+        return self.cell.step(params, state, self.cell.project(params, x))
 
     def _immediate(self, params: Params, state: State, x: Any) -> tuple[Params, ...]:
         """Returns dstate'/dparams within this step: one tree for each leaf."""
 
         def one(state: State, x: Any) -> tuple[Params, ...]:
-            return sums_by_unit(
-                lambda p: self.cell.step(p, state, self.cell.project(p, x)), params
-            )
+            return sums_by_unit(lambda p: self._inner_step(p, state, x), params)
 
         for _ in range(jax.tree.leaves(state)[0].ndim - 1):
             one = jax.vmap(one)
@@ -114,8 +120,9 @@ class Traced:
     def _jacobian(self, params: Params, state: State, x: Any) -> list[list[Array]]:
         """Returns J by unit: [leaf after][leaf before], each [*batch, H].
 
-        Units do not mix, so one tangent of ones finds the derivative of every unit.
+        Units do not mix, so one tangent of ones gives the derivative of every unit.
         """
+        params = self.cell.prepare(params)
         u = self.cell.project(params, x)
         columns = [
             jax.jvp(lambda s: self._own_step(params, state, s, u), (state,), (ones,))[1]
@@ -125,18 +132,21 @@ class Traced:
         return [list(row) for row in rows]
 
     def _own_step(self, params: Params, state: State, moved: State, u: Any) -> State:
-        """Steps from `moved`, which each unit notices of itself alone."""
-        cell = self.cell
-        if self.recurrence == "all" or not isinstance(cell, GatedCell):
-            return cell.step(params, moved, u)
-        kernel, h = cell.recurrent_kernel(params), cell.hidden(state)
-        v = h @ kernel
-        if self.recurrence == "self":
-            size = h.shape[-1]
-            own = jnp.einsum("jgj->gj", kernel.reshape(size, -1, size)).ravel()
-            moved_by = cell.hidden(moved) - h
-            v = v + own * jnp.tile(moved_by, kernel.shape[-1] // size)
-        return cell.update(params, moved, cell.combine(params, u, v))
+        """Steps from `moved`, a change that each unit sees only of itself."""
+        form = self.cell.form
+        if self.recurrence == "all" or not isinstance(form, Gated):
+            return form.step(params, moved, u)
+        h, recurrent = form.hidden(state), form.recurrent(params)
+        v = recurrent(h)
+
+        def advance(moved: State) -> State:
+            seen = v
+            if self.recurrence == "self":
+                own, by = recurrent.diagonal(), form.hidden(moved) - h
+                seen = v + own * jnp.tile(by, own.size // h.shape[-1])
+            return form.update(params, moved, form.combine(params, u, seen))
+
+        return form.around(params, u, moved, advance)
 
 
 def _propagate(now: Array, before: tuple[Array, ...], row: list[Array]) -> Array:

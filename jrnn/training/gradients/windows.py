@@ -66,9 +66,9 @@ def windowed(
     state: State | None,
     problem: tuple[Any, Any, Array | None, Array | None],
     *,
-    share: bool,
+    mean_of_all: bool,
 ) -> Windowed:
-    """Cuts a problem into windows of k2 steps, k1 apart, with the loss on the last k1.
+    """Splits a problem into windows of k2 steps, k1 apart; the loss is on the last k1.
 
     Args:
       layer: What is trained, already rewritten by the method.
@@ -78,8 +78,8 @@ def windowed(
       params: For the initial state.
       state: State before the sequence; None for the initial state.
       problem: Inputs, targets, mask and reset.
-      share: Whether the loss of a window is its share of the mean over all windows,
-        not its own mean.
+      mean_of_all: Whether the losses of the windows add up to the mean over the whole
+        sequence. If not, each is the mean over its own window.
     """
     xs, targets, mask, reset = problem
     (k1, k2), shape = window, jax.tree.leaves(xs)[0].shape[: axes + 1]
@@ -92,7 +92,7 @@ def windowed(
     chunks = Chunk(Window(xs, targets, reset, first), flags & chunks.mask)
     full = mask is None and k1 == k2 and shape[-1] % k1 == 0  # kernels prefer no mask
     valid = math.prod(shape) if mask is None else jnp.sum(mask)
-    total = jnp.maximum(1, valid) if share else None
+    total = jnp.maximum(1, valid) if mean_of_all else None
     start = _started(layer.initial_state(params, shape[:-1]), state)
     piece_loss = _window_loss(layer, loss, window, axes, state is None, full, total)
     return Windowed(piece_loss, (start, start), chunks)

@@ -11,6 +11,7 @@ import pytest
 import jrnn
 from jrnn import activations as a
 from jrnn.interop import files
+from jrnn.interop.files import models
 from tests.cases import CASES, assert_close, randomise
 
 F = 3
@@ -29,6 +30,17 @@ LAYERS = [
         reverse=True,
         remat=(2, 3),
     ),
+    jrnn.Bidirectional(
+        jrnn.Recurrent(
+            jrnn.LayerNormLSTM(4),
+            return_sequence=False,
+            method=jrnn.kernels.Gated(jrnn.kernels.Layout(chunk=2, keep=False)),
+        ),
+        merge=None,
+    ),
+    jrnn.Recurrent(
+        jrnn.LRU(4, output_features=2), method=jrnn.kernels.Linear(order="associative")
+    ),
 ]
 
 
@@ -40,7 +52,7 @@ def test_a_file_is_enough_to_go_on(tmp_path, layer, dtype):
     params = randomise(shapes, 1)
     files.save_model(path, layer, params, input_size=F)
     again, weights = files.load_model(path)
-    assert again == layer
+    assert again == layer and repr(again) == repr(layer)
     assert_close(weights, params, 0)
     assert {leaf.dtype for leaf in jax.tree.leaves(weights)} == {jnp.dtype(dtype)}
 
@@ -65,6 +77,15 @@ def test_every_cell_can_be_described(case):
             {"kind": "LSTM", "hidden_size": 4, "code": "1"},
             "fields of LSTM must be .*, got .'code'.",
         ),
+        (
+            {"kind": "LSTM", "hidden_size": "4"},
+            "LSTM cannot have .*: LSTM.hidden_size must be an integer, got '4'",
+        ),
+        ({"kind": "LSTM", "hidden_size": 4, "bias": "double"}, "bias must be True or"),
+        ({"kind": "LSTM"}, "LSTM cannot have the options {}: .*'hidden_size'"),
+        ({"kind": "Recurrent", "cell": {"kind": "Dense", "features": 2}}, "be a cell"),
+        ({"kind": "Sequential", "layers": 3}, "Sequential cannot have the options"),
+        ({"kind": "Scan", "layout": 1}, "fields of Scan must be .*, got .'layout'."),
         ({"function": "jax.numpy.tanh"}, "function must be .*, got 'jax.numpy.tanh'"),
         ({"function": "tanh", "module": "os"}, "the kind must be one of .*, got None"),
         (json.loads("[" * 40 + "]" * 40), "at most 32 deep"),
@@ -74,6 +95,20 @@ def test_every_cell_can_be_described(case):
 def test_descriptions_name_nothing_but_what_jrnn_has(config, why):
     with pytest.raises(files.FileError, match=why):
         files.from_config(config)
+
+
+def test_each_name_stands_for_one_class():
+    rooms = jrnn.cells, jrnn.layers, jrnn.kernels, jrnn.activations
+    for name, known in {**models.CLASSES, **models.FUNCTIONS}.items():
+        assert {id(vars(room)[name]) for room in rooms if name in vars(room)} == {
+            id(known)
+        }
+
+
+def test_numbers_of_numpy_are_written_as_plain_numbers():
+    layer = jrnn.Recurrent(jrnn.LSTM(np.int64(4), forget_bias=np.float32(0.5)))
+    config = json.loads(json.dumps(files.to_config(layer)))
+    assert files.from_config(config) == layer
 
 
 def test_foreign_parts_and_wrong_parameters_are_not_written(tmp_path):

@@ -60,14 +60,14 @@ def test_cells_drop_into_nn_bidirectional():
         "backward_rnn": {"cell": named_arrays.flatten(back)},
     }
     ys = nn.Bidirectional(*cells).apply({"params": named}, XS)
-    params = jrnn.BidirectionalParams(ahead, back)
+    params = jrnn.layers.BidirectionalParams(ahead, back)
     assert_close(ys, jrnn.Bidirectional(cell).apply(params, None, XS)[1])
 
 
 def test_a_layer_takes_masks_resets_and_states():
     cell, params = cell_and_params()
     module = linen.LinenLayer(jrnn.Recurrent(cell, reverse=True))
-    state = jrnn.LSTMState(*randomise([jnp.zeros((B, H))] * 2, 3))
+    state = jrnn.cells.LSTMState(*randomise([jnp.zeros((B, H))] * 2, 3))
     flags = jnp.arange(B * T).reshape(B, T) % 3 > 0
     how = {"mask": flags, "reset": ~flags}
     padded = jnp.where(flags[..., None], XS, jnp.nan)
@@ -159,7 +159,7 @@ def test_a_learned_initial_state_is_read_from_the_module():
 
     assert_close(jax.grad(loss)(params).start, jnp.full(H, B * T * 1.0))
     state = linen.LinenCell(jrnn.LSTM(H)).initialize_carry(KEY, (5, B, F))
-    assert_close(state, jrnn.LSTMState(*[jnp.zeros((5, B, H))] * 2))
+    assert_close(state, jrnn.cells.LSTMState(*[jnp.zeros((5, B, H))] * 2))
 
 
 def test_mistakes_are_named():

@@ -43,20 +43,24 @@ def test_a_cell_drops_into_nnx_rnn():
         return jnp.sum(ys[1] ** 2) + jnp.sum(state.c), (state, ys[1])
 
     value, slopes = theirs(module)
-    slopes = jrnn.LSTMParams(**nnx.to_pure_dict(slopes)["cell"]["params"], b_h=None)
+    slopes = jrnn.cells.LSTMParams(
+        **nnx.to_pure_dict(slopes)["cell"]["params"], b_h=None
+    )
     assert_close((value, slopes), jax.value_and_grad(expected, has_aux=True)(params))
 
 
 def test_cells_drop_into_nnx_bidirectional():
     cells = make_cell(0), make_cell(1)
-    params = jrnn.BidirectionalParams(*[ours.arrays(cell.params) for cell in cells])
+    params = jrnn.layers.BidirectionalParams(
+        *[ours.arrays(cell.params) for cell in cells]
+    )
     ys = nnx.Bidirectional(*map(nnx.RNN, cells))(XS)
     assert_close(ys, jrnn.Bidirectional(jrnn.LSTM(H)).apply(params, None, XS)[1])
 
 
 def test_a_layer_takes_masks_resets_and_states():
     module = make_layer(jrnn.Recurrent(jrnn.LSTM(H), reverse=True))
-    state = jrnn.LSTMState(*randomise([jnp.zeros((B, H))] * 2, 3))
+    state = jrnn.cells.LSTMState(*randomise([jnp.zeros((B, H))] * 2, 3))
     flags = jnp.arange(B * T).reshape(B, T) % 3 > 0
     how = {"mask": flags, "reset": ~flags}
     padded = jnp.where(flags[..., None], XS, jnp.nan)

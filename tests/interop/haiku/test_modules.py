@@ -73,7 +73,11 @@ def test_a_haiku_layer_takes_masks_resets_and_states():
     hk = pytest.importorskip("haiku")
     layer = jrnn.Recurrent(jrnn.GRU(H), reverse=True)
     params = randomise(layer.init(KEY, F), 1)
-    how = {"state": jrnn.GRUState(jnp.ones((B, H))), "mask": FLAGS, "reset": ~FLAGS}
+    how = {
+        "state": jrnn.cells.GRUState(jnp.ones((B, H))),
+        "mask": FLAGS,
+        "reset": ~FLAGS,
+    }
     model = hk.transform(
         lambda xs: haiku.HaikuLayer(layer)(xs, return_state=True, **how)
     )

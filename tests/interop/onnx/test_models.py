@@ -17,18 +17,18 @@ from jrnn.interop import named_arrays, onnx as interop  # noqa: E402
 T, B, F, H = 5, 3, 2, 4
 LENGTHS = np.array([5, 2, 4], np.int32)
 LAYERS = [
-    jrnn.Recurrent(jrnn.Elman(H, activation=a.relu, bias="double")),
+    jrnn.Recurrent(jrnn.Elman(H, activation=a.relu, separate_biases=True)),
     jrnn.Recurrent(
-        jrnn.Elman(H, activation=a.Clipped(a.LeakyRelu(0.2), 0.5), bias=None)
+        jrnn.Elman(H, activation=a.Clipped(a.LeakyRelu(0.2), 0.5), bias=False)
     ),
-    jrnn.Recurrent(jrnn.LSTM(H, bias="double"), reverse=True),
+    jrnn.Recurrent(jrnn.LSTM(H, separate_biases=True), reverse=True),
     jrnn.Recurrent(
         jrnn.LSTM(
             H,
             gate=a.HardSigmoid(0.25),
             activation=a.softsign,
             output_activation=a.Elu(0.7),
-            bias=None,
+            bias=False,
         ),
         return_sequence=False,
     ),
@@ -38,40 +38,45 @@ LAYERS = [
             gate=a.Clipped(a.sigmoid, 0.4),
             activation=a.Clipped(a.ScaledTanh(1.5, 0.5), 0.4),
             output_activation=a.Affine(0.7, 0.1),
-            bias="double",
+            separate_biases=True,
         )
     ),
-    jrnn.Recurrent(jrnn.PeepholeLSTM(H, coupled=True, bias="double")),
-    jrnn.Bidirectional(jrnn.PeepholeLSTM(H), jrnn.LSTM(H, bias="double"), merge="mul"),
+    jrnn.Recurrent(jrnn.PeepholeLSTM(H, coupled=True, separate_biases=True)),
+    jrnn.Bidirectional(
+        jrnn.PeepholeLSTM(H), jrnn.LSTM(H, separate_biases=True), merge="mul"
+    ),
     jrnn.Recurrent(
-        jrnn.PeepholeLSTM(H, coupled=True, peepholes=False, bias=None), reverse=True
+        jrnn.PeepholeLSTM(H, coupled=True, peepholes=False, bias=False), reverse=True
     ),
     jrnn.Recurrent(
         jrnn.GRU(H, gate=a.Clipped(a.sigmoid, 0.4), activation=a.Clipped(a.tanh, 0.4))
     ),
     jrnn.Bidirectional(
-        jrnn.GRU(H, activation=a.softplus, bias="double"),
-        jrnn.GRU(H, bias="double"),
+        jrnn.GRU(H, activation=a.softplus, separate_biases=True),
+        jrnn.GRU(H, separate_biases=True),
         merge="sum",
     ),
-    jrnn.Bidirectional(jrnn.ResetBeforeGRU(H), merge="concat", return_sequence=False),
+    jrnn.Bidirectional(
+        jrnn.Recurrent(jrnn.ResetBeforeGRU(H), return_sequence=False), merge="concat"
+    ),
     jrnn.Sequential(
-        jrnn.Recurrent(jrnn.ResetBeforeGRU(H, bias=None)),
+        jrnn.Recurrent(jrnn.ResetBeforeGRU(H, bias=False)),
         jrnn.Dropout(0.5),
         jrnn.LayerNorm(),
         jrnn.Sequential(
-            jrnn.Bidirectional(jrnn.LSTM(3, bias="double"), merge="mean"), jrnn.Dense(2)
+            jrnn.Bidirectional(jrnn.LSTM(3, separate_biases=True), merge="mean"),
+            jrnn.Dense(2),
         ),
     ),
     jrnn.Sequential(
         jrnn.Embed(7, 5),
-        jrnn.Recurrent(jrnn.GRU(H, bias=None), return_sequence=False),
+        jrnn.Recurrent(jrnn.GRU(H, bias=False), return_sequence=False),
         jrnn.Dense(2, bias=False),
     ),
 ]
 # Layers that come back unchanged. Others come back as an equivalent layer: a single
 # bias as two, an LSTM next to peepholes with peepholes of zero.
-EXACT = [e for e in LAYERS if "Seq" not in repr(e) and "bias=" in repr(e)]
+EXACT = [e for e in LAYERS if "Seq" not in repr(e) and "bias" in repr(e)]
 EXACT = [e for e in EXACT if "backward=LSTM" not in repr(e)]
 every_layer = pytest.mark.parametrize("layer", LAYERS, ids=repr)
 
@@ -152,7 +157,7 @@ def test_models_come_back(layer, layout):
     "cell",
     [
         jrnn.Elman(H),
-        jrnn.LSTM(H, bias="double"),
+        jrnn.LSTM(H, separate_biases=True),
         jrnn.PeepholeLSTM(H),
         jrnn.GRU(H),
         jrnn.ResetBeforeGRU(H),
@@ -174,7 +179,7 @@ def test_the_reference_of_onnx_computes_the_same_in_float64(cell, layout):
 
 
 def test_gradients_pass_through_the_conversion():
-    layer = jrnn.Recurrent(jrnn.LSTM(H, bias="double"), reverse=True)
+    layer = jrnn.Recurrent(jrnn.LSTM(H, separate_biases=True), reverse=True)
     params, _, xs = setting(layer)
     operator = interop.to_operator(layer, params)
 

@@ -206,7 +206,7 @@ def test_weights_in_other_files_are_refused():
 
 def test_graphs_in_the_manner_of_other_exporters_are_read():
     layer, _ = interop.from_model(graph([LAST]))
-    assert layer == jrnn.Recurrent(jrnn.ResetBeforeGRU(H, bias=None), False, False)
+    assert layer == jrnn.Recurrent(jrnn.ResetBeforeGRU(H, bias=False), False, False)
     head = {"K": np.ones((3, H), "f"), "b": np.ones(3, "f"), "zero": [0], "one": [1]}
     head |= {"z": np.zeros((1, 3, H), "f"), "w": W[0], "shape": np.array([1, 3, H])}
     batch_first = [
@@ -219,7 +219,7 @@ def test_graphs_in_the_manner_of_other_exporters_are_read():
         ("Transpose", ["d"], ["Y"], {"perm": [1, 0, 2]}),
     ]
     assert interop.from_model(graph(batch_first, head))[0] == (
-        jrnn.Recurrent(jrnn.GRU(H, bias=None))
+        jrnn.Recurrent(jrnn.GRU(H, bias=False))
     )
     last = [
         ("GRU", ["X", "W", "R", "", "", "z"], ["", "h"], {}),

@@ -55,7 +55,7 @@ def test_integers_are_refused():
 def test_a_prefix_selects_a_module_of_a_model():
     model = {f"rnn.{k}": v for k, v in weights().items()} | {"head": np.ones(2)}
     layer, params = torch.from_state_dict(model, prefix="rnn.")
-    assert layer == jrnn.Recurrent(jrnn.LSTM(H, bias="double"))
+    assert layer == jrnn.Recurrent(jrnn.LSTM(H, separate_biases=True))
     assert params.w_x.shape == (3, 16)
 
 

@@ -1,6 +1,6 @@
-"""The plain scan: the definition of what every other kernel computes."""
+"""What a kernel takes and returns, and the loop that every kernel is made of."""
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import jax
 
@@ -15,6 +15,20 @@ class Inputs(NamedTuple):
     keys: Array | None  # [T] one key per step
     keep: Array | None  # [T, *batch] False where the step does nothing
     restart: Array | None  # [T, *batch] True where the state is replaced first
+
+    @property
+    def time(self) -> int:
+        """Number of steps."""
+        return jax.tree.leaves(self.xs)[0].shape[0]
+
+
+class Loop(NamedTuple):
+    """The arrays of a loop over time."""
+
+    params: Params  # prepared
+    state: State  # before the first step, typed like the states that follow it
+    fresh: State  # [*batch, ...] what a restart begins from
+    inputs: Inputs
 
 
 class Options(NamedTuple):
@@ -33,50 +47,20 @@ class Trajectory(NamedTuple):
 
     final: State  # after the last step
     states: State | None  # [T, *batch, ...] after every step
-    ys: Array | None  # [T, *batch, output_size]; anything where padded
+    ys: Array | None  # [T, *batch, output_size]; unspecified where padded
 
 
-def run(
-    cell: Cell,
-    params: Params,
-    state: State,
-    fresh: State,
-    inputs: Inputs,
-    options: Options,
-) -> Trajectory:
-    """Runs a cell along time with `jax.lax.scan`.
+class Kernel(Protocol):
+    """A way to compute a loop over time: a frozen value whose fields are options.
 
-    Args:
-      cell: What to compute in each step.
-      params: Prepared parameters.
-      state: State before the first step, typed like the states that follow it.
-      fresh: State that a restart begins from, [*batch, ...].
-      inputs: Sequences, time first.
-      options: Direction, unrolling, and what to keep.
-
-    Returns:
-      The final state, and the states and outputs that were asked for.
+    `Scan` is the definition. Any other kernel returns the same within rounding.
     """
 
-    def body(state: State, slices: Any) -> tuple[State, Any]:
-        u, keep, restart = slices
-        start = restarted(state, fresh, restart)
-        new = cell.step(params, start, u)
-        y = cell.read(params, new, u) if options.outputs else None
-        if keep is not None:
-            new = where(keep, new, state)
-        return new, (new if options.states else None, y)
+    def refusal(self, cell: Cell, inputs: Inputs, options: Options) -> str | None:
+        """Says why this kernel cannot run a cell; None where it can."""
 
-    us = project(cell, params, inputs)
-    slices = (us, inputs.keep, inputs.restart)
-    final, (states, ys) = unroll(body, state, slices, options)
-    return Trajectory(final, states, ys)
-
-
-def refusal(cell: Cell, inputs: Inputs, options: Options) -> str | None:
-    """Returns None: every cell can run like this."""
-    del cell, inputs, options
-    return None
+    def run(self, cell: Cell, loop: Loop, options: Options) -> Trajectory:
+        """Runs a cell along time."""
 
 
 def restarted(state: State, fresh: State, restart: Array | None) -> State:
@@ -94,7 +78,7 @@ def project(cell: Cell, params: Params, inputs: Inputs) -> Any:
 
 
 def unroll(body: Any, state: State, slices: Any, options: Options) -> Any:
-    """Runs `jax.lax.scan`, or its body alone where there is one step."""
+    """Runs `jax.lax.scan`, or only its body if there is one step."""
     length = jax.tree.leaves(slices)[0].shape[0]
     if length == 1:  # as when decoding: no loop to set up
         state, out = body(state, jax.tree.map(lambda leaf: leaf[0], slices))

@@ -1,0 +1,288 @@
+"""How the state of a cell moves in one step, as a value: the form of the cell.
+
+A cell returns one of three forms. `Cell.step` is derived from it, and kernels, gradient
+methods and diagnostics dispatch on it:
+
+    Gated     one linear map of the state, then an elementwise update
+    Linear    h' = a * h + b, with a and b that do not depend on h
+    Plain     any other step, with what is known of its Jacobian
+
+A wrapper returns the form of the cell inside, mapped: `focus` finds the parameters and
+the projected input of the inner cell, `wrap` changes what one step does to the state.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
+
+import jax
+import jax.numpy as jnp
+
+Array = jax.Array
+Structure = str | tuple[str, int]  # "dense", "diagonal", ("block", k) or "linear"
+Gates = dict[str, Array]  # by name, each [..., H] and within [0, 1]
+Step = Callable[[Any, Any, Any], Any]  # params, state, u -> state
+Advance = Callable[[Any], Any]  # state -> state
+Around = Callable[[Any, Any, Any, Advance], Any]  # params, u, state, advance -> state
+Focus = Callable[[Any], Any] | None  # None for the identity
+Show = Callable[[Any, Any, Any], Gates]
+
+
+class LinearMap(Protocol):
+    """A linear function of the state [..., H], as a pytree of its weights."""
+
+    def __call__(self, h: Array) -> Array:
+        """Returns [..., k*H]."""
+
+    def hoist(self) -> Callable[[Array], Array]:
+        """Returns the same function with weights laid out for its transpose.
+
+        The gradient applies the transpose in every step; the layout is made once.
+        """
+
+    def diagonal(self) -> Array:
+        """Returns the weight of each unit on its own gates, [k*H]."""
+
+
+class Matmul(NamedTuple):
+    """h @ w."""
+
+    w: Array  # [H, k*H]
+
+    def __call__(self, h: Array) -> Array:
+        return h @ self.w
+
+    def hoist(self) -> Callable[[Array], Array]:
+        """Transposes the matrix once.
+
+        The backward loop then contracts its first axis. Contracting the last axis of a
+        row-major matrix in every step takes up to ten times as long on a CPU.
+        """
+        transposed = self.w.T
+        return lambda h: jnp.inner(h, transposed)
+
+    def diagonal(self) -> Array:
+        """Returns the diagonals of all gates, side by side."""
+        size = self.w.shape[0]
+        return jnp.einsum("jgj->gj", self.w.reshape(size, -1, size)).ravel()
+
+
+class BlockDiagonal(NamedTuple):
+    """Heads that do not mix: every head multiplies its own units.
+
+    v[gate, head] = h[head] @ w[head, :, gate]
+    """
+
+    w: Array  # [heads, H / heads, k*H / heads], gates side by side within a head
+
+    def __call__(self, h: Array) -> Array:
+        heads, size, width = self.w.shape
+        v = jnp.einsum(
+            "...nd,nde->...ne", h.reshape(*h.shape[:-1], heads, size), self.w
+        )
+        v = v.reshape(*v.shape[:-1], width // size, size)
+        return jnp.moveaxis(v, -2, -3).reshape(*h.shape[:-1], heads * width)
+
+    def hoist(self) -> Callable[[Array], Array]:
+        """Returns the map itself."""
+        return self.__call__
+
+    def diagonal(self) -> Array:
+        """Returns the diagonals of all gates, side by side."""
+        heads, size, width = self.w.shape
+        blocks = self.w.reshape(heads, size, width // size, size)
+        return jnp.einsum("njgj->gnj", blocks).ravel()
+
+
+def add_gates(params: Any, u: Any, v: Array) -> Any:
+    """Adds the contribution of the state [..., k*H] to that of the input, by gate."""
+    del params
+    leaves, structure = jax.tree.flatten(u)
+    added = zip(leaves, jnp.split(v, len(leaves), axis=-1), strict=True)
+    return jax.tree.unflatten(structure, [a + b for a, b in added])
+
+
+def directly(params: Any, u: Any, state: Any, advance: Advance) -> Any:
+    """Advances the state and changes nothing else."""
+    del params, u
+    return advance(state)
+
+
+class Gated(NamedTuple):
+    """One linear map of the state, then an elementwise update.
+
+        v      = recurrent(params)(hidden(state))
+        p      = combine(params, u, v)              pre-activations
+        state' = update(params, state, p)
+
+    The gated kernel computes the map once per step, and its weight gradient as one
+    matmul for many steps. `around` lets a wrapper intervene: the state after a step is
+    `around(params, u, state, advance)`, where `advance` does the above. `around` is
+    linear in the state and in what `advance` returns. Its gradient in `params` and `u`
+    is not taken: there it may depend on masks and shapes only.
+    """
+
+    hidden: Callable[[Any], Array]  # state -> [..., H], what is multiplied
+    recurrent: Callable[[Any], LinearMap]  # params -> the map, [..., H] to [..., k*H]
+    update: Callable[[Any, Any, Any], Any]  # params, state, p -> state
+    combine: Callable[[Any, Any, Array], Any] = add_gates  # cheap: stays in the loop
+    inputs: Callable[[Any], Array] | None = None  # params -> [F, k*H], see below
+    gates: Show | None = None  # params, state, p -> gates, for diagnostics
+    around: Around = directly
+    local: bool = True  # each parameter reaches one unit, that of its last axis
+
+    # With `inputs`, kernels may compute the matmuls of input and state as one:
+    # combine(params, project(params, x), v)
+    #     = combine(params, project(params, 0), x @ inputs(params) + v)
+
+    @property
+    def structure(self) -> Structure:
+        """Structure of the Jacobian of the state."""
+        return "dense"
+
+    def step(self, params: Any, state: Any, u: Any) -> Any:
+        """Returns the next state."""
+
+        def advance(state: Any) -> Any:
+            return self.update(params, state, self.preactivate(params, state, u))
+
+        return self.around(params, u, state, advance)
+
+    def preactivate(self, params: Any, state: Any, u: Any) -> Any:
+        """Returns the pre-activations."""
+        return self.combine(params, u, self.recurrent(params)(self.hidden(state)))
+
+    def focus(self, params: Focus = None, u: Focus = None) -> "Gated":
+        """Returns the form of a cell that holds this one's params and u inside.
+
+        Args:
+          params: Function from outer to inner parameters; None where they are the same.
+          u: The same for projected inputs.
+        """
+        at, of = params or _same, u or _same
+        inputs, around = self.inputs, self.around
+        return Gated(
+            hidden=self.hidden,
+            recurrent=lambda p: self.recurrent(at(p)),
+            update=_focus(self.update, params, None),
+            combine=lambda p, u, v: self.combine(at(p), of(u), v),
+            inputs=inputs and (lambda p: inputs(at(p))),
+            gates=_focus(self.gates, params, None),
+            around=around
+            if around is directly
+            else lambda p, u, state, advance: around(at(p), of(u), state, advance),
+            local=self.local,
+        )
+
+    def wrap(self, around: Around) -> "Gated":
+        """Returns the form whose step is `around(params, u, state, step)`."""
+        inner = self.around
+        return self._replace(
+            around=lambda p, u, state, advance: around(
+                p, u, state, lambda state: inner(p, u, state, advance)
+            )
+        )
+
+
+class Linear(NamedTuple):
+    """h' = a * h + b, with a and b that do not depend on h.
+
+    With `pair`, the state is a pair of leaves, the real and the imaginary part of h,
+    and a and b are complex arrays. Otherwise a and b are trees like the state, whose
+    leaves broadcast against its leaves.
+    """
+
+    coefficients: Callable[[Any, Any], tuple[Any, Any]]  # params, u -> a, b
+    pair: bool = False  # the state is one complex array as real and imaginary part
+    gates: Show | None = None  # params, state, u -> gates, for diagnostics
+    local: bool = True  # each parameter reaches one unit, that of its last axis
+
+    @property
+    def structure(self) -> Structure:
+        """Structure of the Jacobian of the state: diagonal and free of the state."""
+        return "linear"
+
+    def step(self, params: Any, state: Any, u: Any) -> Any:
+        """Returns the next state, with the dtypes of the old one."""
+        a, b = self.coefficients(params, u)
+        leaves, structure = jax.tree.flatten(state)
+        if self.pair:  # by parts: XLA does not vectorize complex loops on a CPU
+            re, im = (leaf.astype(a.real.dtype) for leaf in leaves)
+            new = [
+                a.real * re - a.imag * im + b.real,
+                a.real * im + a.imag * re + b.imag,
+            ]
+        else:
+            new = jax.tree.leaves(_affine(a, state, b))
+        cast = [n.astype(h.dtype) for n, h in zip(new, leaves, strict=True)]
+        return jax.tree.unflatten(structure, cast)
+
+    def focus(self, params: Focus = None, u: Focus = None) -> "Linear":
+        """Returns the form of a cell that holds this one's params and u inside."""
+        at, of = params or _same, u or _same
+        return self._replace(
+            coefficients=lambda p, u: self.coefficients(at(p), of(u)),
+            gates=_focus(self.gates, params, u),
+        )
+
+    def wrap(self, around: Around) -> "Linear | Plain":
+        """Returns the form whose step is `around(params, u, state, step)`.
+
+        `around` is linear, so the coefficients tell what it does; but what it does to
+        the two parts of a complex number need not be linear in that number.
+        """
+        if self.pair:
+            step = _wrap(self.step, around)
+            return Plain(step, ("block", 2), self.gates, self.local)
+
+        def coefficients(params: Any, u: Any) -> tuple[Any, Any]:
+            a, b = self.coefficients(params, u)
+            zero = jax.tree.map(lambda f, c: jnp.zeros_like(f * c), a, b)
+            one = jax.tree.map(jnp.ones_like, zero)
+            factor = around(params, u, one, lambda state: _affine(a, state, zero))
+            return factor, around(params, u, zero, lambda state: _affine(a, state, b))
+
+        return self._replace(coefficients=coefficients)
+
+
+class Plain(NamedTuple):
+    """A step of its own, with what is known of the Jacobian of the state.
+
+    "dense"         nothing
+    "diagonal"      each unit depends on itself only; one leaf of shape [..., H]
+    ("block", k)    the same with k leaves, whose entries i belong to unit i
+    """
+
+    step: Step
+    structure: Structure = "dense"
+    gates: Show | None = None  # params, state, u -> gates, for diagnostics
+    local: bool = True  # unless dense, each parameter reaches the unit of its last axis
+
+    def focus(self, params: Focus = None, u: Focus = None) -> "Plain":
+        """Returns the form of a cell that holds this one's params and u inside."""
+        gates = _focus(self.gates, params, u)
+        return self._replace(step=_focus(self.step, params, u), gates=gates)
+
+    def wrap(self, around: Around) -> "Plain":
+        """Returns the form whose step is `around(params, u, state, step)`."""
+        return self._replace(step=_wrap(self.step, around))
+
+
+Form = Gated | Linear | Plain
+
+
+def _same(tree: Any) -> Any:
+    return tree
+
+
+def _affine(a: Any, state: Any, b: Any) -> Any:
+    return jax.tree.map(lambda f, h, c: f * h + c, a, state, b)
+
+
+def _focus(function: Any, params: Focus, u: Focus) -> Any:
+    """Precomposes a function of (params, state, u); None stays."""
+    at, of = params or _same, u or _same
+    return function and (lambda p, state, v: function(at(p), state, of(v)))
+
+
+def _wrap(step: Step, around: Around) -> Step:
+    return lambda p, state, u: around(p, u, state, lambda state: step(p, state, u))

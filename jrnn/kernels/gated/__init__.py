@@ -1,0 +1,116 @@
+"""The recurrence of gated cells, with most of its derivative outside the loop.
+
+    v = recurrent(hidden(state)),    p = combine(u, v),    state' = update(state, p)
+
+Values equal those of the scan. The derivative is written such that the loop holds only
+what depends on the step before (d for tangents, R for the recurrent map):
+
+    dp = combine'(du, dR(hidden(state)))  +  combine'(R(hidden(dstate)))
+
+The first term has no sequential dependency: it is one matmul for a chunk of time steps.
+Its transpose, which JAX makes for gradients, is the gradient of the recurrent weights,
+and that of the input weights beside it, as one matmul per chunk; the scan adds to both
+in every step. The derivative of `update` is hoisted too: JAX linearizes it once for a
+whole chunk, and the loop multiplies by the factors. The forward pass saves the states,
+and the pre-activations where that is faster than to recompute them.
+
+    forward     values, and the tape that derivatives need
+    tangents    the derivative as a linear function of tangents
+    chunks      loops over chunks of time
+    layout      how long a chunk is and what is saved
+    varying     trees of which some leaves have a tangent
+    flat        batch dimensions flattened for a while
+
+Everything is ordinary JAX behind `jax.custom_jvp`: forward mode, reverse mode, `vmap`
+and derivatives of any order work, and no derivative of a cell is written by hand.
+"""
+
+import functools
+from typing import Any
+
+import jax
+
+from jrnn import forms
+from jrnn.kernels.base import Inputs, Loop, Options, Trajectory
+from jrnn.kernels.gated import forward, layout as layouts, tangents
+from jrnn.kernels.gated.flat import meshed
+from jrnn.kernels.gated.layout import Layout as Layout
+from jrnn.kernels.gated.varying import Varying
+from jrnn.kernels.scan import Scan
+from jrnn.types import Cell
+from jrnn.values import value
+
+
+@value
+class Gated:
+    """Runs a cell whose form is `jrnn.forms.Gated`, with fast gradients.
+
+    Attributes:
+      layout: How time is split and what is saved; None to choose by the sizes.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, jrnn
+      >>> cell, xs = jrnn.GRU(hidden_size=4), jnp.ones((2, 5, 3))
+      >>> params = cell.init(jax.random.key(0), input_size=3)
+      >>> kernel = jrnn.kernels.Gated(jrnn.kernels.Layout(chunk=2))
+      >>> _, ys = jrnn.scan(cell, params, None, xs, method=kernel)
+      >>> ys.shape
+      (2, 5, 4)
+    """
+
+    layout: Layout | None = None
+
+    def refusal(self, cell: Cell, inputs: Inputs, options: Options) -> str | None:
+        """Says why this kernel cannot run a cell; None where it can."""
+        del inputs, options
+        if isinstance(cell.form, forms.Gated):
+            return None
+        return f"needs a cell whose form is `jrnn.forms.Gated`, but {cell} has another"
+
+    def run(self, cell: Cell, loop: Loop, options: Options) -> Trajectory:
+        """Runs a cell along time."""
+        if loop.inputs.time < 2:  # no loop
+            return Scan().run(cell, loop, options)
+        form: Any = cell.form
+        layout = self.layout or layouts.choose(form, cell.feature_axes, loop)
+        if meshed(jax.sharding.AxisType.Explicit):  # such arrays cannot be split
+            layout = Layout(loop.inputs.time)
+        return _run(cell, layout, options, loop)
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1, 2))
+def _run(cell: Cell, layout: Layout, options: Options, loop: Loop) -> Trajectory:
+    return forward.run(cell, layout, options, loop)
+
+
+def _run_jvp(
+    cell: Cell, layout: Layout, options: Options, primals: Any, tangents_in: Any
+) -> tuple[Trajectory, Trajectory]:
+    (loop,), (dloop,) = primals, tangents_in
+    out, tape = _run_saving(cell, layout, options, loop)
+    return out, tangents.push(cell, layout, options, loop, dloop, tape)
+
+
+_run.defjvp(_run_jvp, symbolic_zeros=True)
+
+
+# It writes in place, which no derivative should pass through (`chunks.loop_in_place`).
+# Second derivatives are those of the same loop with its steps stacked.
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1, 2))
+def _run_saving(cell: Cell, layout: Layout, options: Options, loop: Loop) -> Any:
+    return forward.run_saving(cell, layout, options, loop)
+
+
+def _run_saving_jvp(
+    cell: Cell, layout: Layout, options: Options, primals: Any, tangents_in: Any
+) -> Any:
+    vary = Varying(tangents_in)
+
+    def stacked(leaves: Any) -> Any:
+        (loop,) = vary.put(primals, leaves)
+        return forward.run_saving(cell, layout, options, loop, in_place=False)
+
+    return jax.jvp(stacked, (vary.pick(primals),), (vary.tangents,))
+
+
+_run_saving.defjvp(_run_saving_jvp, symbolic_zeros=True)

@@ -1,0 +1,153 @@
+"""The derivative of the gated kernel: tangents in, tangents out, linear between.
+
+JAX transposes this for gradients. Each function says what is hoisted out of the loop.
+"""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jrnn import numerics
+from jrnn.cells.affine import join
+from jrnn.kernels import base
+from jrnn.kernels.base import Inputs, Loop, Options, Trajectory, restarted
+from jrnn.kernels.gated import chunks, flat
+from jrnn.kernels.gated.forward import Tape
+from jrnn.kernels.gated.layout import Layout
+from jrnn.kernels.gated.varying import Varying, instantiate
+from jrnn.masks import where
+from jrnn.types import Array, Cell, State
+
+
+def push(
+    cell: Cell, layout: Layout, options: Options, loop: Loop, dloop: Loop, tape: Tape
+) -> Trajectory:
+    """Returns the tangents of a recorded run.
+
+    Args:
+      cell: What was run.
+      layout: How time is split and what was saved.
+      options: As in the run.
+      loop: What the run computed with.
+      dloop: Its tangents; symbolic zeros where there are none.
+      tape: What the run saved.
+    """
+    # With flat leaves, slices of the tape compile to single loops.
+    flattened, restore = flat.flatten(tape)
+    maps = Tangents(cell, options, loop, dloop, restore)
+    dstate = jax.tree.map(instantiate, loop.state, dloop.state)
+    before = numerics.shift(loop.state, tape[0], options.reverse)
+    starts = chunks.first_steps(chunks.split(before, layout.chunk), options)
+    parts = chunks.split((loop.inputs, maps.xs.tangents, flattened), layout.chunk)
+
+    # The backward pass saves nothing of a chunk: it recomputes chunk by chunk.
+    chunk = jax.checkpoint(maps.chunk, prevent_cse=False)
+    slices = tuple(zip(starts, parts, strict=True))
+    dstate, out = chunks.scan(chunk, dstate, slices, options)
+    return Trajectory(dstate, *chunks.join(out))
+
+
+class Tangents:
+    """The tangent map of a run, for one chunk of steps at a time."""
+
+    def __init__(
+        self, cell: Cell, options: Options, loop: Loop, dloop: Loop, restore: Any
+    ):
+        form: Any = cell.form
+        self.cell, self.form, self.options = cell, form, options
+        self.restore = restore  # of a flattened part of the tape
+        self.params, self.fresh = loop.params, loop.fresh
+        self.dfresh = jax.tree.map(instantiate, loop.fresh, dloop.fresh)
+        self.weights = Varying(dloop.params)  # parameters with a tangent
+        self.vary = self.weights.pick(loop.params)
+        self.xs = Varying(dloop.inputs.xs)
+        self.recurrent = form.recurrent(loop.params).hoist()
+
+    def chunk(self, dstate: State, slices: Any) -> tuple[State, Any]:
+        """Pushes the tangent of a state through the steps of a chunk.
+
+        Args:
+          dstate: Tangent of the state before the chunk.
+          slices: The state before the chunk; then, for its steps, the inputs, the
+            tangents of those leaves of the inputs that have one, and the flat tape.
+
+        Returns:
+          The tangent after the chunk, and those of states and outputs, if asked for.
+        """
+        first, (inputs, dxs, flattened) = slices
+        states, ps = self.restore(flattened)
+        starts = numerics.shift(first, states, self.options.reverse)
+        starts = restarted(starts, self.fresh, inputs.restart)
+        (us, vs, again), (dus, dps) = self.ahead(starts, inputs, dxs)
+        updates = jax.vmap(self.linear_update)(starts, again if ps is None else ps)
+        dps, separate = join(dps, vs.ndim)  # one array for the loop to read
+        step = functools.partial(self.step, separate)
+        slices = (updates, us, vs, starts, dps, inputs.keep, inputs.restart)
+        dstate, dstates = base.unroll(step, dstate, slices, self.options)
+        dys = self.outputs(states, us, dstates, dus) if self.options.outputs else None
+        return dstate, (dstates if self.options.states else None, dys)
+
+    def ahead(self, starts: State, inputs: Inputs, dxs: list[Array]) -> Any:
+        """Does what needs no tangent of a state, for all steps of a chunk at once.
+
+        Returns:
+          Projected inputs, recurrent matmuls and pre-activations; and the tangents of
+          the first and the last, where the states are held fixed.
+        """
+        form, axes = self.form, self.cell.feature_axes
+
+        def preactivate(vary: list[Array], xs: list[Array]) -> Any:
+            params = self.weights.put(self.params, vary)
+            moved = inputs._replace(xs=self.xs.put(inputs.xs, xs))
+            us = _project(self.cell, params, moved)
+            vs = flat.as_rows(form.recurrent(params), form.hidden(starts), axes)
+            return us, vs, form.combine(params, us, vs)
+
+        at = (self.vary, self.xs.pick(inputs.xs))
+        out, (dus, _, dps) = jax.jvp(preactivate, at, (self.weights.tangents, dxs))
+        return out, (dus, dps)
+
+    def linear_update(self, start: State, p: Any) -> Any:
+        """Returns the linear part of `update` at one step, a tree of arrays."""
+
+        def update(vary: list[Array], state: State, p: Any) -> State:
+            return self.form.update(self.weights.put(self.params, vary), state, p)
+
+        return jax.linearize(update, self.vary, start, p)[1]
+
+    def step(self, separate: Any, dstate: State, slices: Any) -> tuple[State, State]:
+        """Takes one step of the loop: all that waits for the tangent of a state."""
+        linear, u, v, start, dp, keep, restart = slices
+        form = self.form
+
+        def advance(dstart: State) -> State:
+            _, dh = jax.jvp(form.hidden, (start,), (dstart,))
+            combine = functools.partial(form.combine, self.params, u)
+            _, dp_h = jax.jvp(combine, (v,), (self.recurrent(dh),))
+            total = jax.tree.map(jnp.add, separate(dp), dp_h)
+            return linear(self.weights.tangents, dstart, total)
+
+        dstart = restarted(dstate, self.dfresh, restart)
+        dnew = form.around(self.params, u, dstart, advance)
+        dnew = dnew if keep is None else where(keep, dnew, dstate)
+        return dnew, dnew
+
+    def outputs(self, states: State, us: Any, dstates: State, dus: Any) -> Array:
+        """Returns the tangents of the outputs of a chunk."""
+
+        def read(vary: list[Array], states: State, us: Any) -> Array:
+            params = self.weights.put(self.params, vary)
+            return self.cell.read(params, states, us)
+
+        at, along = (self.vary, states, us), (self.weights.tangents, dstates, dus)
+        return jax.jvp(read, at, along)[1]
+
+
+def _project(cell: Cell, params: Any, inputs: Inputs) -> Any:
+    """Projects a chunk, as rows of one matrix where that is allowed."""
+    if inputs.keys is not None:  # masks may have batch axes
+        return base.project(cell, params, inputs)
+    project_all = functools.partial(cell.project, params)
+    return flat.as_rows(project_all, inputs.xs, cell.feature_axes)

@@ -1,0 +1,193 @@
+"""The laws: functions of a subject that raise if a cell breaks them."""
+
+import copy
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jrnn import checks, kernels
+from jrnn.diagnostics import check_structure
+from jrnn.scanning import step
+from jrnn.testing.subjects import B, Subject, T, assert_close, randomize, weighted_sum
+from jrnn.types import Array
+
+
+def is_a_plain_value(subject: Subject) -> None:
+    """Equal cells have equal hashes, and print without memory addresses."""
+    cell = subject.cell
+    twin = copy.copy(cell)
+    assert twin == cell and hash(twin) == hash(cell), "a copy of it is not equal to it"
+    assert "0x" not in repr(cell), f"it prints a memory address, {cell!r}"
+
+
+def step_keeps_types(subject: Subject) -> None:
+    """A step keeps structure, shapes and dtypes, in float32 and in bfloat16.
+
+    Strict promotion makes an error of what would be cast silently.
+    """
+    cell = subject.cell
+    for dtype in (jnp.float32, jnp.bfloat16):
+        params, xs = _cast((subject.params, subject.xs), dtype)  # [B, T] is a batch
+        before = randomize(cell.initial_state(params, (B, T)), 2)
+        with jax.numpy_dtype_promotion("strict"):
+            after, y = step(cell, params, before, xs)
+        assert _types(before) == _types(after), "a step changes the type of the state"
+        assert y.shape[-1] == cell.output_size and y.shape[:2] == (B, T), (
+            f"the output has the shape {list(y.shape)}, but output_size is "
+            f"{cell.output_size}"
+        )
+
+
+def time_and_batch_are_alike(subject: Subject) -> None:
+    """`project` and `read` treat leading axes alike."""
+    cell, xs = subject.cell, subject.xs
+    params = cell.prepare(subject.params, batch_shape=(B,))
+    at = lambda tree, t: jax.tree.map(lambda a: a[:, t], tree)  # noqa: E731
+    us = cell.project(params, xs[:, :2])
+    assert_close(cell.project(params, xs[:, 1]), at(us, 1), what="project")
+    states = jax.tree.map(lambda a: jnp.stack([a, 2 * a], axis=1), subject.state)
+    ys = cell.read(params, states, us)
+    read = cell.read(params, at(states, 1), at(us, 1))
+    assert_close(read, ys[:, 1], what="read")
+
+
+def a_scan_is_its_steps(subject: Subject) -> None:
+    """A scan equals repeated steps, and can be cut in two."""
+    params, state, xs = subject.params, subject.state, subject.xs
+    final, ys = subject.run()
+    middle, head = subject.run(params, state, xs[:, :3])
+    last, tail = subject.run(params, middle, xs[:, 3:])
+    both = last, jnp.concatenate([head, tail], axis=1)
+    assert_close(both, (final, ys), what="two scans, one after the other")
+    for t in range(T):
+        state, y = step(subject.cell, params, state, xs[:, t])
+        assert_close(y, ys[:, t], what=f"step {t}")
+    assert_close(state, final, what="the state after the last step")
+
+
+def padding_is_inert(subject: Subject) -> None:
+    """NaN in padded steps reaches neither values nor gradients."""
+    params, state, xs = subject.params, subject.state, subject.xs
+    lengths, reset = jnp.array([3, T]), jnp.zeros((B, T), bool).at[:, 2].set(True)
+    padded = xs.at[0, 3:].set(jnp.nan)
+    out, grads = subject.gradient(params, state, padded, lengths=lengths, reset=reset)
+    row = jax.tree.map(lambda a: a[:1], (state, xs))
+    short = subject.run(params, row[0], row[1][:, :3], reset=reset[:1, :3])
+    assert_close(jax.tree.map(lambda a: a[:1], out[0]), short[0], what="final state")
+    assert_close(out[1][:1, :3], short[1], what="outputs of a shorter row")
+    assert not jnp.any(out[1][0, 3:]), "outputs at padded steps are not zero"
+    for name, leaf in checks.named_leaves("gradient", grads).items():
+        assert jnp.all(jnp.isfinite(leaf)), f"{name} is not finite"
+
+
+def a_reset_starts_anew(subject: Subject) -> None:
+    """After a reset a sequence goes on from the initial state."""
+    params, state, xs = subject.params, subject.state, subject.xs
+    reset = jnp.zeros((B, T), bool).at[:, 3].set(True)
+    _, ys = subject.run(params, state, xs, reset=reset)
+    initial = subject.cell.initial_state(params, (B,))
+    _, tail = subject.run(params, initial, xs[:, 3:])
+    assert_close(ys[:, 3:], tail, what="outputs after a reset")
+
+
+def every_parameter_has_a_gradient(subject: Subject) -> None:
+    """No entry of a parameter, the state or the input is without effect."""
+    _, grads = subject.gradient(reset=jnp.zeros((B, T), bool).at[0, 4].set(True))
+    for name, leaf in checks.named_leaves("params", grads[0]).items():
+        assert jnp.all(leaf != 0), f"{name} has entries whose gradient is zero"
+    for name, leaf in checks.named_leaves("xs", grads[2]).items():
+        assert jnp.any(leaf != 0), f"{name} has no gradient"
+
+
+def transformations_change_nothing(subject: Subject) -> None:
+    """jit, vmap, unrolling and rematerialization return the same."""
+    expected = subject.run()
+    with jax.disable_jit():
+        assert_close(subject.run(), expected, what="without jit")
+    assert_close(subject.run(unroll=3), expected, what="unroll=3")
+    assert_close(subject.run(remat="sqrt"), expected, what='remat="sqrt"')
+    run = functools.partial(subject.run, subject.params)
+    mapped = jax.vmap(run)(subject.state, subject.xs)
+    assert_close(mapped, expected, what="vmap")
+
+
+def kernels_agree(subject: Subject) -> None:
+    """Each kernel that runs the cell equals the scan, in values and gradients."""
+    xs = jnp.moveaxis(subject.xs, 1, 0)
+    inputs = kernels.Inputs(xs, None, None, None)
+    mask = jnp.ones((B, T), bool).at[0, 2].set(False)
+    reset = jnp.zeros((B, T), bool).at[1, 3].set(True)
+    options: Any = {"reset": reset, "mask": mask, "key": jax.random.key(5)}
+    expected = subject.gradient(method="scan", **options)
+    for name in ("gated", "linear"):
+        kernel = kernels.METHODS[name]
+        if kernel.refusal(subject.cell, inputs, kernels.Options()) is None:
+            actual = subject.gradient(method=name, **options)
+            assert_close(actual, expected, 1e-8, what=f"method={name!r}")
+
+
+def derivatives_agree(subject: Subject) -> None:
+    """Forward mode equals reverse mode, and both equal finite differences."""
+    args = (subject.params, subject.state, subject.xs)
+    along = randomize(args, 7, scale=1.0)
+    loss = lambda args: weighted_sum(subject.run(*args))  # noqa: E731
+    _, forward = jax.jvp(loss, (args,), (along,))
+    pairs = zip(
+        jax.tree.leaves(jax.grad(loss)(args)), jax.tree.leaves(along), strict=True
+    )
+    reverse = sum(jnp.vdot(a, b) for a, b in pairs)
+    at = lambda by: loss(jax.tree.map(lambda a, d: a + by * d, args, along))  # noqa: E731
+    difference = (at(1e-6) - at(-1e-6)) / 2e-6
+    assert_close(reverse, forward, 1e-8, what="reverse mode")
+    assert_close(difference, forward, 1e-5, what="finite differences")
+
+
+def structure_is_as_declared(subject: Subject) -> None:
+    """The Jacobian of a step has the structure that the form declares."""
+    features = subject.xs.shape[2:]
+    if len(features) == 1:
+        size = features[0]
+        check_structure(subject.cell, subject.params, input_size=size, draws=1)
+
+
+def buffers_are_distinct(subject: Subject) -> None:
+    """No two leaves share memory: they could not be donated."""
+    params = subject.cell.init(jax.random.key(0), _input_size(subject.xs))
+    state = subject.cell.initial_state(params, (B,))
+    leaves = checks.named_leaves("state", state) | checks.named_leaves("params", params)
+    seen: dict[int, str] = {}
+    for name, leaf in leaves.items():
+        other = seen.setdefault(leaf.unsafe_buffer_pointer(), name)
+        assert other == name, f"{name} and {other} are one array"
+
+
+LAWS: dict[str, Callable[[Subject], None]] = {
+    "a cell is a plain value": is_a_plain_value,
+    "a step keeps structure, shapes and dtypes": step_keeps_types,
+    "project and read treat time and batch alike": time_and_batch_are_alike,
+    "a scan is its steps and can be cut anywhere": a_scan_is_its_steps,
+    "padding is inert": padding_is_inert,
+    "a reset starts from the initial state": a_reset_starts_anew,
+    "every parameter has a gradient": every_parameter_has_a_gradient,
+    "transformations change nothing": transformations_change_nothing,
+    "kernels equal the scan": kernels_agree,
+    "derivatives agree in every mode": derivatives_agree,
+    "the Jacobian has the declared structure": structure_is_as_declared,
+    "no two leaves share memory": buffers_are_distinct,
+}
+
+
+def _types(tree: Any) -> Any:
+    return jax.tree.map(lambda a: (a.shape, a.dtype), tree)
+
+
+def _cast(tree: Any, dtype: Any) -> Any:
+    return jax.tree.map(lambda a: a.astype(dtype), tree)
+
+
+def _input_size(xs: Array) -> Any:
+    features = xs.shape[2:]
+    return features if len(features) > 1 else features[0]

@@ -1,0 +1,66 @@
+"""Decorators for cells, layers and their trees: plain values that print and compare."""
+
+import dataclasses
+import functools
+from typing import Any, TypeVar, dataclass_transform
+
+import jax.export
+
+_T = TypeVar("_T")
+
+
+@dataclass_transform(frozen_default=True, field_specifiers=(dataclasses.field,))
+def value(cls: type[_T]) -> type[_T]:
+    """Makes a class a frozen dataclass that prints as the call that builds it.
+
+    The printed form leaves out fields at their default and shows functions by name:
+    `GRU(4)` is `GRU(hidden_size=4)`, without addresses that change from run to run.
+    """
+    made = dataclasses.dataclass(frozen=True, repr=False)(cls)
+    if "__repr__" not in vars(cls):
+        setattr(made, "__repr__", _print_value)  # noqa: B010  mypy's view of methods
+    return made
+
+
+def init_only(default: Any) -> Any:
+    """Declares a field of a cell that only its `init` reads.
+
+    Cells that differ in such fields compute the same from the same parameters, and
+    `jrnn.scan` compiles once for all of them.
+    """
+    return dataclasses.field(default=default, metadata={"init_only": True})
+
+
+@functools.lru_cache(maxsize=1024)
+def without_init_options(node: Any) -> Any:
+    """Returns a cell with every init-only field, at any depth, at its default."""
+    if not dataclasses.is_dataclass(node) or isinstance(node, type):
+        return node
+    changes = {}
+    for field in dataclasses.fields(node):
+        old = getattr(node, field.name)
+        new = old
+        if field.metadata.get("init_only"):
+            new = field.default
+        elif dataclasses.is_dataclass(old) and not isinstance(old, type):
+            new = without_init_options(old)  # type: ignore[arg-type]
+        if new is not old:
+            changes[field.name] = new
+    return dataclasses.replace(node, **changes) if changes else node
+
+
+def exportable(node: type[_T]) -> type[_T]:
+    """Registers a NamedTuple of arrays with `jax.export`; decorates its class."""
+    jax.export.register_namedtuple_serialization(
+        node, serialized_name=f"jrnn.{node.__name__}"
+    )
+    return node
+
+
+def _print_value(self: Any) -> str:
+    shown = [
+        f"{field.name}={getattr(value, '__name__', None) or repr(value)}"
+        for field in dataclasses.fields(self)
+        if (value := getattr(self, field.name)) != field.default
+    ]
+    return f"{type(self).__name__}({', '.join(shown)})"

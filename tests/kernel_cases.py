@@ -1,0 +1,67 @@
+"""Sizes and situations of the tests of kernels, and a cell of two heads."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import jrnn
+from jrnn import forms
+from jrnn.kernels import Gated, Layout
+from jrnn.values import value
+from tests.cases import B, F, randomise
+
+CHUNK = 4
+LONG = 2 * CHUNK + 3  # two chunks and a rest
+SHORT = Gated(Layout(CHUNK))
+
+rng = np.random.default_rng(0)
+LENGTHS = jnp.array([LONG - 5, 0])
+MASK = jnp.asarray(rng.random((B, LONG)) < 0.8)
+RESET = jnp.asarray(rng.random((B, LONG)) < 0.1)
+SITUATIONS = {
+    "all states, mask": ({"return_states": True}, {"mask": MASK}),
+    "reset, unroll": ({"unroll": 2}, {"mask": MASK, "reset": RESET}),
+    "reverse, lengths, reset": (
+        {"reverse": True, "return_states": True},
+        {"lengths": LENGTHS, "mask": MASK, "reset": RESET},
+    ),
+    "last only, lengths": ({"return_sequence": False}, {"lengths": LENGTHS}),
+    "reverse, lengths, remat": (
+        {"reverse": True, "remat": "sqrt"},
+        {"lengths": LENGTHS},
+    ),
+}
+
+
+def long_setting(cell, batch=(B,), dtype=jnp.float64, features=(F,)):
+    size = features if len(features) > 1 else features[0]
+    params = randomise(cell.init(jax.random.key(0), size), 1, dtype)
+    state = randomise(cell.initial_state(params, batch), 2, dtype)
+    return params, state, randomise(jnp.zeros((*batch, LONG, *features)), 3, dtype)
+
+
+@value
+class BlockDiagonal(jrnn.cells.HiddenCell):
+    """An Elman network of two heads, and weights of each on its own units only."""
+
+    hidden_size: int
+
+    @property
+    def form(self):
+        return forms.Gated(
+            hidden=lambda state: state.h,
+            recurrent=lambda params: forms.BlockDiagonal(params.w_h),
+            update=lambda params, state, p: jrnn.cells.ElmanState(jnp.tanh(p)),
+        )
+
+    def init(self, key, input_size, dtype=jnp.float32):
+        params = jrnn.Elman(self.hidden_size).init(key, input_size, dtype)
+        half = self.hidden_size // 2
+        blocks = params.w_h[:half, :half], params.w_h[half:, half:]
+        return params._replace(w_h=jnp.stack(blocks))
+
+    def initial_state(self, params, batch_shape=()):
+        return jrnn.Elman(self.hidden_size).initial_state(params, batch_shape)
+
+    def project(self, params, x, *, key=None):
+        return x @ params.w_x + params.b_x

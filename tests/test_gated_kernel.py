@@ -1,0 +1,259 @@
+"""The gated kernel: its derivatives, its memory layout and cells of unusual shapes."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jrnn
+from jrnn import forms
+from jrnn.kernels import Gated, Layout
+from jrnn.kernels.gated import flat
+from jrnn.testing import weighted_sum
+from jrnn.values import value
+from tests.cases import CASES, B, F, assert_close, randomise
+from tests.kernel_cases import (
+    CHUNK,
+    LENGTHS,
+    LONG,
+    MASK,
+    RESET,
+    SHORT,
+    SITUATIONS,
+    BlockDiagonal,
+    long_setting,
+)
+
+rng = np.random.default_rng(0)
+
+
+@pytest.fixture(autouse=True)
+def one_device(monkeypatch):
+    """With one device, batch dimensions are flattened; tests of sharding have two."""
+    monkeypatch.setattr(jax, "device_count", lambda: 1)
+
+
+def test_an_empty_batch_works():
+    params, state, xs = long_setting(jrnn.LSTM(4), (0,), jnp.float32)
+    run = lambda params: jnp.sum(
+        jrnn.scan(jrnn.LSTM(4), params, state, xs, method=SHORT)[1]
+    )
+    assert not jnp.any(jax.grad(run)(params).w_h)
+
+
+def test_flattened_axes_are_restored():
+    tree = {"a": jnp.ones((6, 2, 3)), "b": jnp.zeros((6,), jnp.int8), "none": None}
+    flattened, restore = flat.flatten(tree)
+    assert (flattened["a"].shape, flattened["b"].shape) == ((6, 6), (6, 1))
+    some = jax.tree.map(lambda a: a[:4], flattened)
+    assert_close(restore(some), jax.tree.map(lambda a: a[:4], tree))
+
+
+@pytest.mark.parametrize("devices", [1, 2])
+def test_axes_are_flattened_on_one_device_only(devices, monkeypatch):
+    monkeypatch.setattr(jax, "device_count", lambda: devices)
+    cell = jrnn.LSTM(4 + devices)  # traced once for each
+    params, state, xs = long_setting(cell, dtype=jnp.float32)
+    run = jax.grad(
+        lambda params: jnp.sum(jrnn.scan(cell, params, state, xs, method=SHORT)[1])
+    )
+    text = str(jax.make_jaxpr(run)(params))
+    assert (f"[{CHUNK * B},{F}]" in text) == (devices == 1)  # of xs
+    assert (f"[2,{CHUNK},{cell.output_size * B}]" in text) == (devices == 1)
+
+
+FEW_INPUTS = [
+    jrnn.LSTM(2 * F + 1),
+    jrnn.PeepholeLSTM(2 * F + 1, coupled=True, separate_biases=True),
+    jrnn.Elman(2 * F + 1, bias=False),
+]
+
+
+@pytest.mark.parametrize("cell", FEW_INPUTS, ids=repr)
+def test_joint_matmuls_and_recomputation_differentiate_in_both_modes(cell):
+    flags = {"lengths": LENGTHS, "mask": MASK, "reset": RESET}
+
+    @functools.partial(jax.jit, static_argnums=0)
+    def all_of(method, args, along):
+        def run(*args):
+            how = {"reverse": True, "return_states": True, "method": method}
+            return jrnn.scan(cell, *args, **how, **flags)
+
+        value, tangent = jax.jvp(run, args, along)
+        loss = lambda a: weighted_sum(run(*a))
+        return run(*args), value, tangent, jax.grad(loss)(args)
+
+    with jax.enable_x64(True):
+        args = long_setting(cell)
+        along = randomise(args, 4)
+        actual = all_of(Gated(Layout(CHUNK, keep=False, joint=True)), args, along)
+        assert_close(actual, all_of("scan", args, along), 1e-10)
+
+
+def test_a_second_derivative_passes_through_no_loop_that_writes_in_place():
+    """It would copy the whole in every step."""
+    cell = jrnn.LSTM(5)
+    args = long_setting(cell, dtype=jnp.float32)
+    loss = lambda params: weighted_sum(jrnn.scan(cell, params, *args[1:], method=SHORT))
+    slope = lambda params: weighted_sum(jax.grad(loss)(params))
+    whole = f":f32[{LONG},{B},5] = dynamic_update_slice"
+    assert whole in str(jax.make_jaxpr(slope)(args[0]))
+    assert whole not in str(jax.make_jaxpr(jax.grad(slope))(args[0]))
+
+
+@pytest.mark.parametrize("situation", ["all states, mask", "reverse, lengths, reset"])
+def test_second_derivatives_and_maps_equal_those_of_the_plain_scan(situation):
+    options, flags = SITUATIONS[situation]
+    cell = jrnn.Elman(5)
+
+    @functools.partial(jax.jit, static_argnums=0)
+    def all_of(method, args, along, many):
+        def loss(args):
+            return weighted_sum(
+                jrnn.scan(cell, *args, method=method, **options, **flags)
+            )
+
+        slope = jax.grad(loss)
+        return (
+            jax.jvp(slope, (args,), (along,))[1],
+            jax.grad(lambda args: weighted_sum(slope(args)))(args),
+            jax.jvp(lambda a: jax.jvp(loss, (a,), (along,))[1], (args,), (along,)),
+            jax.vmap(slope)(many),
+            jax.vmap(slope, in_axes=((0, None, None),))((many[0], *args[1:])),
+        )
+
+    with jax.enable_x64(True):
+        args = long_setting(cell)
+        along = randomise(args, 4)
+        many = jax.tree.map(lambda *a: jnp.stack(a), args, along, randomise(args, 5))
+        actual = all_of("gated", args, along, many)
+        assert_close(actual, all_of("scan", args, along, many), 1e-9)
+
+
+@pytest.mark.parametrize("situation", ["all states, mask", "reverse, lengths, reset"])
+def test_second_derivatives_and_maps_equal_those_of_the_scan(situation):
+    options, flags = SITUATIONS[situation]
+    cell = jrnn.Elman(5)
+
+    @functools.partial(jax.jit, static_argnums=0)
+    def all_of(method, args, along, many):
+        def loss(args):
+            out = jrnn.scan(cell, *args, method=method, **options, **flags)
+            return weighted_sum(out)
+
+        slope = jax.grad(loss)
+        return (
+            jax.jvp(slope, (args,), (along,))[1],
+            jax.grad(lambda args: weighted_sum(slope(args)))(args),
+            jax.jvp(lambda a: jax.jvp(loss, (a,), (along,))[1], (args,), (along,)),
+            jax.vmap(slope)(many),
+            jax.vmap(slope, in_axes=((0, None, None),))((many[0], *args[1:])),
+        )
+
+    with jax.enable_x64(True):
+        args = long_setting(cell)
+        along = randomise(args, 4)
+        many = jax.tree.map(lambda *a: jnp.stack(a), args, along, randomise(args, 5))
+        actual = all_of(SHORT, args, along, many)
+        assert_close(actual, all_of("scan", args, along, many), 1e-9)
+
+
+@value
+class Mixed(jrnn.cells.Wrapper):
+    """Has one entry per example in u and in p, and reads one of them."""
+
+    cell: jrnn.Cell
+
+    @property
+    def form(self):
+        inner = self.cell.form
+
+        def update(params, state, p):
+            shift = jnp.stack(p[1:], axis=-1).sum(-1, keepdims=True)
+            return inner.update(params, state, p[0] + shift)
+
+        combine = lambda params, u, v: (u[0] + v, u[1], u[2])
+        return inner._replace(update=update, combine=combine, inputs=None)
+
+    def project(self, params, x, *, key=None):
+        u = self.cell.project(params, x, key=key)
+        return u, jnp.sum(x, -1), jnp.mean(x, -1)
+
+    def read(self, params, state, u):
+        return state.h * u[-1][..., None]
+
+
+@value
+class Scalars(jrnn.cells.Wrapper):
+    """Has nothing but one entry per example in u and in p."""
+
+    cell: jrnn.Cell
+
+    @property
+    def form(self):
+        def update(params, state, p):
+            factor = jnp.tanh(p[0] * p[1])[..., None]
+            return jax.tree.map(lambda h: factor * h + 1, state)
+
+        combine = lambda params, u, v: (u[0] + v[..., 0], u[1] - v[..., 1])
+        inner = self.cell.form
+        return inner._replace(update=update, combine=combine, inputs=None)
+
+    def project(self, params, x, *, key=None):
+        return jnp.sum(x, -1), jnp.mean(x, -1)
+
+
+def same_gradients(one, other, args, method):
+    def run(cell, args, method):
+        loss = lambda *args: weighted_sum(jrnn.scan(cell, *args, method=method))
+        return jax.value_and_grad(loss, (0, 1, 2))(*args)
+
+    assert_close(run(one, args, method), run(other, args, "scan"), 1e-10)
+
+
+@pytest.mark.parametrize("batch", [(), (B,)])
+@pytest.mark.parametrize("kind", [Mixed, Scalars])
+def test_contributions_of_any_rank_are_computed(kind, batch):
+    cell = kind(jrnn.Elman(4))
+    with jax.enable_x64(True):
+        same_gradients(cell, cell, long_setting(cell, batch), SHORT)
+
+
+def test_heads_are_the_blocks_of_a_dense_matrix():
+    cell = BlockDiagonal(4)
+    with jax.enable_x64(True):
+        args = params, state, xs = long_setting(cell)
+        same_gradients(cell, cell, args, SHORT)
+        dense = jax.scipy.linalg.block_diag(*params.w_h)
+        _, ys = jrnn.scan(cell, *args, method=SHORT)
+        whole = params._replace(w_h=dense)
+        assert_close(ys, jrnn.scan(jrnn.Elman(4), whole, state, xs)[1], 1e-12)
+
+
+def test_the_gates_of_heads_lie_side_by_side():
+    w = jnp.asarray(rng.standard_normal((2, 3, 4 * 3)), jnp.float32)  # 4 gates
+    h = jnp.asarray(rng.standard_normal((5, 6)), jnp.float32)
+    gates = [jax.scipy.linalg.block_diag(*w[:, :, 3 * k : 3 * k + 3]) for k in range(4)]
+    dense = forms.Matmul(jnp.concatenate(gates, axis=-1))
+    heads = forms.BlockDiagonal(w)
+    assert_close(heads(h), dense(h), 1e-6)
+    assert_close(heads.diagonal(), dense.diagonal())
+    assert_close(dense.hoist()(h), dense(h), 1e-6)
+
+
+ADDITIVE = [case for case in CASES if getattr(case.cell.form, "inputs", None)]
+
+
+@pytest.mark.parametrize("case", ADDITIVE, ids=str)
+def test_matmuls_of_an_additive_cell_add_up(case):
+    cell, form = case.cell, case.cell.form
+    with jax.enable_x64(True):
+        params, _, xs = long_setting(cell)
+        params = cell.prepare(params)
+        us = xs @ form.inputs(params)
+        v = randomise(us, 5)
+        expected = form.combine(params, cell.project(params, xs), v)
+        biases = cell.project(params, jnp.zeros(F))
+        assert_close(form.combine(params, biases, us + v), expected, 1e-12)
