@@ -58,7 +58,7 @@ def _choices(size: str, steps: int) -> dict[str, dict[str, Layout | None]]:
     """Returns the layouts to compare, for the gradient and for values."""
     chunks = CHUNKS.get(size, (8, 16, 32, 64))
     kept = {f"{n}": Layout(n) for n in chunks}
-    again = {f"{n} recomputed": Layout(n, keep=False) for n in chunks}
+    again = {f"{n} recomputed": Layout(n, save=False) for n in chunks}
     values = {"separate": Layout(chunks[1]), "joint": Layout(steps, joint=True)}
     auto: dict[str, Layout | None] = {"auto": None}
     return {"gradient": auto | kept | again, "forward": auto | values}

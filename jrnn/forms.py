@@ -116,9 +116,9 @@ class Gated(NamedTuple):
 
     The gated kernel computes the map once per step, and its weight gradient as one
     matmul for many steps. `around` lets a wrapper intervene: the state after a step is
-    `around(params, u, state, advance)`, where `advance` does the above. `around` is
-    linear in the state and in what `advance` returns. Its gradient in `params` and `u`
-    is not taken: there it may depend on masks and shapes only.
+    `around(params, u, state, advance)`, where `advance` does the above. `around` calls
+    `advance` once. Kernels apply it to tangents too: it is linear in the state and in
+    what `advance` returns, and uses only masks and shapes of `params` and `u`.
     """
 
     hidden: Callable[[Any], Array]  # state -> [..., H], what is multiplied
@@ -130,7 +130,7 @@ class Gated(NamedTuple):
     around: Around = directly
     local: bool = True  # each parameter reaches one unit, that of its last axis
 
-    # With `inputs`, kernels may compute the matmuls of input and state as one:
+    # With `inputs`, `recurrent` is a `Matmul`, and kernels may join both matmuls:
     # combine(params, project(params, x), v)
     #     = combine(params, project(params, 0), x @ inputs(params) + v)
 

@@ -97,7 +97,8 @@ def scan(
         kept, the output is zero, a reset is ignored, and the input reaches neither
         values nor gradients, even if it is NaN.
       reset: Booleans [*batch, time]. Where True the state is replaced by the initial
-        state before the step, as at the start of an episode or of a packed segment.
+        state before the step, as at the start of an episode or of a packed segment. In
+        reverse, it is replaced after the step, before the valid step that precedes t.
       key: Source of randomness for cells that draw noise; None is evaluation.
       reverse: Whether to run from the last valid step to the first. Outputs keep the
         order of the inputs.
@@ -106,7 +107,7 @@ def scan(
         in reverse; zero where there is none), and stores no sequence of outputs.
       return_states: True also returns the state after every step, stacked along time.
       unroll: Number of steps per trip of the compiled loop.
-      method: Kernel: "auto" for the fastest that applies, a name in
+      method: Kernel: "auto" chooses by the form of the cell; or a name in
         `jrnn.kernels.METHODS`, or a value such as `jrnn.kernels.Linear(order="scan")`.
       remat: How to rematerialize in the backward pass, to save memory: None, "step",
         "sqrt", or the lengths of nested loops, whose product covers the time.

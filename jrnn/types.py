@@ -3,6 +3,7 @@
 import abc
 import dataclasses
 from collections.abc import Callable
+from inspect import getattr_static
 from typing import Any, Protocol, final, runtime_checkable
 
 import jax
@@ -46,13 +47,14 @@ class Cell(abc.ABC):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         for base in cls.__mro__[1:]:
-            if issubclass(base, Cell) and (
-                base is Cell or dataclasses.is_dataclass(base)
-            ):
-                final = _DERIVED if base is Cell else _CONTRACT
-                if replaced := sorted(final & vars(cls).keys()):
+            if not issubclass(base, Cell):
+                continue
+            finished = dataclasses.is_dataclass(base)
+            names = _CONTRACT if finished else _DERIVED if base is Cell else ()
+            for name in sorted(names):
+                if getattr_static(cls, name) is not getattr_static(base, name):
                     raise TypeError(
-                        f"{cls.__name__} replaces {', '.join(replaced)} of "
+                        f"{cls.__name__} replaces {name} of "
                         f"{base.__name__}, which kernels compute with and which is "
                         "final. Define `form` in a new cell, or wrap the cell: see "
                         "`jrnn.cells.HiddenCell` and `jrnn.cells.Wrapper`."

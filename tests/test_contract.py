@@ -161,6 +161,15 @@ def test_a_cell_is_final():
             def step(self, params, state, u):
                 return state
 
+    class Doubling:
+        def project(self, params, x, *, key=None):
+            return super().project(params, 2 * x, key=key)
+
+    with pytest.raises(TypeError, match="Mixed replaces project of LSTM"):
+
+        class Mixed(Doubling, jrnn.LSTM):
+            pass
+
     class Drawn(jrnn.LSTM):  # `init` is the caller's
         def init(self, key, input_size, dtype=jnp.float32):
             return super().init(key, input_size + 0, dtype)

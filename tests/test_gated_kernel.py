@@ -88,7 +88,7 @@ def test_joint_matmuls_and_recomputation_differentiate_in_both_modes(cell):
     with jax.enable_x64(True):
         args = long_setting(cell)
         along = randomise(args, 4)
-        actual = all_of(Gated(Layout(CHUNK, keep=False, joint=True)), args, along)
+        actual = all_of(Gated(Layout(CHUNK, save=False, joint=True)), args, along)
         assert_close(actual, all_of("scan", args, along), 1e-10)
 
 

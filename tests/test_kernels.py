@@ -23,7 +23,7 @@ from tests.kernel_cases import (
 
 KERNELS = {
     "gated": SHORT,
-    "gated, recomputed": Gated(Layout(CHUNK, keep=False)),
+    "gated, recomputed": Gated(Layout(CHUNK, save=False)),
     "gated, joint": Gated(Layout(CHUNK, joint=True)),
     "linear": Linear("scan"),
     "linear, associative": Linear("associative"),

@@ -38,5 +38,5 @@ def test_layouts_are_those_that_were_measured(sizes, layout):
 
 def test_chunks_are_long_on_accelerators(monkeypatch):
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    long = layouts.Layout(layouts.MOST, keep=True, joint=False)
+    long = layouts.Layout(layouts.MOST, save=True, joint=False)
     assert choose(2 * layouts.MOST, 128, 28, 128) == long

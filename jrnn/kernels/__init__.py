@@ -54,14 +54,14 @@ def named(method: str | Kernel) -> Kernel | None:
 def choose(
     method: str | Kernel, cell: Cell, inputs: Inputs, options: Options
 ) -> Kernel:
-    """Returns the kernel of this method, or for "auto" the fastest that applies.
+    """Returns the kernel of this method, or for "auto" the one that suits the cell.
 
     Raises:
       ValueError: if a kernel asked for does not exist or cannot run this cell.
     """
     kernel = named(method)
     if kernel is None:
-        return _fastest(cell, inputs, options)
+        return _automatic(cell, inputs, options)
     reason = kernel.refusal(cell, inputs, options)
     if kernel != Scan() and _symbolic(inputs):
         reason = "needs sizes that are numbers, not symbols as in an export"
@@ -73,8 +73,8 @@ def choose(
     return kernel
 
 
-def _fastest(cell: Cell, inputs: Inputs, options: Options) -> Kernel:
-    """Returns the kernel that "auto" takes."""
+def _automatic(cell: Cell, inputs: Inputs, options: Options) -> Kernel:
+    """Returns the kernel that "auto" takes; never one that needs a device."""
     if _symbolic(inputs) or inputs.time < 2:
         return Scan()  # nothing to choose by, or no loop
     if Gated().refusal(cell, inputs, options) is None:

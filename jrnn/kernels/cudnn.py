@@ -34,7 +34,7 @@ class CuDNN:
         """Says why this kernel cannot run a cell; None where it can."""
         if unavailable() is not None:
             return unavailable()
-        if not isinstance(cell, LSTM):
+        if type(cell) is not LSTM:  # a subclass may compute something else
             return f"computes only `jrnn.LSTM`, not {cell}"
         out = cell.output_activation or cell.activation
         if cell.gate not in _SIGMOID or {cell.activation, out} - set(_TANH):

@@ -12,8 +12,7 @@ from jrnn.masks import where
 from jrnn.types import Array, Cell, Params, State
 
 Tape = tuple[State, Any]  # [T, *batch, ...] state after each step, pre-activations
-# Of the input, the projected input, and the part of the state that is multiplied:
-# returns what goes with the step for the projected input, and the pre-activations.
+# (input, projected input, part of the state that is multiplied) -> pre-activations
 Preactivate = Callable[[Array, Any, Array], Any]
 
 
@@ -53,7 +52,7 @@ def _run(
         new = form.around(params, u, start, advance)
         new = new if keep is None else where(keep, new, state)
         kept = new if saving or options.states or options.outputs else None
-        return new, (kept, p if saving and layout.keep else None)
+        return new, (kept, p if saving and layout.save else None)
 
     size = inputs.time if layout.joint else layout.chunk  # jointly, nothing is hoisted
     final, tape, us = looping(ahead, step, state, inputs, size, options)
@@ -77,7 +76,7 @@ def _jointly(cell: Cell, params: Params) -> Preactivate:
     biases = cell.project(params, jnp.zeros_like(w_x[:, 0]))
 
     def preactivate(x: Array, u: Any, h: Array) -> Any:
-        del u  # never computed
+        del u  # unless `read` or `around` uses it, XLA drops the projection
         return form.combine(params, biases, jnp.concatenate([x, h], axis=-1) @ weights)
 
     return preactivate

@@ -16,7 +16,7 @@ STEADY = 16  # steps in a chunk from which setting up its loop does not show
 STEADY_ROWS = 1024  # examples times steps up to which a chunk is made steady
 LEAST, MOST = 4, 256  # steps in a chunk
 KEPT = 16 * 2**20  # bytes of pre-activations up to which they are saved
-CHEAP = 192  # inputs and units up to which larger ones are recomputed
+CHEAP = 192  # inputs + units up to which more than that is recomputed instead
 NARROW = 128  # units up to which inputs can join the state
 MANY = 8  # examples from which one matmul can serve input and state
 
@@ -25,7 +25,7 @@ class Layout(NamedTuple):
     """How time is split, and what is saved."""
 
     chunk: int  # steps that are projected and differentiated at once
-    keep: bool = True  # whether pre-activations are saved for the backward pass
+    save: bool = True  # whether pre-activations are saved for the backward pass
     joint: bool = False  # whether one matmul per step serves input and state
 
 
@@ -34,7 +34,8 @@ def choose(form: Gated, feature_axes: int, loop: Loop) -> Layout:
 
     A chunk should stay in the cache while its matmuls have some hundreds of rows. What
     is cheap to recompute is not saved: XLA takes all temporary memory as one block, and
-    the C library asks the system for a block above 32 MiB in every call. One matmul for
+    the C library asks the system for a block above 32 MiB in every call, whose pages
+    then cost more than a small matmul. One matmul for
     input and state hoists nothing, which pays where inputs and units are few.
 
     On accelerators nothing is measured: there chunks are as long as they may be, for
@@ -48,16 +49,16 @@ def choose(form: Gated, feature_axes: int, loop: Loop) -> Layout:
     features, units = jax.tree.leaves(inputs.xs)[0].shape[-1], h.shape[-1]
     rows = max(h.size // max(units, 1), 1)
     size = inputs.time * v.size * v.dtype.itemsize
-    keep = size <= KEPT or features + units > CHEAP
+    save = size <= KEPT or features + units > CHEAP
     few = 2 * features <= units <= NARROW and rows >= MANY
     additive = form.inputs is not None and feature_axes == 1 and inputs.keys is None
     if size <= WHOLE:
-        return Layout(inputs.time, keep, few and additive)
+        return Layout(inputs.time, save, few and additive)
     steps = ROWS // rows
-    if keep:
+    if save:
         steps = max(steps, min(STEADY, STEADY_ROWS // rows))
     chunk = _divisor(inputs.time, min(max(steps, LEAST), MOST))
-    return Layout(chunk, keep, few and additive)
+    return Layout(chunk, save, few and additive)
 
 
 def _divisor(time: int, size: int) -> int:

@@ -1,6 +1,8 @@
 """The derivative of the gated kernel: tangents in, tangents out, linear between.
 
-JAX transposes this for gradients. Each function says what is hoisted out of the loop.
+JAX transposes this for gradients. `Tangents.ahead` holds the tangents of the recurrent
+and the input weights; its transpose is their gradient, one matmul per chunk, outside
+the loop over steps. `Tangents.step` is all that stays in that loop.
 """
 
 import functools

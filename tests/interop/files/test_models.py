@@ -34,7 +34,7 @@ LAYERS = [
         jrnn.Recurrent(
             jrnn.LayerNormLSTM(4),
             return_sequence=False,
-            method=jrnn.kernels.Gated(jrnn.kernels.Layout(chunk=2, keep=False)),
+            method=jrnn.kernels.Gated(jrnn.kernels.Layout(chunk=2, save=False)),
         ),
         merge=None,
     ),
