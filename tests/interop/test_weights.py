@@ -182,6 +182,8 @@ before = jrnn.Recurrent(jrnn.ResetBeforeGRU(H))
 after = jrnn.Recurrent(jrnn.GRU(H))
 mgu = jrnn.Recurrent(jrnn.MGU(H))
 both = jrnn.Bidirectional(jrnn.LSTM(H))
+stack = jrnn.Sequential(jrnn.Recurrent(jrnn.LSTM(H)))
+of_stacks = jrnn.Bidirectional(stack, stack)
 strided = jrnn.Recurrent(jrnn.ConvLSTM(2, (2,), (6,), strides=(2,), padding="same"))
 odd = jrnn.Recurrent(jrnn.LSTM(H, output_activation=jrnn.activations.identity))
 
@@ -202,6 +204,9 @@ odd = jrnn.Recurrent(jrnn.LSTM(H, output_activation=jrnn.activations.identity))
         (keras.to_weights, mgu, "Keras has no cell"),
         (keras.to_weights, odd, "one activation for candidate"),
         (keras.to_weights, jrnn.Dense(3), "no recurrent layer"),
+        (torch.to_state_dict, of_stacks, "direction must be one cell"),
+        (keras.to_weights, of_stacks, "direction must be one cell"),
+        (flax.to_linen_params, of_stacks, "direction must be one cell"),
     ],
 )
 def test_what_another_library_cannot_compute_is_refused(write, layer, message):

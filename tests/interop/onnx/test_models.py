@@ -59,6 +59,15 @@ LAYERS = [
     jrnn.Bidirectional(
         jrnn.Recurrent(jrnn.ResetBeforeGRU(H), return_sequence=False), merge="concat"
     ),
+    jrnn.Bidirectional(
+        jrnn.Recurrent(jrnn.GRU(H, separate_biases=True), return_sequence=False),
+        jrnn.Recurrent(
+            jrnn.GRU(H, activation=a.relu, separate_biases=True),
+            reverse=True,
+            return_sequence=False,
+        ),
+        merge="sum",
+    ),
     jrnn.Sequential(
         jrnn.Recurrent(jrnn.ResetBeforeGRU(H, bias=False)),
         jrnn.Dropout(0.5),

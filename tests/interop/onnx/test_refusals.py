@@ -28,6 +28,14 @@ HARD = a.Clipped(a.sigmoid, 0.5)
         (jrnn.Bidirectional(jrnn.GRU(H), jrnn.LSTM(H)), "must have one op_type"),
         (jrnn.Bidirectional(jrnn.GRU(H), jrnn.GRU(3)), "one shape of R"),
         (
+            jrnn.Bidirectional(
+                jrnn.Recurrent(jrnn.GRU(H)),
+                jrnn.Recurrent(jrnn.GRU(H), reverse=True, return_sequence=False),
+            ),
+            "one return_sequence",
+        ),
+        (jrnn.Bidirectional(jrnn.Dense(H), jrnn.GRU(H)), "direction must be one cell"),
+        (
             jrnn.Bidirectional(jrnn.GRU(H), jrnn.ResetBeforeGRU(H)),
             "must have one flags",
         ),
