@@ -35,6 +35,11 @@ def one_device(monkeypatch):
     monkeypatch.setattr(jax, "device_count", lambda: 1)
 
 
+def test_a_chunk_has_a_step():
+    with pytest.raises(ValueError, match="layout.chunk must be at least 1 step, got 0"):
+        Gated(Layout(chunk=0))
+
+
 def test_an_empty_batch_works():
     params, state, xs = long_setting(jrnn.LSTM(4), (0,), jnp.float32)
     run = lambda params: jnp.sum(

@@ -60,6 +60,12 @@ class Gated:
 
     layout: Layout | None = None
 
+    def __post_init__(self) -> None:
+        if self.layout is not None and not self.layout.chunk >= 1:
+            raise ValueError(
+                f"layout.chunk must be at least 1 step, got {self.layout.chunk!r}."
+            )
+
     def refusal(self, cell: Cell, inputs: Inputs, options: Options) -> str | None:
         """Says why this kernel cannot run a cell; None where it can."""
         del inputs, options
