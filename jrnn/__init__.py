@@ -8,7 +8,9 @@ from jrnn import (
     interop as interop,
     kernels as kernels,
     layers as layers,
+    sequences as sequences,
     testing as testing,
+    text as text,
     training as training,
 )
 from jrnn.cells import (

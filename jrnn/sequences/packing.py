@@ -1,0 +1,117 @@
+"""Packing: several sequences one after the other in a row, without much padding."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from jrnn.sequences.padding import fits, ragged
+
+
+class Packed(NamedTuple):
+    """Sequences packed into rows of one length."""
+
+    xs: Any  # [rows, length, ...], or a tree of such arrays
+    segment_ids: np.ndarray  # int32 [rows, length]: index of the sequence; -1 for none
+
+    @property
+    def mask(self) -> np.ndarray:
+        """Which steps hold a sequence, booleans [rows, length]."""
+        return self.segment_ids >= 0
+
+    @property
+    def reset(self) -> np.ndarray:
+        """Where a sequence follows another in its row, booleans [rows, length]."""
+        ids = self.segment_ids
+        begins = np.diff(ids, axis=1, prepend=ids[:, :1]) != 0
+        return begins & self.mask
+
+    @property
+    def fullness(self) -> float:
+        """The fraction of all steps that hold a sequence."""
+        return float(self.mask.mean())
+
+
+def pack(sequences: Sequence[Any], length: int) -> Packed:
+    """Packs sequences into rows, the longest first, each into the first row with room.
+
+    Run a packed batch with its mask and its resets, and every sequence is computed as
+    if it was alone, in both directions:
+
+        jrnn.scan(cell, params, None, packed.xs, mask=packed.mask, reset=packed.reset)
+
+    Args:
+      sequences: Arrays [time_n, ...] that differ in their first axis only, or trees of
+        such arrays, as pairs of inputs and targets are.
+      length: Time steps of a row.
+
+    Returns:
+      Rows, filled from the left, and where each sequence is. `fullness` is the fraction
+      of them that is not padding. Padding is zero.
+
+    Raises:
+      ValueError: if a sequence is longer than `length`, or shapes do not fit together.
+      TypeError: if the trees or the dtypes differ.
+
+    Example:
+      >>> import jrnn
+      >>> packed = jrnn.sequences.pack([[1, 2], [3, 4, 5], [6]], length=4)
+      >>> packed.xs.tolist()
+      [[3, 4, 5, 6], [1, 2, 0, 0]]
+      >>> packed.segment_ids.tolist()
+      [[1, 1, 1, 2], [0, 0, -1, -1]]
+      >>> packed.fullness
+      0.75
+    """
+    trees, lengths = ragged(sequences)
+    fits("length", length, lengths)
+    rows, starts, used = _first_fit(lengths, length)
+    segment_ids = np.full((used, length), -1, np.int32)
+    for number, (row, start) in enumerate(zip(rows, starts, strict=True)):
+        segment_ids[row, start : start + lengths[number]] = number
+
+    def fill(*leaves: np.ndarray) -> np.ndarray:
+        out = np.zeros((used, length, *leaves[0].shape[1:]), leaves[0].dtype)
+        for leaf, row, start in zip(leaves, rows, starts, strict=True):
+            out[row, start : start + len(leaf)] = leaf
+        return out
+
+    return Packed(jax.tree.map(fill, *trees), segment_ids)
+
+
+def unpack(ys: Any, segment_ids: np.ndarray) -> list[Any]:
+    """Takes the sequences out of packed rows, in their original order.
+
+    Args:
+      ys: Array [rows, length, ...], such as outputs, or a tree of such arrays.
+      segment_ids: Of the packed batch.
+
+    Returns:
+      One array [time_n, ...], or tree, per sequence.
+
+    Example:
+      >>> import jrnn
+      >>> packed = jrnn.sequences.pack([[1, 2], [3, 4, 5], [6]], length=4)
+      >>> ys = jrnn.sequences.unpack(10 * packed.xs, packed.segment_ids)
+      >>> [y.tolist() for y in ys]
+      [[10, 20], [30, 40, 50], [60]]
+    """
+    ids = np.asarray(segment_ids)
+    ys = jax.tree.map(np.asarray, ys)
+    order = np.argsort(ids, axis=None, kind="stable")[np.sum(ids < 0) :]
+    ends = np.cumsum(np.bincount(ids[ids >= 0]))
+    places = np.split(order, ends[:-1])
+    flat = jax.tree.map(lambda y: y.reshape(ids.size, *y.shape[2:]), ys)
+    return [jax.tree.map(lambda y, at=at: y[at], flat) for at in places]
+
+
+def _first_fit(lengths: np.ndarray, length: int) -> tuple[list[int], list[int], int]:
+    """Returns the row and the first step of each sequence, and the number of rows."""
+    row, start = [0] * len(lengths), [0] * len(lengths)
+    room = np.full(len(lengths), length)  # never more rows than sequences
+    for number in np.argsort(-lengths, kind="stable"):
+        row[number] = int(np.argmax(room >= lengths[number]))
+        start[number] = int(length - room[row[number]])
+        room[row[number]] -= lengths[number]
+    return row, start, max(row) + 1

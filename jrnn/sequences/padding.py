@@ -1,0 +1,120 @@
+"""Padding: sequences of different lengths as one array."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from jrnn import checks
+
+
+def pad(
+    sequences: Sequence[Any],
+    *,
+    length: int | None = None,
+    rows: int | None = None,
+    value: Any = 0,
+) -> tuple[Any, np.ndarray]:
+    """Pads sequences at the end to one length.
+
+        xs[n, :lengths[n]] = sequences[n],    xs[n, lengths[n]:] = value
+
+    Args:
+      sequences: Arrays [time_n, ...] that differ in their first axis only, or trees of
+        such arrays, as pairs of inputs and targets are.
+      length: Time steps of the result; None for the longest sequence. With a few fixed
+        lengths, a model compiles only a few times; see `bucket_lengths`.
+      rows: Rows of the result; None for one per sequence. Others have length 0.
+      value: What padding holds.
+
+    Returns:
+      The array [rows, length, ...], or a tree of them, and the lengths, int32 [rows],
+      for the `lengths` of `jrnn.scan` and of layers. Both are numpy arrays.
+
+    Raises:
+      ValueError: if there is no sequence, if one is longer than `length`, if there are
+        more than `rows`, or if shapes differ in other axes than the first.
+      TypeError: if the trees or the dtypes differ.
+
+    Example:
+      >>> import jrnn
+      >>> xs, lengths = jrnn.sequences.pad([[1, 2, 3], [4]])
+      >>> xs.tolist(), lengths.tolist()
+      ([[1, 2, 3], [4, 0, 0]], [3, 1])
+    """
+    trees, lengths = ragged(sequences)
+    length = int(lengths.max()) if length is None else length
+    rows = len(trees) if rows is None else rows
+    checks.at_least("length", length, 0)
+    if len(trees) > rows:
+        raise ValueError(f"rows is {rows}, but there are {len(trees)} sequences.")
+    fits("length", length, lengths)
+
+    def fill(*leaves: np.ndarray) -> np.ndarray:
+        out = np.full((rows, length, *leaves[0].shape[1:]), value, leaves[0].dtype)
+        for row, leaf in zip(out, leaves, strict=False):
+            row[: len(leaf)] = leaf
+        return out
+
+    lengths = np.pad(lengths, (0, rows - len(lengths)))
+    return jax.tree.map(fill, *trees), lengths
+
+
+def ragged(sequences: Sequence[Any]) -> tuple[list[Any], np.ndarray]:
+    """Returns sequences as trees of numpy arrays, and their lengths, int32.
+
+    Raises:
+      ValueError: if there is none, or if shapes do not fit together.
+      TypeError: if trees or dtypes differ.
+    """
+    trees = [_arrays(sequence) for sequence in sequences]
+    if not trees:
+        raise ValueError("sequences must hold at least one sequence, got none.")
+    first = checks.named_leaves("sequences[0]", trees[0])
+    structure: Any = jax.tree.structure(trees[0])
+    lengths = []
+    for number, tree in enumerate(trees):
+        leaves = checks.named_leaves(f"sequences[{number}]", tree)
+        if jax.tree.structure(tree) != structure:
+            raise TypeError(
+                f"sequences[{number}] is {jax.tree.structure(tree)}, but sequences[0] "
+                f"is {structure}; all must be alike."
+            )
+        for (name, leaf), like in zip(leaves.items(), first.values(), strict=True):
+            _alike(name, leaf, like)
+        sizes = {name: len(leaf) for name, leaf in leaves.items()}
+        if len(set(sizes.values())) != 1:
+            raise ValueError(f"the leaves of a sequence share their time: {sizes}.")
+        lengths.append(next(iter(sizes.values())))
+    return trees, np.array(lengths, np.int32)
+
+
+def fits(name: str, length: int, lengths: np.ndarray) -> None:
+    """Raises if a sequence is longer than a row."""
+    longest = int(lengths.argmax())
+    if lengths[longest] > length:
+        raise ValueError(
+            f"{name} is {length}, but sequences[{longest}] has {lengths[longest]} "
+            f"steps. Use {name}={lengths[longest]}, or cut it with "
+            "`jrnn.training.split_into_chunks`."
+        )
+
+
+def _arrays(sequence: Any) -> Any:
+    """Reads a list of values, an array, or a tuple, dict or NamedTuple of them."""
+    return jax.tree.map(
+        np.asarray, sequence, is_leaf=lambda node: isinstance(node, list)
+    )
+
+
+def _alike(name: str, leaf: np.ndarray, like: np.ndarray) -> None:
+    if leaf.ndim == 0 or leaf.shape[1:] != like.shape[1:]:
+        raise ValueError(
+            f"{name} must be [time, {', '.join(map(str, like.shape[1:]))}] like the "
+            f"first sequence, got {list(leaf.shape)}."
+        )
+    if leaf.dtype != like.dtype:
+        raise TypeError(
+            f"{name} is {leaf.dtype}, but the first sequence is {like.dtype}."
+        )

@@ -1,0 +1,132 @@
+"""Padded, packed and bucketed sequences are computed as if each was alone."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jrnn
+from jrnn.sequences import batches, bucket_lengths, pack, pad, unpack
+from jrnn.testing import randomize
+
+LENGTHS = [3, 7, 1, 5, 2, 4, 7]
+rng = np.random.default_rng(0)
+RAGGED = [rng.normal(size=(length, 3)).astype(np.float32) for length in LENGTHS]
+
+
+def test_padding_restores_each_sequence():
+    xs, lengths = pad(RAGGED, length=9, rows=8, value=np.nan)
+    assert xs.shape == (8, 9, 3) and xs.dtype == np.float32
+    assert lengths.tolist() == [*LENGTHS, 0] and lengths.dtype == np.int32
+    for row, length, sequence in zip(xs, lengths, RAGGED, strict=False):
+        np.testing.assert_array_equal(row[:length], sequence)
+        assert np.isnan(row[length:]).all()
+    assert np.isnan(xs[-1]).all()
+
+
+def test_trees_are_padded_and_packed_together():
+    pairs = [{"x": x, "target": np.arange(len(x))} for x in RAGGED]
+    padded, _ = pad(pairs)
+    assert padded["target"][1].tolist() == list(range(7))
+    packed = pack(pairs, length=8)
+    for pair, again in zip(pairs, unpack(packed.xs, packed.segment_ids), strict=True):
+        jax.tree.map(np.testing.assert_array_equal, pair, again)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        jrnn.Recurrent(jrnn.LSTM(4)),
+        jrnn.Recurrent(jrnn.GRU(4), reverse=True, method="scan"),
+        jrnn.Bidirectional(jrnn.LRU(4)),
+        jrnn.Sequential(jrnn.Bidirectional(jrnn.GRU(4)), jrnn.Recurrent(jrnn.MGU(5))),
+    ],
+    ids=["forward", "reverse", "linear", "stack"],
+)
+def test_packed_sequences_are_computed_as_if_alone(layer):
+    params = randomize(layer.init(jax.random.key(0), 3), 1)
+    packed = pack(RAGGED, length=8)
+    padded, lengths = pad(RAGGED)
+    assert packed.mask.sum() == sum(LENGTHS)
+    assert len(packed.xs) < len(RAGGED)
+
+    def outputs(params, xs, **flags):
+        return layer.apply(params, None, xs, **flags)[1]
+
+    def loss(params, xs, **flags):
+        return jnp.sum(jnp.sin(outputs(params, xs, **flags)))
+
+    flags = {"mask": packed.mask, "reset": packed.reset}
+    ys = unpack(outputs(params, packed.xs, **flags), packed.segment_ids)
+    alone = outputs(params, padded, lengths=lengths)
+    for y, row, length in zip(ys, alone, LENGTHS, strict=True):
+        np.testing.assert_allclose(y, row[:length], atol=1e-6)
+    actual = jax.grad(loss)(params, packed.xs, **flags)
+    expected = jax.grad(loss)(params, padded, lengths=lengths)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4), actual, expected
+    )
+
+
+def test_rows_are_filled_well_and_in_place():
+    lengths = rng.integers(1, 20, 200)
+    packed = pack([np.full(n, i) for i, n in enumerate(lengths)], length=32)
+    np.testing.assert_array_equal(
+        packed.xs[packed.mask], packed.segment_ids[packed.mask]
+    )
+    assert packed.fullness == lengths.sum() / packed.mask.size > 0.97
+    reset = jrnn.resets_from_segments(jnp.asarray(packed.segment_ids))
+    np.testing.assert_array_equal(packed.reset, reset & packed.mask)
+
+
+@pytest.mark.parametrize("number", [1, 2, 3, 4, 9])
+def test_buckets_waste_the_fewest_steps(number):
+    lengths = rng.integers(1, 30, 12)
+
+    def waste(buckets):
+        return sum(min(b for b in buckets if b >= n) - n for n in lengths)
+
+    sizes = sorted(set(lengths.tolist()))
+    choices = itertools.combinations(sizes[:-1], min(number, len(sizes)) - 1)
+    best = min(waste((*choice, sizes[-1])) for choice in choices)
+    found = bucket_lengths(lengths, number)
+    assert waste(found) == best and len(found) <= number
+
+
+def test_batches_hold_each_sequence_once_in_few_shapes():
+    lengths = rng.integers(1, 50, 101)
+    made = batches(lengths, 8, buckets=3, seed=1)
+    indices = np.concatenate([batch.indices for batch in made])
+    assert sorted(indices.tolist()) == list(range(101))
+    assert len({batch.length for batch in made}) == 3
+    for batch in made:
+        assert len(batch.indices) <= 8
+        assert lengths[batch.indices].max() <= batch.length
+    again = batches(lengths, 8, buckets=3, seed=1)
+    jax.tree.map(np.testing.assert_array_equal, made, again)
+    other = np.concatenate([batch.indices for batch in batches(lengths, 8, seed=2)])
+    assert indices.tolist() != other.tolist()
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda: pad([]), ValueError, "at least one sequence"),
+        (lambda: pad(RAGGED, length=6), ValueError, r"sequences\[1\] has 7 steps"),
+        (lambda: pad(RAGGED, rows=6), ValueError, "there are 7 sequences"),
+        (lambda: pad([[1, 2], [[3]]]), ValueError, r"sequences\[1\] must be \[time"),
+        (lambda: pad([[1, 2], [0.5]]), TypeError, "is float64, but .* is int64"),
+        (lambda: pad([1, 2]), ValueError, r"sequences\[0\]"),
+        (lambda: pad([{"a": [1]}, [1]]), TypeError, "must be alike"),
+        (lambda: pad([([1], [1, 2])]), ValueError, "share their time"),
+        (lambda: pack(RAGGED, 5), ValueError, r"length is 5, but sequences\[1\] has 7"),
+        (lambda: batches([3, 9], 2, buckets=[4]), ValueError, r"lengths\[1\] is 9"),
+        (lambda: bucket_lengths([], 2), ValueError, "number of lengths"),
+        (lambda: bucket_lengths([1], 0), ValueError, "number must be at least 1"),
+    ],
+)
+def test_what_does_not_fit_is_an_error(call, error, message):
+    with pytest.raises(error, match=message):
+        call()
