@@ -14,8 +14,8 @@ REPOSITORY = ROOT.parent
 FILES = sorted(ROOT.rglob("*.py"))
 # From the ground up. A room may import the rooms before it, and its own files.
 ROOMS = ["forms", "values", "types", "numerics", "checks", "options", "masks"]
-ROOMS += ["sequences", "text", "initializers", "cells", "kernels", "scanning"]
-ROOMS += ["layers", "diagnostics", "training", "testing", "interop"]
+ROOMS += ["storage", "sequences", "text", "initializers", "cells", "kernels"]
+ROOMS += ["scanning", "layers", "diagnostics", "training", "testing", "interop"]
 LIMIT = 300
 OPTIONAL = ["flax", "chex", "matplotlib", "torch", "keras", "haiku", "equinox", "onnx"]
 

@@ -28,7 +28,8 @@ from typing import Any
 from experiments.char_lm import config as options
 from experiments.char_lm.corpus import Corpus, Vocabulary
 from experiments.errors import UserError
-from jrnn.interop import files, named_arrays
+from jrnn.interop import files
+from jrnn.storage import named_arrays
 
 try:
     import fcntl
@@ -207,14 +208,14 @@ def trim_metrics(path: Path, step: int) -> None:
                 if json.loads(line)["step"] <= step:
                     kept.append(line + "\n")
     with writing(file):
-        files.write_whole(file, "".join(kept).encode())
+        files.write_whole(file, ["".join(kept).encode()])
 
 
 def write_json(file: Path, content: Any) -> None:
     """Writes a JSON file atomically."""
     text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
     with writing(file, len(text)):
-        files.write_whole(file, text.encode())
+        files.write_whole(file, [text.encode()])
 
 
 @contextlib.contextmanager

@@ -4,7 +4,6 @@
     onnx                                 models made of ONNX operators
     files                                weights and models on disk
     export                               models as StableHLO
-    named_arrays                         trees as flat dictionaries, and back
 
 Each of these is imported on first use, so `import jrnn` needs none of the libraries:
 `jrnn.interop.torch.from_state_dict(...)`. In the folder of a library, `weights`
@@ -23,7 +22,6 @@ __getattr__, __dir__ = lazy(
         "flax",
         "haiku",
         "keras",
-        "named_arrays",
         "onnx",
         "torch",
     ),

@@ -8,7 +8,7 @@ import jax.export
 import jax.numpy as jnp
 
 from jrnn import checks
-from jrnn.interop import named_arrays
+from jrnn.storage import named_arrays
 from jrnn.types import Array, DType, Layer, Params, Shape
 
 # Further arguments of a layer, with their axes.
@@ -51,7 +51,7 @@ def export_layer(
     Example:
       >>> import jax, jax.numpy as jnp, jrnn
       >>> from jrnn.interop.export import export_layer
-      >>> from jrnn.interop.named_arrays import flatten
+      >>> from jrnn.storage.named_arrays import flatten
       >>> model = jrnn.Sequential(jrnn.Recurrent(jrnn.LSTM(4)), jrnn.Dense(2))
       >>> params = model.init(jax.random.key(0), input_size=3)
       >>> data = export_layer(model, params, input_size=3).serialize(vjp_order=1)

@@ -10,8 +10,8 @@ import pytest
 from jax import export
 
 import jrnn
-from jrnn.interop import named_arrays
 from jrnn.interop.export import export_layer
+from jrnn.storage import named_arrays
 from tests.cases import B, F, H, T, assert_close, randomise
 
 OPTIONS = {

@@ -52,7 +52,7 @@ def test_modules_are_imported_on_first_use(library, name):
 
 
 def test_names_are_listed_and_unknown_names_are_errors():
-    assert {"torch", "files", "export", "named_arrays"} <= set(dir(jrnn.interop))
+    assert {"torch", "files", "export"} <= set(dir(jrnn.interop))
     with pytest.raises(AttributeError, match="'jrnn.interop' has no attribute 'caffe'"):
         _ = jrnn.interop.caffe
     with pytest.raises(AttributeError, match="no attribute 'HaikuCore'"):

@@ -12,25 +12,22 @@ only .npz would detect a flipped bit. Loads limit everything that a file of anot
 program claims, and never run a pickle.
 """
 
-from jrnn.interop.files.arrays import (
-    digest as digest,
-    load_arrays as load_arrays,
-    save_arrays as save_arrays,
-)
-from jrnn.interop.files.disk import (
-    MAX_BYTES as MAX_BYTES,
-    read_regular as read_regular,
-    write_whole as write_whole,
-)
-from jrnn.interop.files.formats import FileError as FileError
 from jrnn.interop.files.models import (
     from_config as from_config,
     load_model as load_model,
     save_model as save_model,
     to_config as to_config,
 )
-from jrnn.interop.files.params import (
-    load as load,
-    restore as restore,
-    save as save,
+from jrnn.interop.files.params import load as load, save as save
+from jrnn.storage.arrays import (
+    digest as digest,
+    load_arrays as load_arrays,
+    save_arrays as save_arrays,
 )
+from jrnn.storage.disk import (
+    MAX_BYTES as MAX_BYTES,
+    read_regular as read_regular,
+    write_whole as write_whole,
+)
+from jrnn.storage.formats import FileError as FileError
+from jrnn.storage.trees import restore as restore

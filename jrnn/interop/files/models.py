@@ -15,13 +15,13 @@ import jax.numpy as jnp
 
 from jrnn import cells, kernels, layers
 from jrnn.cells import activations
-from jrnn.interop import named_arrays
 from jrnn.interop.common.modules import param_shapes
-from jrnn.interop.files.arrays import errors_name, load_arrays, save_arrays
-from jrnn.interop.files.disk import MAX_BYTES, Path
-from jrnn.interop.files.formats import FileError, require
-from jrnn.interop.files.params import restore
 from jrnn.layers import Sequential
+from jrnn.storage import named_arrays
+from jrnn.storage.arrays import errors_name, load_arrays, save_arrays
+from jrnn.storage.disk import MAX_BYTES, Path
+from jrnn.storage.formats import FileError, require
+from jrnn.storage.trees import restore
 from jrnn.types import Layer, Params
 
 CLASSES: dict[str, Any] = {

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 from flax.core import FrozenDict
 
 from jrnn import checks, scanning
-from jrnn.interop import named_arrays
 from jrnn.interop.common import modules
+from jrnn.storage import named_arrays
 from jrnn.types import Array, Cell, DType, Layer, Params, PRNGKey, Shape, State
 from jrnn.values import value
 

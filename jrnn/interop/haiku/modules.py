@@ -7,8 +7,8 @@ import haiku as hk
 import jax.numpy as jnp
 
 from jrnn import scanning
-from jrnn.interop import named_arrays
 from jrnn.interop.common import modules
+from jrnn.storage import named_arrays
 from jrnn.types import Array, Cell, DType, Layer, Params, Shape, State
 
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import jrnn
-from jrnn.interop import files, named_arrays
+from jrnn.interop import files
+from jrnn.storage import named_arrays
 from tests.cases import randomise
 
 

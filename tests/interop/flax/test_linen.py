@@ -7,7 +7,7 @@ import optax
 import pytest
 
 import jrnn
-from jrnn.interop import named_arrays
+from jrnn.storage import named_arrays
 from tests.cases import B, F, H, T, assert_close, randomise
 from tests.interop.walk import Walk
 

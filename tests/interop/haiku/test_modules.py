@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import jrnn
-from jrnn.interop import haiku, named_arrays
+from jrnn.interop import haiku
+from jrnn.storage import named_arrays
 from tests.cases import B, F, H, T, assert_close, randomise
 from tests.interop.walk import Walk
 

@@ -12,7 +12,8 @@ from jrnn import activations as a
 from tests.cases import assert_close, randomise
 
 onnx = pytest.importorskip("onnx")
-from jrnn.interop import named_arrays, onnx as interop  # noqa: E402
+from jrnn.interop import onnx as interop  # noqa: E402
+from jrnn.storage import named_arrays  # noqa: E402
 
 T, B, F, H = 5, 3, 2, 4
 LENGTHS = np.array([5, 2, 4], np.int32)

@@ -15,15 +15,21 @@ import numpy as np
 
 Arrays = dict[str, np.ndarray]
 Metadata = dict[str, str]
+Piece = bytes | memoryview  # of a file
 
 DTYPES = {
     "F16": np.dtype("float16"),
     "BF16": np.dtype(ml_dtypes.bfloat16),
     "F32": np.dtype("float32"),
     "F64": np.dtype("float64"),
+    "I8": np.dtype("int8"),
+    "I16": np.dtype("int16"),
     "I32": np.dtype("int32"),
     "I64": np.dtype("int64"),
+    "U8": np.dtype("uint8"),
+    "U16": np.dtype("uint16"),
     "U32": np.dtype("uint32"),
+    "U64": np.dtype("uint64"),
     "BOOL": np.dtype("bool"),
 }
 CODES = {dtype: code for code, dtype in DTYPES.items()}

@@ -6,12 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from jrnn.interop.files.formats import (
+from jrnn.storage.formats import (
     CODES,
     DTYPES,
     METADATA,
     Arrays,
     Metadata,
+    Piece,
     check_arrays,
     check_count,
     check_metadata,
@@ -57,12 +58,16 @@ def parse(data: bytes, limit: int) -> tuple[Arrays, Metadata]:
     return arrays, metadata
 
 
-def encode(arrays: Mapping[str, np.ndarray], metadata: Metadata) -> bytes:
-    """Returns the bytes of a file. Equal arrays and metadata give equal bytes."""
+def encode(arrays: Mapping[str, np.ndarray], metadata: Metadata) -> list[Piece]:
+    """Returns the bytes of a file in pieces, without a copy of contiguous arrays.
+
+    Equal arrays and metadata give equal bytes.
+    """
     header: dict[str, Any] = {METADATA: dict(metadata)} if metadata else {}
-    tensors, offset = [], 0
+    tensors: list[memoryview] = []
+    offset = 0
     for name, array in sorted(arrays.items(), key=lambda item: item[0]):
-        tensor = np.ascontiguousarray(array).tobytes()
+        tensor = np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
         header[name] = {
             "dtype": CODES[array.dtype],
             "shape": list(array.shape),
@@ -77,7 +82,7 @@ def encode(arrays: Mapping[str, np.ndarray], metadata: Metadata) -> bytes:
         f"the header must have at most {MAX_HEADER} bytes, got {len(text)}. Use "
         "shorter names.",
     )
-    return b"".join([len(text).to_bytes(8, "little"), text, *tensors])
+    return [len(text).to_bytes(8, "little"), text, *tensors]
 
 
 def _entry(name: str, entry: Any) -> tuple[str, np.dtype, list[int], int, int]:

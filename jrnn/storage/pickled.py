@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from jrnn.interop.files.formats import (
+from jrnn.storage.formats import (
     DTYPES,
     Arrays,
     Metadata,
@@ -15,7 +15,7 @@ from jrnn.interop.files.formats import (
     check_name,
     require,
 )
-from jrnn.interop.files.zips import open_archive
+from jrnn.storage.zips import open_archive
 
 
 def parse(data: bytes, limit: int) -> tuple[Arrays, Metadata]:

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import pytest
 
 import jrnn
-from jrnn.interop import named_arrays
+from jrnn.storage import named_arrays
 from tests.cases import F, H
 
 

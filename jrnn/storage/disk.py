@@ -4,8 +4,9 @@ import os
 import pathlib
 import secrets
 import stat
+from collections.abc import Iterable
 
-from jrnn.interop.files.formats import require
+from jrnn.storage.formats import Piece, require
 
 Path = str | os.PathLike[str]
 
@@ -42,7 +43,7 @@ def read_regular(path: Path, max_bytes: int = MAX_BYTES) -> bytes:
         return file.read(status.st_size)
 
 
-def write_whole(path: Path, data: bytes) -> None:
+def write_whole(path: Path, pieces: Iterable[Piece]) -> None:
     """Writes a file. If the write fails, an older file of the same name remains.
 
     It writes to another name, flushes to the disk, renames, and flushes the folder.
@@ -50,15 +51,26 @@ def write_whole(path: Path, data: bytes) -> None:
     path = pathlib.Path(path)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
     try:
-        with open(temporary, "xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+        write_new(temporary, pieces)
         os.replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    folder = os.open(path.parent, os.O_RDONLY)
+    flush_folder(path.parent)
+
+
+def write_new(path: Path, pieces: Iterable[Piece]) -> None:
+    """Writes a file that does not exist yet, and flushes it to the disk."""
+    with open(path, "xb") as file:
+        for piece in pieces:
+            file.write(piece)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def flush_folder(path: Path) -> None:
+    """Flushes the names in a folder to the disk, after a file was made or renamed."""
+    folder = os.open(path, os.O_RDONLY)
     try:
         os.fsync(folder)
     finally:

@@ -1,6 +1,6 @@
 """Trees of arrays as flat dictionaries with one name per leaf, and back.
 
-Both directions work on traced arrays. `jrnn.interop.files.restore` also checks shapes
+Both directions work on traced arrays. `jrnn.storage.trees.restore` also checks shapes
 and dtypes.
 """
 
@@ -28,7 +28,7 @@ def flatten(tree: Any) -> dict[str, Array]:
 
     Example:
       >>> import jax, jrnn
-      >>> from jrnn.interop.named_arrays import flatten
+      >>> from jrnn.storage.named_arrays import flatten
       >>> model = jrnn.Sequential(jrnn.Recurrent(jrnn.Elman(4)), jrnn.Dense(2))
       >>> sorted(flatten(model.init(jax.random.key(0), 3)))
       ['0.b_x', '0.w_h', '0.w_x', '1.b', '1.w']
@@ -49,7 +49,7 @@ def unflatten(like: Any, named: Mapping[str, Any]) -> Any:
 
     Example:
       >>> import jax, jrnn
-      >>> from jrnn.interop.named_arrays import flatten, unflatten
+      >>> from jrnn.storage.named_arrays import flatten, unflatten
       >>> params = jrnn.GRU(4).init(jax.random.key(0), input_size=3)
       >>> unflatten(params, flatten(params)).w_x.shape
       (3, 12)

@@ -3,7 +3,7 @@
 import io
 import zipfile
 
-from jrnn.interop.files.formats import check_count, require
+from jrnn.storage.formats import check_count, require
 
 MAX_RATIO = 100  # how far a member of an archive may expand ...
 RATIO_FLOOR = 16 << 20  # ... if it is larger than this

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from jrnn.interop.files import npz, pickled, safetensors
-from jrnn.interop.files.disk import MAX_BYTES, Path, read_regular, write_whole
-from jrnn.interop.files.formats import (
+from jrnn.storage import npz, pickled, safetensors
+from jrnn.storage.disk import MAX_BYTES, Path, read_regular, write_whole
+from jrnn.storage.formats import (
     Arrays,
     FileError,
     Metadata,
@@ -84,8 +84,8 @@ def load_arrays(
 
     It refuses: files that are not regular; sizes over the limit, and sizes that differ
     from the size of the data; archives that expand a hundredfold; more than 8 axes;
-    dtypes other than float16, bfloat16, float32, float64, int32, int64, uint32 and
-    bool; tensors that overlap, repeat or leave gaps; names that could be paths; Python
+    dtypes other than floating-point numbers of 16 to 64 bits, integers and bool;
+    tensors that overlap, repeat or leave gaps; names that could be paths; Python
     objects; and content that does not match jrnn's hash, if the file has one.
 
     A `.pt` file must be a dictionary of tensors and needs PyTorch 2.10. Earlier

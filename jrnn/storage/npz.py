@@ -7,19 +7,20 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from jrnn.interop.files.formats import (
+from jrnn.storage.formats import (
     CODES,
     DTYPES,
     METADATA,
     Arrays,
     Metadata,
+    Piece,
     check_arrays,
     check_metadata,
     parse_json,
     read_view,
     require,
 )
-from jrnn.interop.files.zips import check_gapless, open_archive, read_member
+from jrnn.storage.zips import check_gapless, open_archive, read_member
 
 _VERSION_ONE = (1, 0)
 
@@ -46,7 +47,7 @@ def parse(data: bytes, limit: int) -> tuple[Arrays, Metadata]:
     return arrays, metadata
 
 
-def encode(arrays: Mapping[str, np.ndarray], metadata: Metadata) -> bytes:
+def encode(arrays: Mapping[str, np.ndarray], metadata: Metadata) -> list[Piece]:
     """Returns the bytes of an uncompressed file. Equal arrays give equal bytes."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
@@ -61,7 +62,7 @@ def encode(arrays: Mapping[str, np.ndarray], metadata: Metadata) -> bytes:
         if metadata:
             text = json.dumps(metadata)
             archive.writestr(zipfile.ZipInfo(f"{METADATA}.json"), text)
-    return buffer.getvalue()
+    return [buffer.getvalue()]
 
 
 def _parse_npy(name: str, content: bytes) -> np.ndarray:
