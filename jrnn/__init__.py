@@ -43,9 +43,11 @@ from jrnn.layers import (
     Dropout as Dropout,
     Embed as Embed,
     LayerNorm as LayerNorm,
+    Map as Map,
     Recurrent as Recurrent,
     Residual as Residual,
     Sequential as Sequential,
+    Stack as Stack,
     generate as generate,
 )
 from jrnn.masks import resets_from_segments as resets_from_segments

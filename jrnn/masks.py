@@ -63,6 +63,28 @@ def restarts(reset: Array | None, keep: Array | None, reverse: bool) -> Array | 
     return jnp.take_along_axis(flags, following, axis=0)
 
 
+def hold(ys: Any, keep: Array, reverse: bool) -> Any:
+    """Repeats the last valid output where a step does nothing; zero before the first.
+
+    Time comes first in the tree `ys` and in `keep` [time, *batch].
+    """
+    time = keep.shape[0]
+    steps = jnp.arange(time).reshape(time, *(1,) * (keep.ndim - 1))
+    if reverse:
+        index = jax.lax.cummin(jnp.where(keep, steps, time), axis=0, reverse=True)
+    else:
+        index = jax.lax.cummax(jnp.where(keep, steps, -1), axis=0)
+    found = (index >= 0) & (index < time)
+    index = jnp.where(found, index, 0)
+
+    def take(y: Array) -> Array:
+        return jnp.take_along_axis(
+            y, index.reshape(*index.shape, *(1,) * (y.ndim - index.ndim)), axis=0
+        )
+
+    return where(found, jax.tree.map(take, ys), jax.tree.map(jnp.zeros_like, ys))
+
+
 def as_flags(value: Any) -> Array | None:
     """Returns lengths, a mask or resets as an array, also from a list; None stays."""
     return None if value is None else jnp.asarray(value)

@@ -70,6 +70,7 @@ def scan(
     time_major: bool = False,
     return_sequence: bool = True,
     return_states: bool = False,
+    at_padding: str = "zero",
     unroll: int = 1,
     method: str | kernels.Kernel = "auto",
     remat: str | tuple[int, ...] | None = None,
@@ -105,6 +106,8 @@ def scan(
       time_major: Whether `xs`, `mask`, `reset` and the outputs are [time, *batch, ...].
       return_sequence: False returns only the output of the last valid step (the first
         in reverse; zero where there is none), and stores no sequence of outputs.
+      at_padding: What a step that does nothing outputs: "zero", or "hold" for the
+        output of the last valid step before it in the order of the loop, if any.
       return_states: True also returns the state after every step, stacked along time.
       unroll: Number of steps per trip of the compiled loop.
       method: Kernel: "auto" chooses by the form of the cell; or a name in
@@ -144,6 +147,7 @@ def scan(
     checks.flags("mask", mask, batch, time, time_major)
     checks.flags("reset", reset, batch, time, time_major)
     checks.at_least("unroll", unroll, 1)
+    checks.one_of("at_padding", at_padding, ["zero", "hold"])
     kernels.remat.lengths(remat, time)
     options = kernels.Options(
         states=return_states,
@@ -155,17 +159,18 @@ def scan(
     )
     cell = without_init_options(cell)
     arrays = (params, state, xs, lengths, mask, reset, key)
-    return _scan(cell, method, options, time_major, *arrays)
+    return _scan(cell, method, options, time_major, at_padding, *arrays)
 
 
 # Compiled here, once for the library: outside `jit`, every call of `lax.scan` on a new
 # Python function compiles again.
-@functools.partial(jax.jit, static_argnums=(0, 1, 2, 3))
+@functools.partial(jax.jit, static_argnums=(0, 1, 2, 3, 4))
 def _scan(
     cell: Cell,
     method: str | kernels.Kernel,
     options: kernels.Options,
     time_major: bool,
+    at_padding: str,
     params: Params,
     state: State | None,
     xs: Any,
@@ -199,6 +204,8 @@ def _scan(
     final, states, ys = out.final, out.states, out.ys
     if ys is None:
         ys = _last_output(cell, params, final, inputs, options.reverse)
+    elif keep is not None and at_padding == "hold":
+        ys = masks.hold(ys, keep, options.reverse)
     elif keep is not None:
         ys = where(keep, ys, jnp.zeros_like(ys))
     if not time_major:

@@ -2,6 +2,7 @@
 
 from jrnn.layers.compose import Residual as Residual, Sequential as Sequential
 from jrnn.layers.generation import generate as generate, sample as sample
+from jrnn.layers.map import Map as Map
 from jrnn.layers.pointwise import (
     Dense as Dense,
     DenseParams as DenseParams,
@@ -17,3 +18,4 @@ from jrnn.layers.recurrent import (
     BidirectionalState as BidirectionalState,
     Recurrent as Recurrent,
 )
+from jrnn.layers.stack import Stack as Stack

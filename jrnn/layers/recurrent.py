@@ -23,6 +23,7 @@ class Recurrent:
         order of the inputs.
       return_sequence: False returns only the output of the last valid step,
         [*batch, features], for a classifier.
+      at_padding: What padded steps output, "zero" or "hold", as in `jrnn.scan`.
       unroll: Number of steps per trip of the compiled loop.
       method: Kernel, as in `jrnn.scan`.
       remat: Rematerialization in the backward pass, as in `jrnn.scan`.
@@ -39,12 +40,14 @@ class Recurrent:
     cell: Cell
     reverse: bool = False
     return_sequence: bool = True
+    at_padding: str = "zero"
     unroll: int = 1
     method: str | Kernel = "auto"
     remat: str | tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         options.check(self)
+        checks.one_of("at_padding", self.at_padding, ["zero", "hold"])
 
     @property
     def output_size(self) -> int:
@@ -81,6 +84,7 @@ class Recurrent:
             key=key,
             reverse=self.reverse,
             return_sequence=self.return_sequence,
+            at_padding=self.at_padding,
             unroll=self.unroll,
             method=self.method,
             remat=self.remat,
