@@ -187,8 +187,9 @@ class Linear(NamedTuple):
     """h' = a * h + b, with a and b that do not depend on h.
 
     With `pair`, the state is a pair of leaves, the real and the imaginary part of h,
-    and a and b are complex arrays. Otherwise a and b are trees like the state, whose
-    leaves broadcast against its leaves.
+    and a and b are complex arrays. Otherwise a and b are trees like the state. In both
+    cases arrays broadcast against the state: a factor of `params` alone needs no axis
+    of time, and kernels then read it once.
     """
 
     coefficients: Callable[[Any, Any], tuple[Any, Any]]  # params, u -> a, b

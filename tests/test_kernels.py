@@ -27,7 +27,7 @@ KERNELS = {
     "gated, joint": Gated(Layout(CHUNK, joint=True)),
     "linear": Linear("scan"),
     "linear, associative": Linear("associative"),
-    "linear, chunked": Linear("chunked"),
+    "linear, chunk": Linear("chunk"),
     "pallas": kernels.Pallas(),
     "cudnn": kernels.CuDNN(),
 }

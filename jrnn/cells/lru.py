@@ -142,10 +142,9 @@ class LRU(VectorCell):
         return state.re @ params.c_re - state.im @ params.c_im + u.y
 
     def _coefficients(self, params: LRUParams, u: LRUInput) -> tuple[Array, Array]:
-        """Returns lambda and the contribution of the input, complex [..., H]."""
+        """Returns lambda, complex [H], and what the input adds, complex [..., H]."""
         wide = numerics.wide(u.re)  # there is no complex number of half precision
         radius, phase = jnp.exp(-jnp.exp(params.nu)), jnp.exp(params.theta)
         parts = (radius * jnp.cos(phase), radius * jnp.sin(phase), u.re, u.im)
         re, im, b_re, b_im = (part.astype(wide) for part in parts)
-        b = jax.lax.complex(b_re, b_im)
-        return jnp.broadcast_to(jax.lax.complex(re, im), b.shape), b
+        return jax.lax.complex(re, im), jax.lax.complex(b_re, b_im)

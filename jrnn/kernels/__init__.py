@@ -6,8 +6,8 @@ others compute the same, faster or with less memory. `choose` picks one.
 
 import jax
 
-from jrnn import checks
-from jrnn.kernels import linear, remat as remat
+from jrnn import checks, forms
+from jrnn.kernels import remat as remat
 from jrnn.kernels.base import (
     Inputs as Inputs,
     Kernel as Kernel,
@@ -80,7 +80,7 @@ def _automatic(cell: Cell, inputs: Inputs, options: Options) -> Kernel:
     if Gated().refusal(cell, inputs, options) is None:
         return Gated()
     stored = options.outputs or options.states  # else the scan stores nothing
-    if stored and options.remat is None and linear.pays(cell):
+    if stored and options.remat is None and isinstance(cell.form, forms.Linear):
         return Linear()
     return Scan()
 

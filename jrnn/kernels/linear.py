@@ -1,16 +1,17 @@
 """Cells that are linear in the state, `h' = a * h + b`, for all steps at once."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 
 from jrnn import checks, forms
 from jrnn.kernels.base import Inputs, Loop, Options, Trajectory, project
-from jrnn.kernels.recurrence import ORDERS, solve
+from jrnn.kernels.recurrence import METHODS, solve
+from jrnn.kernels.recurrence.orders import Steps, advance
+from jrnn.kernels.recurrence.rings import Complex, Planes, Units
 from jrnn.masks import where
-from jrnn.numerics import wide
 from jrnn.types import Array, Cell, State
 from jrnn.values import value
 
@@ -19,8 +20,13 @@ from jrnn.values import value
 class Linear:
     """Runs a cell whose form is `jrnn.forms.Linear` by `jrnn.linear_recurrence`.
 
+    "auto" takes it for such cells. On a CPU of two cores it took .6 to .8 of the time
+    of the scan of `LRU(128)` for values, and .9 to 1.05 with gradients, at T, B = 1024,
+    16 and 256, 32, with up to 1.2 times the memory.
+
     Attributes:
-      order: "scan", "associative", "chunked" or "auto", as in that function's `method`.
+      order: "scan", "associative", "chunk", "pallas" or "auto", as in the `method` of
+        that function.
 
     Example:
       >>> import jax, jax.numpy as jnp, jrnn
@@ -35,7 +41,7 @@ class Linear:
     order: str = "auto"
 
     def __post_init__(self) -> None:
-        checks.one_of("order", self.order, ["auto", *ORDERS])
+        checks.one_of("order", self.order, ["auto", *METHODS])
 
     def refusal(self, cell: Cell, inputs: Inputs, options: Options) -> str | None:
         """Says why this kernel cannot run a cell; None where it can."""
@@ -53,21 +59,22 @@ class Linear:
         form: Any = cell.form
         params, state, fresh, inputs = loop
         us = project(cell, params, inputs)
-        factors, addends = map(jax.tree.leaves, form.coefficients(params, us))
-        join = _complex if form.pair else jax.tree.leaves
-        starts, news = join(state), join(fresh)
+        factors, addends = form.coefficients(params, us)
+        ring = Complex() if form.pair else Units()
         restart = inputs.restart
         if restart is not None and inputs.keep is not None:
             restart = restart & inputs.keep
-        solved = []
-        for a, b, h0, new in zip(factors, addends, starts, news, strict=True):
+        solved: list[Array] = []
+        for planes in _planes(form.pair, factors, addends, state, fresh):
+            a, b, h0, new = planes
             if inputs.restart is not None:
-                b = where(inputs.restart, a * new + b, b)
+                begun = advance(ring, new, Steps(a, b, None))
+                b = where(inputs.restart, begun, b)
             if inputs.keep is not None:
-                a = where(inputs.keep, a, jnp.ones_like(a))
-                b = where(inputs.keep, b, jnp.zeros_like(b))
-            hs = solve(a, b, h0, restart, reverse=options.reverse, method=self.order)
-            solved += [hs.real, hs.imag] if form.pair else [hs]
+                a = where(inputs.keep, a, ring.ones(a))
+                b = where(inputs.keep, b, jax.tree.map(jnp.zeros_like, b))
+            backward, order = options.reverse, self.order
+            solved += solve(ring, a, b, h0, restart, reverse=backward, method=order)
         leaves, structure = jax.tree.flatten(state)
         typed = [h.astype(leaf.dtype) for h, leaf in zip(solved, leaves, strict=True)]
         states = jax.tree.unflatten(structure, typed)
@@ -78,20 +85,31 @@ class Linear:
         return Trajectory(final, states if options.states else None, ys)
 
 
-def pays(cell: Cell) -> bool:
-    """Whether this kernel can run a cell faster than the scan.
+def _planes(
+    pair: bool, factors: Any, addends: Any, state: State, fresh: State
+) -> Iterator[tuple[Planes, Planes, Planes, Planes]]:
+    """Yields factors, addends, initial and fresh state of each recurrence.
 
-    On a CPU its gradient was 1.2 to 3.3 times as fast for real states. For pairs it
-    took 1.5 times as long as the scan of `LRU(128)`, at T, B = 1024, 16 and 256, 32,
-    and up to twice the memory.
+    They have the dtype of the addends. A pair of leaves is one complex recurrence.
     """
-    form = cell.form
-    if not isinstance(form, forms.Linear):
-        return False
-    return jax.default_backend() != "cpu" or not form.pair
+    groups: list[Any]
+    if pair:
+        a, b = ((c.real, c.imag) for c in (factors, addends))
+        groups = [(a, b, jax.tree.leaves(state), jax.tree.leaves(fresh))]
+    else:
+        each = map(jax.tree.leaves, (factors, addends, state, fresh))
+        groups = [[(leaf,) for leaf in group] for group in zip(*each, strict=True)]
+    for a, b, h0, new in groups:
+        shape = (b[0].shape[0], *h0[0].shape)
+        dtype = b[0].dtype
+        factors = tuple(_expand(plane.astype(dtype), len(shape)) for plane in a)
+        addends, begins, begun = (
+            tuple(jnp.broadcast_to(plane.astype(dtype), to) for plane in planes)
+            for planes, to in ((b, shape), (h0, shape[1:]), (new, shape[1:]))
+        )
+        yield factors, addends, begins, begun
 
 
-def _complex(state: State) -> list[Array]:
-    """Returns a pair of leaves as one complex array, of 64 bits at least."""
-    re, im = jax.tree.leaves(state)
-    return [lax.complex(re.astype(wide(re)), im.astype(wide(im)))]
+def _expand(a: Array, rank: int) -> Array:
+    """Adds leading axes to factors that are the same in every step."""
+    return a.reshape((1,) * (rank - a.ndim) + a.shape)

@@ -1,0 +1,123 @@
+"""Recurrences that are linear in the state, `h' = a h + b`, for all steps at once."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+
+from jrnn import checks, masks
+from jrnn.kernels.recurrence import rings
+from jrnn.kernels.recurrence.solve import METHODS, solve
+from jrnn.masks import where
+from jrnn.types import Array
+
+
+def linear_recurrence(
+    a: Array,
+    b: Array,
+    h0: Array | None = None,
+    *,
+    mask: Array | None = None,
+    reset: Array | None = None,
+    reverse: bool = False,
+    method: str = "auto",
+) -> Array:
+    """Computes `h_t = a_t h_t-1 + b_t` for all t, elementwise or in blocks.
+
+    Derivatives of every order, in both modes, are linear recurrences again. The one for
+    the gradient of b runs in the other direction, with factors shifted by one step.
+    They save only a and h.
+
+    Args:
+      a: Factors [*batch, time, features], real or complex; or real matrices
+        [*batch, time, features, k, k], one for the k coupled entries of each feature.
+      b: Addends, of the shape of `a`; with matrices [*batch, time, features, k].
+      h0: State before the first step, as one step of `b`; None for zeros.
+      mask: Booleans [*batch, time]. Where False the step does nothing: the state is
+        kept, and neither a and b nor a reset is read, even if they are NaN.
+      reset: Booleans [*batch, time]. Where True the state is zero before the step, even
+        if it was infinite or NaN.
+      reverse: Whether to run from the last step to the first. A reset at t acts between
+        t and the valid step before it in either direction.
+      method: "scan", one step after the other; "associative", a tree of depth log T;
+        "chunk", chunks of sqrt(T) steps in parallel, then their borders; "pallas", one
+        kernel for a TPU or a GPU, interpreted on a CPU, in float32 or less and for
+        k <= 4. "auto" chooses by size and by the platform that the computation is
+        compiled for: on a CPU it is "scan".
+
+    Returns:
+      The states h, of the shape of `b`.
+
+    Raises:
+      ValueError: if shapes or the method do not fit.
+      TypeError: if `mask` or `reset` are not boolean.
+
+    Example:
+      >>> import jax.numpy as jnp, jrnn
+      >>> a, b = jnp.full((4, 1), 0.5), jnp.ones((4, 1))
+      >>> jrnn.linear_recurrence(a, b)[:, 0].tolist()
+      [1.0, 1.5, 1.75, 1.875]
+      >>> h0 = jnp.array([8.0])
+      >>> jrnn.linear_recurrence(a, b, h0, reverse=True)[:, 0].tolist()
+      [2.375, 2.75, 3.5, 5.0]
+      >>> turn = jnp.broadcast_to(jnp.array([[0.0, -1.0], [1.0, 0.0]]), (4, 1, 2, 2))
+      >>> h0 = jnp.array([[1.0, 0.0]])
+      >>> jrnn.linear_recurrence(turn, jnp.zeros((4, 1, 2)), h0)[:, 0].tolist()
+      [[0.0, 1.0], [-1.0, 0.0], [0.0, -1.0], [1.0, 0.0]]
+
+    References:
+      Martin and Cundy, 2018, https://arxiv.org/abs/1709.04057
+    """
+    checks.one_of("method", method, ["auto", *METHODS])
+    a, b = jnp.asarray(a), jnp.asarray(b)
+    entries = 2 if a.ndim > b.ndim else 1  # axes of one step of one example
+    batch, time = checks.sequence_axes(b, entries, time_major=False)
+    layout = "a and b are [*batch, time, features]"
+    if entries == 2:
+        matrices = jax.ShapeDtypeStruct((*b.shape, b.shape[-1]), a.dtype)
+        layout += ", or [..., k, k] and [..., k]"
+        checks.same_structure("a", a, matrices, f"{layout}.")
+        if jnp.iscomplexobj(a) or jnp.iscomplexobj(b):
+            raise ValueError(
+                f"a holds matrices of {a.dtype} and b is {b.dtype}, but both must be "
+                "real. Write k complex entries as 2k real ones."
+            )
+    else:
+        checks.same_structure("b", b, a, f"{layout}.")
+    step = jax.ShapeDtypeStruct((*batch, *b.shape[len(batch) + 1 :]), b.dtype)
+    h0 = jnp.zeros(step.shape, step.dtype) if h0 is None else jnp.asarray(h0)
+    checks.same_structure("h0", h0, step, "h0 is one step of b: [*batch, features].")
+    mask, reset = map(masks.as_flags, (mask, reset))
+    checks.flags("mask", mask, batch, time, major=False)
+    checks.flags("reset", reset, batch, time, major=False)
+    return _recurrence(reverse, method, a, b, h0, mask, reset)
+
+
+# Compiled here: outside `jit`, every call would compile its loop again.
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _recurrence(
+    reverse: bool,
+    method: str,
+    a: Array,
+    b: Array,
+    h0: Array,
+    mask: Array | None,
+    reset: Array | None,
+) -> Array:
+    axis = b.ndim - 3 if a.ndim > b.ndim else b.ndim - 2
+    dtype = jnp.result_type(a, b, h0)
+    a, b = (jnp.moveaxis(leaf.astype(dtype), axis, 0) for leaf in (a, b))
+    keep, reset = (
+        None if flags is None else jnp.moveaxis(flags, axis, 0)
+        for flags in (mask, reset)
+    )
+    restart = masks.restarts(reset, keep, reverse)
+    ring, factors, addends = rings.split(a, b)
+    if keep is not None:
+        factors = where(keep, factors, ring.ones(factors))
+        addends = where(keep, addends, jax.tree.map(jnp.zeros_like, addends))
+        restart = restart if restart is None else restart & keep
+    _, _, start = rings.split(a, h0.astype(dtype)[None])
+    start = jax.tree.map(lambda leaf: leaf[0], start)
+    hs = solve(ring, factors, addends, start, restart, reverse=reverse, method=method)
+    return jnp.moveaxis(rings.join(ring, hs, b.shape), 0, axis)

@@ -1,0 +1,147 @@
+"""The linear recurrence as the solution of linear equations, which JAX derives."""
+
+import functools
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from jrnn.kernels.recurrence import orders, pallas
+from jrnn.kernels.recurrence.orders import Steps, advance, constant, seen
+from jrnn.kernels.recurrence.rings import Planes, Ring
+from jrnn.numerics import shift
+from jrnn.types import Array
+
+METHODS = ["scan", "associative", "chunk", "pallas"]
+MANY, WIDE = 32, 2**17  # steps, and elements in one, where a tree pays on a GPU
+LONG, NARROW = 512, 4096  # the same on a TPU, if no kernel can run
+
+Order = Callable[[Ring, Steps, bool], Planes]
+
+
+def solve(
+    ring: Ring,
+    a: Planes,
+    b: Planes,
+    h0: Planes,
+    restart: Array | None = None,
+    *,
+    reverse: bool = False,
+    method: str = "auto",
+) -> Planes:
+    """Computes `linear_recurrence` on planes, time first: a and b [T, ...], h0 [...].
+
+    Factors [1, ...] are those of every step, and are broadcast where they must be.
+    Where `restart` [T, *batch] is True, the state before the step counts as zero. The
+    states solve the triangular system `h - a (h one step before) = b`. JAX derives
+    every derivative from that equation, and calls back for the transposed system:
+
+        g_t = λ_t - transpose(a_t+1) λ_t+1
+
+    which is the recurrence in the other direction, with factors and restart flags
+    shifted by one step.
+    """
+    reason = pallas.refusal(ring, b) if method == "pallas" else None
+    if reason is not None:
+        raise ValueError(f"method='pallas' {reason}. Use method='auto'.")
+    if not b[0].shape[0]:
+        return b
+    first = -1 if reverse else 0
+    begin = jax.tree.map(lambda leaf: leaf[first], Steps(a, b, restart))
+    b = tuple(
+        lax.dynamic_update_index_in_dim(all_, one.astype(all_.dtype), first, axis=0)
+        for all_, one in zip(b, advance(ring, h0, begin), strict=True)
+    )
+    zeros = functools.partial(jax.tree.map, lambda leaf: jnp.zeros_like(leaf[0]))
+
+    def system(h: Planes) -> Planes:
+        before = seen(shift(zeros(h), h, reverse), restart)
+        moved = ring.apply(a, before)
+        return tuple(now - by for now, by in zip(h, moved, strict=True))
+
+    def solution(_: Any, b: Planes) -> Planes:
+        return compute(ring, Steps(a, b, restart), reverse, method)
+
+    def transposed(_: Any, g: Planes) -> Planes:
+        steps = Steps(ring.transpose(a), g, restart)
+        moved = (() if constant(steps) else steps.a, restart)
+        after, restarts = shift(zeros(moved), moved, not reverse)
+        steps = steps._replace(a=after or steps.a, restart=restarts)
+        return compute(ring, steps, not reverse, method)
+
+    return lax.custom_linear_solve(system, b, solution, transposed)
+
+
+def compute(ring: Ring, steps: Steps, reverse: bool, method: str) -> Planes:
+    """Computes all states from zeros, in an order or on the platform that runs it."""
+    fixed: dict[str, Order] = {
+        "scan": orders.scan,
+        "associative": orders.associative,
+        "chunk": orders.chunk,
+    }
+    on_tpu, on_gpu = automatic(ring, steps.b)
+    if method != "auto":
+        on_tpu = on_gpu = method
+    chosen = {
+        "cpu": fixed.get(method, orders.scan),
+        "tpu": fixed.get(on_tpu, pallas.tpu),
+        "cuda": fixed.get(on_gpu, pallas.gpu),
+        "rocm": fixed.get(on_gpu, pallas.gpu),
+    }
+    if method == "pallas":
+        chosen["cpu"] = functools.partial(pallas.tpu, interpret=True)
+    if len(set(chosen.values())) == 1:
+        return chosen["cpu"](ring, steps, reverse)
+    branches: Any = {
+        platform: functools.partial(_run, order, ring, reverse)
+        for platform, order in chosen.items()
+    }
+    return lax.platform_dependent(steps, default=branches["cpu"], **branches)
+
+
+def automatic(ring: Ring, b: Planes) -> tuple[str, str]:
+    """Returns the methods that "auto" takes on TPUs and on GPUs.
+
+    On a CPU of two cores, float32, milliseconds forward and with all gradients:
+
+        T, elements in a step  scan        associative   chunk
+        4096, 64               0.5, 1.6    0.8, 2.7      0.7, 1.7
+        4096, 1024             4.3, 24     39, 132       32, 67
+        256, 4096              1.0, 4.1    3.8, 16       3.1, 12
+
+    and the tree took 4 to 17 times as long to compile: a CPU takes the scan.
+
+    On accelerators nothing was timed. "auto" follows these reasons there:
+
+    * A GPU starts 6 kernels for a step of the scan, and 3 for a level of the tree: for
+      4096 steps 24 600 or 36. Starting one takes some microseconds, in which the GPU
+      moves some megabytes. The tree moves all arrays some times more, which costs less
+      than the starts until a step has about 2^17 elements.
+    * A TPU runs a loop without starting kernels, but each step moves the state to
+      memory and back. The kernel of Pallas does not; RecurrentGemma takes one on TPUs
+      (De et al., 2024, https://arxiv.org/abs/2402.19427).
+    * The kernel for GPUs must be asked for: programs with Triton code cannot be
+      exported with a guarantee that a later JAX runs them.
+    """
+    time, *rest = b[0].shape
+    elements = math.prod(rest)
+    on_gpu = "associative" if time >= MANY and elements < WIDE else "scan"
+    if pallas.refusal(ring, b) is None and _alone():
+        return "pallas", on_gpu
+    narrow = time >= LONG and elements < NARROW
+    return "associative" if narrow else "scan", on_gpu
+
+
+def _alone() -> bool:
+    """Whether arrays lie on one device here: the compiler cannot split a kernel."""
+    mesh = jax.sharding.get_abstract_mesh()
+    if mesh.empty:
+        return jax.device_count() == 1
+    return all(kind == jax.sharding.AxisType.Manual for kind in mesh.axis_types)
+
+
+def _run(order: Order, ring: Ring, reverse: bool, steps: Steps) -> Planes:
+    return order(ring, steps, reverse)
