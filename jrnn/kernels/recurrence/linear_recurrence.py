@@ -42,8 +42,8 @@ def linear_recurrence(
       method: "scan", one step after the other; "associative", a tree of depth log T;
         "chunk", chunks of sqrt(T) steps in parallel, then their borders; "pallas", one
         kernel for a TPU or a GPU, interpreted on a CPU, in float32 or less and for
-        k <= 4. "auto" chooses by size and by the platform that the computation is
-        compiled for: on a CPU it is "scan".
+        k <= 4. "auto" chooses between the first two by size and by the platform that
+        the computation is compiled for: on a CPU it is "scan".
 
     Returns:
       The states h, of the shape of `b`.

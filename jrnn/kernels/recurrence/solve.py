@@ -17,7 +17,7 @@ from jrnn.types import Array
 
 METHODS = ["scan", "associative", "chunk", "pallas"]
 MANY, WIDE = 32, 2**17  # steps, and elements in one, where a tree pays on a GPU
-LONG, NARROW = 512, 4096  # the same on a TPU, if no kernel can run
+LONG, NARROW = 512, 4096  # the same on a TPU
 
 Order = Callable[[Ring, Steps, bool], Planes]
 
@@ -82,7 +82,7 @@ def compute(ring: Ring, steps: Steps, reverse: bool, method: str) -> Planes:
         "associative": orders.associative,
         "chunk": orders.chunk,
     }
-    on_tpu, on_gpu = automatic(ring, steps.b)
+    on_tpu, on_gpu = automatic(steps.b)
     if method != "auto":
         on_tpu = on_gpu = method
     chosen = {
@@ -102,7 +102,7 @@ def compute(ring: Ring, steps: Steps, reverse: bool, method: str) -> Planes:
     return lax.platform_dependent(steps, default=branches["cpu"], **branches)
 
 
-def automatic(ring: Ring, b: Planes) -> tuple[str, str]:
+def automatic(b: Planes) -> tuple[str, str]:
     """Returns the methods that "auto" takes on TPUs and on GPUs.
 
     On a CPU of two cores, float32, milliseconds forward and with all gradients:
@@ -120,27 +120,20 @@ def automatic(ring: Ring, b: Planes) -> tuple[str, str]:
       4096 steps 24 600 or 36. Starting one takes some microseconds, in which the GPU
       moves some megabytes. The tree moves all arrays some times more, which costs less
       than the starts until a step has about 2^17 elements.
-    * A TPU runs a loop without starting kernels, but each step moves the state to
-      memory and back. The kernel of Pallas does not; RecurrentGemma takes one on TPUs
-      (De et al., 2024, https://arxiv.org/abs/2402.19427).
-    * The kernel for GPUs must be asked for: programs with Triton code cannot be
-      exported with a guarantee that a later JAX runs them.
+    * A TPU runs a loop without starting kernels, and its tree is bound by memory (De et
+      al., 2024, https://arxiv.org/abs/2402.19427, section 4): the tree is for steps
+      that are many and narrow.
+    * The kernels of Pallas start once and move each number once, which should be best
+      on both. They have only been compiled for a TPU, lowered for GPUs and interpreted,
+      and a program with one cannot be exported for several platforms. So they must be
+      asked for.
     """
     time, *rest = b[0].shape
     elements = math.prod(rest)
-    on_gpu = "associative" if time >= MANY and elements < WIDE else "scan"
-    if pallas.refusal(ring, b) is None and _alone():
-        return "pallas", on_gpu
-    narrow = time >= LONG and elements < NARROW
-    return "associative" if narrow else "scan", on_gpu
-
-
-def _alone() -> bool:
-    """Whether arrays lie on one device here: the compiler cannot split a kernel."""
-    mesh = jax.sharding.get_abstract_mesh()
-    if mesh.empty:
-        return jax.device_count() == 1
-    return all(kind == jax.sharding.AxisType.Manual for kind in mesh.axis_types)
+    on_tpu = time >= LONG and elements < NARROW
+    on_gpu = time >= MANY and elements < WIDE
+    tpu, gpu = ("associative" if tree else "scan" for tree in (on_tpu, on_gpu))
+    return tpu, gpu
 
 
 def _run(order: Order, ring: Ring, reverse: bool, steps: Steps) -> Planes:
