@@ -185,7 +185,7 @@ def recurrent_weights(
       w_x [F, k*H], w_h [state_size, k*H], b_x [k*H] and b_h [k*H]; None for a bias that
       is not asked for.
     """
-    checks.at_least("input_size", input_size, 1)
+    input_size = checks.integer("input_size", input_size, 1)
     read = size if state_size is None else state_size
     key_x, key_h, key_b, key_c = jax.random.split(key, 4)
     if scheme.joint_fan_in:

@@ -4,6 +4,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jrnn import checks
 from jrnn.types import Array
@@ -27,17 +28,24 @@ def resets_from_segments(segment_ids: Array) -> Array:
       >>> jrnn.resets_from_segments(jnp.array([4, 4, 7, 7, 7])).tolist()
       [False, False, True, False, False]
     """
-    ids = jnp.asarray(segment_ids)
+    # JAX would cut ids of 64 bits, such as hashes, down to 32.
+    traced = isinstance(segment_ids, jax.Array)
+    ids = segment_ids if traced else np.asarray(segment_ids)
+    changes = jnp.asarray(ids[..., 1:] != ids[..., :-1])
     first = jnp.zeros_like(ids[..., :1], bool)
-    return jnp.concatenate([first, ids[..., 1:] != ids[..., :-1]], axis=-1)
+    return jnp.concatenate([first, changes], axis=-1)
 
 
 def valid(lengths: Array | None, mask: Array | None, time: int) -> Array | None:
-    """Returns which steps are valid, [time, *batch]; None for all of them."""
+    """Returns which steps are valid, [time, *batch]; None for all of them.
+
+    Lengths are those of `as_lengths`, and a mask is [time, *batch].
+    """
     if lengths is None:
         return mask
-    steps = jnp.arange(time).reshape(time, *(1,) * lengths.ndim)
-    within = steps < jnp.clip(lengths, 0, time)
+    steps = jnp.arange(time, dtype=lengths.dtype)
+    steps = steps.reshape(time, *(1,) * lengths.ndim)
+    within = steps < jnp.clip(lengths, 0, time)[None]
     return within if mask is None else within & mask
 
 
@@ -86,8 +94,18 @@ def hold(ys: Any, keep: Array, reverse: bool) -> Any:
 
 
 def as_flags(value: Any) -> Array | None:
-    """Returns lengths, a mask or resets as an array, also from a list; None stays."""
+    """Returns a mask or resets as an array, also from a list; None stays."""
     return None if value is None else jnp.asarray(value)
+
+
+def as_lengths(value: Any) -> Array | None:
+    """Returns lengths as an array of integers that cannot wrap; None stays.
+
+    Raises:
+      TypeError: if they are not integers.
+    """
+    hint = " Booleans go in `mask=`."
+    return None if value is None else checks.integers("lengths", value, hint)
 
 
 def without_padding(
@@ -99,7 +117,7 @@ def without_padding(
     parameters multiply it. Without lengths and mask, and if there is no time axis, `xs`
     is returned unchanged.
     """
-    lengths, mask = as_flags(lengths), as_flags(mask)
+    lengths, mask = as_lengths(lengths), as_flags(mask)
     if lengths is None and mask is None:
         return xs
     batch_axes = xs.ndim - feature_axes - 1

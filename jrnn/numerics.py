@@ -140,8 +140,10 @@ def shift(first: Any, after: Any, reverse: bool = False) -> Any:
 
 
 def wide(leaf: Array) -> DType:
-    """Returns the dtype in which sums over an array are accumulated.
+    """Returns the dtype in which sums over an array are accumulated: a floating one.
 
     `jnp.promote_types` would refuse half precision under strict promotion.
     """
+    if not jnp.issubdtype(leaf.dtype, jnp.inexact):
+        return jax.dtypes.canonicalize_dtype(jnp.float64)
     return leaf.dtype if jnp.finfo(leaf.dtype).bits >= 32 else jnp.float32

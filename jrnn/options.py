@@ -1,18 +1,18 @@
 """Checks of the options of a cell or a layer, when it is made."""
 
 import dataclasses
-import numbers
 from typing import Any
 
 from jrnn import checks
-from jrnn.types import Cell, Layer
+from jrnn.types import Activation, Cell, Layer
 
 
 def check(node: Any) -> None:
     """Raises unless the fields of a dataclass hold what their annotations promise.
 
-    Integers count something and start from one; switches are booleans; cells are cells
-    and layers are layers. A cell with two biases has a bias.
+    Integers count something and start from one; those of NumPy become Python's, which
+    do not wrap. Switches are booleans; cells are cells and layers are layers. A cell
+    with two biases has a bias.
 
     Raises:
       TypeError: if a field holds another type.
@@ -20,9 +20,12 @@ def check(node: Any) -> None:
     """
     kind = type(node).__name__
     for field in dataclasses.fields(node):
-        rule = _RULES.get(field.type)
-        if rule is not None:
-            rule(f"{kind}.{field.name}", getattr(node, field.name))
+        rule, value = _RULES.get(field.type), getattr(node, field.name)
+        if rule is None or (value is None and field.default is None):
+            continue
+        checked = rule(f"{kind}.{field.name}", value)
+        if checked is not None:
+            object.__setattr__(node, field.name, checked)  # not shared yet
     if getattr(node, "separate_biases", False) and not node.bias:
         raise ValueError(
             f"{kind} has separate_biases=True, which needs a bias, and bias=False. "
@@ -64,15 +67,22 @@ def is_layer(name: str, value: Any) -> None:
         )
 
 
-def _is_count(name: str, value: Any) -> None:
-    if not isinstance(value, numbers.Integral) or isinstance(value, bool):
-        raise TypeError(f"{name} must be an integer, got {value!r}.")
-    checks.at_least(name, int(value), 1)
+def _is_count(name: str, value: Any) -> int:
+    return checks.integer(name, value, 1)
 
 
-def _is_number(name: str, value: Any) -> None:
-    if not isinstance(value, numbers.Real) or isinstance(value, bool):
-        raise TypeError(f"{name} must be a number, got {value!r}.")
+def _are_counts(name: str, value: Any) -> tuple[int, ...]:
+    if not isinstance(value, tuple):
+        raise TypeError(f"{name} must be a tuple of integers, got {value!r}.")
+    return tuple(checks.integer(f"an entry of {name}", entry, 1) for entry in value)
+
+
+def _is_activation(name: str, value: Any) -> None:
+    if not callable(value):
+        raise TypeError(
+            f"{name} must be a function, such as `jrnn.activations.relu` or "
+            f"`jax.numpy.tanh`, got {value!r}."
+        )
 
 
 def _is_flag(name: str, value: Any) -> None:
@@ -82,8 +92,14 @@ def _is_flag(name: str, value: Any) -> None:
 
 _RULES: dict[Any, Any] = {
     int: _is_count,
-    float: _is_number,
+    int | None: _is_count,
+    tuple[int, ...]: _are_counts,
+    tuple[int, ...] | None: _are_counts,
+    float: checks.number,
+    float | None: checks.number,
     bool: _is_flag,
+    Activation: _is_activation,
+    Activation | None: _is_activation,
     Cell: is_cell,
     Layer: is_layer,
 }

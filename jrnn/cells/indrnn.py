@@ -73,7 +73,7 @@ class IndRNN(HiddenCell):
         self, key: PRNGKey, input_size: int, dtype: DType = jnp.float32
     ) -> IndRNNParams:
         """Draws parameters for inputs [..., input_size]."""
-        checks.at_least("input_size", input_size, 1)
+        input_size = checks.integer("input_size", input_size, 1)
         key_x, key_h = jax.random.split(key)
         size = self.hidden_size
         bound = 1.0

@@ -97,7 +97,7 @@ class LRU(VectorCell):
         self, key: PRNGKey, input_size: int, dtype: DType = jnp.float32
     ) -> LRUParams:
         """Draws parameters for inputs [..., input_size]."""
-        checks.at_least("input_size", input_size, 1)
+        input_size = checks.integer("input_size", input_size, 1)
         checks.probability("r_max", self.r_max)
         checks.at_least("r_max - r_min", self.r_max - self.r_min, 0)
         size, out = self.hidden_size, self.output_size

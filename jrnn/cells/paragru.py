@@ -81,7 +81,7 @@ class ParaGRU(HiddenCell):
         Recurrent weights are normal with standard deviation 2 / sqrt(5H). The biases of
         the update gate run from 0 to -1, which gives units different memory lengths.
         """
-        checks.at_least("input_size", input_size, 1)
+        input_size = checks.integer("input_size", input_size, 1)
         key_x, key_h = jax.random.split(key)
         size = self.hidden_size
         w_x = [

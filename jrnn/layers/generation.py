@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jrnn import checks, numerics
+from jrnn import checks, masks, numerics
 from jrnn.types import Array, Layer, Params, PRNGKey, State
 
 NONE = -1  # returned instead of a token if the logits of a model are NaN
@@ -49,7 +49,8 @@ def generate(
         which is padded at its end; None if all steps are valid.
 
     Returns:
-      The state before the last generated token is read, and the tokens [*batch, steps].
+      The state before the last generated token is read, and the tokens [*batch, steps],
+      int32 (int64 for such ids).
       To continue, pass that state and the last token as the prime.
 
     Raises:
@@ -73,23 +74,20 @@ def generate(
     References:
       [1] Holtzman et al., 2020, https://arxiv.org/abs/1904.09751
     """
-    prime = jnp.asarray(prime)
+    prime = checks.integers("prime", prime, " A prime holds integer ids.")
     if prime.ndim == 0 or prime.shape[-1] == 0:
         raise ValueError(
             f"prime must hold at least one id per row, [*batch, time], got shape "
             f"{list(prime.shape)}. Start for example with a space or a newline."
         )
-    if not jnp.issubdtype(prime.dtype, jnp.integer):
-        raise TypeError(f"prime must be integer ids, got {prime.dtype}.")
-    checks.at_least("steps", steps, 0)
+    steps = checks.integer("steps", steps, 0)
     checks.at_least("temperature", temperature, 0)
     if top_k is not None:
-        checks.at_least("top_k", top_k, 1)
+        top_k = checks.integer("top_k", top_k, 1)
     if top_p is not None:
         checks.positive("top_p", top_p)
-    if lengths is not None:
-        lengths = jnp.asarray(lengths)
-        checks.lengths(lengths, prime.shape[:-1], prime.shape[-1], least=1)
+    lengths = masks.as_lengths(lengths)
+    checks.lengths(lengths, prime.shape[:-1], prime.shape[-1], least=1)
     greedy = key is None or temperature == 0
     cuts = None if greedy else (temperature, top_k, top_p)
     state, ids = _generate(model, params, state, prime, steps, key, cuts, end, lengths)
@@ -114,7 +112,9 @@ def _generate(
     lengths: Array | None,
 ) -> tuple[State, Array]:
     state, logits = model.apply(params, state, prime, lengths=lengths)
-    last = prime.shape[-1] - 1 if lengths is None else jnp.maximum(lengths - 1, 0)
+    last: Any = prime.shape[-1] - 1
+    if lengths is not None:
+        last = jnp.clip(lengths - 1, 0, last)
     where = jnp.broadcast_to(jnp.asarray(last), prime.shape[:-1])[..., None, None]
     logits = jnp.take_along_axis(logits, where, axis=-2)[..., 0, :]
     keys = jnp.arange(steps) if key is None else jax.random.split(key, steps)

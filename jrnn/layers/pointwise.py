@@ -48,7 +48,7 @@ class Dense:
         self, key: PRNGKey, input_size: int, dtype: DType = jnp.float32
     ) -> DenseParams:
         """Draws LeCun normal weights and a zero bias."""
-        checks.at_least("input_size", input_size, 1)
+        input_size = checks.integer("input_size", input_size, 1)
         w = initializers.lecun_normal(key, input_size, self.features, 1, dtype)
         return DenseParams(w, jnp.zeros(self.features, dtype) if self.bias else None)
 
@@ -143,9 +143,9 @@ class Embed:
           ValueError: If an id is out of range and its value is known.
         """
         del state, reset, key
-        ids = jnp.asarray(xs)
+        ids = checks.integers("xs", xs, " `jrnn.Embed` takes integer ids.")
         ids = masks.without_padding(ids, lengths, mask, feature_axes=0)
-        checks.ids("xs", ids, self.vocabulary)
+        ids = checks.ids("xs", ids, self.vocabulary)
         rows = params.table[ids]
         if checks.concrete(ids):
             return (), rows
@@ -195,7 +195,7 @@ class LayerNorm:
     ) -> LayerNormParams:
         """Returns scales of one and shifts of zero."""
         del key
-        checks.at_least("input_size", input_size, 1)
+        input_size = checks.integer("input_size", input_size, 1)
         return LayerNormParams(
             jnp.ones(input_size, dtype), jnp.zeros(input_size, dtype)
         )

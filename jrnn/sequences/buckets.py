@@ -37,7 +37,7 @@ def bucket_lengths(lengths: Any, number: int) -> tuple[int, ...]:
       >>> jrnn.sequences.bucket_lengths([2, 3, 3, 9, 10, 10], number=2)
       (3, 10)
     """
-    checks.at_least("number", number, 1)
+    number = checks.integer("number", number, 1)
     checks.at_least("number of lengths", len(lengths), 1)
     sizes, counts = np.unique(np.asarray(lengths, np.int64), return_counts=True)
     before = np.concatenate([[0], np.cumsum(counts)])  # sequences below each size
@@ -92,7 +92,7 @@ def batches(
       [3] 3
       [1, 4] 10
     """
-    checks.at_least("batch_size", batch_size, 1)
+    batch_size = checks.integer("batch_size", batch_size, 1)
     lengths = np.asarray(lengths, np.int64)
     if isinstance(buckets, int):
         buckets = bucket_lengths(lengths, buckets)

@@ -46,7 +46,7 @@ def pad(
     trees, lengths = ragged(sequences)
     length = int(lengths.max()) if length is None else length
     rows = len(trees) if rows is None else rows
-    checks.at_least("length", length, 0)
+    length = checks.integer("length", length, 0)
     if len(trees) > rows:
         raise ValueError(f"rows is {rows}, but there are {len(trees)} sequences.")
     fits("length", length, lengths)

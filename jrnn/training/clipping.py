@@ -74,7 +74,7 @@ def zclip(
     """
     checks.probability("decay", decay)
     checks.positive("threshold", threshold)
-    checks.at_least("warmup", warmup, 1)
+    warmup = checks.integer("warmup", warmup, 1)
 
     def init(params: Params) -> ZClipState:
         del params

@@ -65,13 +65,13 @@ def cross_entropy(logits: Array, labels: Array, mask: Array | None = None) -> Ar
       >>> round(float(loss), 4)  # log 4
       1.3863
     """
-    labels = jnp.asarray(labels)
+    labels = checks.integers("labels", labels)
     checks.same_shape("labels", labels, logits.shape[:-1], "logits without classes")
     if mask is not None:
         checks.step_mask(mask, labels.shape)
         logits = jnp.where(mask[..., None], logits, 0)
         labels = jnp.where(mask, labels, 0)
-    checks.ids("labels", labels, logits.shape[-1])
+    labels = checks.ids("labels", labels, logits.shape[-1])
     wide = logits.astype(numerics.wide(logits))
     # JAX clamps an index that is out of range. Return NaN instead.
     known = (labels >= 0) & (labels < logits.shape[-1])
@@ -103,9 +103,9 @@ def squared_error(ys: Array, targets: Array, mask: Array | None = None) -> Array
       3.0
     """
     checks.same_shape("targets", targets, ys.shape, "ys")
-    difference = ys - targets
+    wide = numerics.wide(ys)  # integer targets are widened before they are subtracted
+    difference = ys.astype(wide) - jnp.asarray(targets).astype(wide)
     if mask is not None:
         checks.step_mask(mask, ys.shape[:-1])
         difference = jnp.where(mask[..., None], difference, 0)
-    wide = difference.astype(numerics.wide(difference))
-    return mean_over_valid(jnp.sum(jnp.square(wide), axis=-1), mask)
+    return mean_over_valid(jnp.sum(jnp.square(difference), axis=-1), mask)

@@ -189,7 +189,7 @@ def averaging_starts(losses: Sequence[float], patience: int = 5) -> bool:
     References:
       [1] Merity et al., 2017, https://arxiv.org/abs/1708.02182
     """
-    checks.at_least("patience", patience, 1)
+    patience = checks.integer("patience", patience, 1)
     earlier = losses[: max(0, len(losses) - 1 - patience)]
     return bool(earlier) and losses[-1] > min(earlier)
 
@@ -201,7 +201,7 @@ def chunk_lengths(mean: int) -> tuple[int, ...]:
       >>> chunk_lengths(70)
       (45, 70, 80)
     """
-    checks.at_least("mean", mean, 1)
+    mean = checks.integer("mean", mean, 1)
     half, whole = max(SHORTEST, mean // 2), max(SHORTEST, mean)
     return tuple(sorted({half + 2 * SPREAD, whole, whole + 2 * SPREAD}))
 

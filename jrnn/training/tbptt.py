@@ -61,8 +61,8 @@ def split_into_chunks(
       >>> chunks.mask[-1, 0].tolist()
       [True, False, False]
     """
-    checks.at_least("length", length, 1)
-    checks.at_least("overlap", overlap, 0)
+    length = checks.integer("length", length, 1)
+    overlap = checks.integer("overlap", overlap, 0)
     sequences = jax.tree.map(jnp.asarray, sequences)
     leaves = checks.named_leaves("sequences", sequences)
     shapes = {leaf.shape[: batch_axes + 1] for leaf in leaves.values()}
@@ -116,7 +116,7 @@ def stream_to_rows(tokens: Any, batch: int) -> tuple[np.ndarray, np.ndarray]:
       ([[1, 2, 3], [4, 5, 6]], [[2, 3, 4], [5, 6, 7]])
     """
     stream = np.asarray(tokens)
-    checks.at_least("batch", batch, 1)
+    batch = checks.integer("batch", batch, 1)
     size = (len(stream) - 1) // batch
     if size < 1:
         raise ValueError(

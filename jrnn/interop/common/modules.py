@@ -107,6 +107,7 @@ def cast_floating(tree: Any, dtype: DType) -> Any:
 
 def _valid(xs: Array, lengths: Array | None, mask: Array | None) -> Array | None:
     """Returns which steps are valid, [*batch, time]; None if all are."""
+    lengths = masks.as_lengths(lengths)
     flags = lengths if mask is None else mask[..., 0]
     if flags is None:
         return None

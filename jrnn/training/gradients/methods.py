@@ -6,7 +6,7 @@ the window in which gradients flow. `value_and_grad` and `train_along` do the re
 
 from typing import Any, Protocol
 
-from jrnn import checks
+from jrnn import checks, options
 from jrnn.training.gradients.cuts import RandomCut
 from jrnn.training.gradients.rewrite import change_cells, require_causal
 from jrnn.types import Layer, Params
@@ -69,6 +69,10 @@ class TBPTT:
     k1: int
     k2: int | None = None
 
+    def __post_init__(self) -> None:
+        options.check(self)
+        checks.at_least("k2", self.window[1], self.k1)
+
     @property
     def window(self) -> tuple[int, int]:
         return self.k1, self.k1 if self.k2 is None else self.k2
@@ -76,8 +80,6 @@ class TBPTT:
     def rewrite(self, layer: Layer, params: Params, key: Any) -> Layer:
         """Returns the layer unchanged, if the sequence can be split in time."""
         del params, key
-        checks.at_least("k1", self.k1, 1)
-        checks.at_least("k2", self.window[1], self.k1)
         require_causal(layer, self)
         return layer
 
@@ -114,6 +116,9 @@ class ARTBP:
 
     probability: float
 
+    def __post_init__(self) -> None:
+        checks.probability("probability", self.probability)
+
     @property
     def window(self) -> None:
         return None
@@ -121,7 +126,6 @@ class ARTBP:
     def rewrite(self, layer: Layer, params: Params, key: Any) -> Layer:
         """Adds a random cut before every step of every recurrent cell."""
         del params
-        checks.probability("probability", self.probability)
         if key is None:
             raise ValueError(f"{self} draws random cuts: pass `key=`.")
         require_causal(layer, self)

@@ -4,7 +4,7 @@ from typing import Any
 
 import jax
 
-from jrnn import checks
+from jrnn import options
 from jrnn.forms import Gated
 from jrnn.layers import Recurrent, Sequential
 from jrnn.training.gradients.dense import Sensitive
@@ -46,13 +46,15 @@ class RTRL:
     every: int = 1
     limit: int = 10**7
 
+    def __post_init__(self) -> None:
+        options.check(self)
+
     @property
     def window(self) -> tuple[int, int]:
         return self.every, self.every
 
     def rewrite(self, layer: Layer, params: Params, key: Any) -> Layer:
         """Makes the layer carry its sensitivity, per unit if that is exact."""
-        checks.at_least("every", self.every, 1)
         _refuse_noise(self, key)
         require_causal(layer, self)
         if _is_one_structured_recurrence(layer, params):
@@ -84,6 +86,9 @@ class SnAp1:
     """
 
     every: int = 1
+
+    def __post_init__(self) -> None:
+        options.check(self)
 
     @property
     def window(self) -> tuple[int, int]:
@@ -119,6 +124,9 @@ class EProp:
 
     every: int = 1
 
+    def __post_init__(self) -> None:
+        options.check(self)
+
     @property
     def window(self) -> tuple[int, int]:
         return self.every, self.every
@@ -129,7 +137,6 @@ class EProp:
 
 
 def _traced(method: Any, layer: Any, params: Params, key: Any, what: str) -> Layer:
-    checks.at_least("every", method.every, 1)
     _refuse_noise(method, key)
     require_causal(layer, method)
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jrnn import checks
+from jrnn import checks, masks
 from jrnn.masks import where
 from jrnn.training.gradients.dense import SensitiveState
 from jrnn.training.gradients.traces import TracedState
@@ -30,7 +30,8 @@ def padded(
     xs: Any, lengths: Array | None, mask: Array | None, axes: int
 ) -> tuple[Any, Array | None]:
     """Returns inputs, zero where padded, and which steps are valid, [*batch, time]."""
-    xs, lengths, mask = jax.tree.map(jnp.asarray, (xs, lengths, mask))
+    xs, mask = jax.tree.map(jnp.asarray, (xs, mask))
+    lengths = masks.as_lengths(lengths)
     leaf = jax.tree.leaves(xs)[0]
     if leaf.ndim <= axes:
         raise ValueError(
@@ -41,7 +42,7 @@ def padded(
     checks.lengths(lengths, tuple(batch), time)
     checks.flags("mask", mask, tuple(batch), time, major=False)
     if lengths is not None:
-        within = jnp.arange(time) < jnp.clip(lengths, 0, time)[..., None]
+        within = jnp.moveaxis(jnp.asarray(masks.valid(lengths, None, time)), 0, -1)
         mask = within if mask is None else within & mask
     if mask is None:
         return xs, None

@@ -1,0 +1,28 @@
+"""Checks at the border of the library, with messages that say how to recover."""
+
+from jrnn.checks.arrays import (
+    concrete as concrete,
+    flags as flags,
+    ids as ids,
+    integers as integers,
+    last_axis as last_axis,
+    lengths as lengths,
+    same_shape as same_shape,
+    sequence_axes as sequence_axes,
+    step_mask as step_mask,
+)
+from jrnn.checks.scalars import (
+    at_least as at_least,
+    count as count,
+    equal_sizes as equal_sizes,
+    integer as integer,
+    number as number,
+    one_of as one_of,
+    positive as positive,
+    probability as probability,
+)
+from jrnn.checks.trees import (
+    named_leaves as named_leaves,
+    same_state as same_state,
+    same_structure as same_structure,
+)

@@ -1,0 +1,76 @@
+"""Checks of trees: parameters and states."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+
+def named_leaves(name: str, tree: Any) -> dict[str, Any]:
+    """Returns the leaves of a tree by the names a user would write: `state.h`."""
+    return {
+        f"{name}{jax.tree_util.keystr(path)}": leaf
+        for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
+    }
+
+
+def same_structure(name: str, value: Any, expected: Any, recover: str) -> None:
+    """Raises unless `value` has the structure and the shapes of `expected`."""
+    if not _alike(value, expected):
+        raise TypeError(
+            f"{name} must be a {_outline(expected)}, got {_outline(value)}. {recover}"
+        )
+    for (leaf_name, leaf), like in zip(
+        named_leaves(name, value).items(), jax.tree.leaves(expected), strict=True
+    ):
+        if jnp.shape(leaf) != like.shape:
+            raise ValueError(
+                f"{leaf_name} must have shape {list(like.shape)}, got "
+                f"{list(jnp.shape(leaf))}. {recover}"
+            )
+
+
+def same_state(before: Any, after: Any, xs: Any, params: Any) -> None:
+    """Raises unless one step left the state with its structure, shapes and dtypes."""
+    if not _alike(before, after):
+        raise TypeError(
+            f"cell.step must return a state like the one it takes, "
+            f"{_outline(before)}, but returned {_outline(after)}."
+        )
+    for (name, old), new in zip(
+        named_leaves("state", before).items(), jax.tree.leaves(after), strict=True
+    ):
+        if jnp.shape(old) != new.shape:
+            raise TypeError(
+                f"{name} has shape {list(jnp.shape(old))} before cell.step and "
+                f"{list(new.shape)} after it; they must be the same."
+            )
+        if old.dtype != new.dtype:
+            raise TypeError(
+                f"{name} is {old.dtype} before a step and {new.dtype} after it: xs are "
+                f"{_dtypes(xs)} and params are {_dtypes(params)}. A cell never casts. "
+                "Cast xs or the state, `jax.tree.map(lambda a: a.astype(dtype), xs)`, "
+                "or compute in another precision with `jrnn.MixedPrecision(cell)`."
+            )
+
+
+def _alike(a: Any, b: Any) -> bool:
+    structures: list[Any] = [jax.tree.structure(tree) for tree in (a, b)]
+    return structures[0] == structures[1]
+
+
+def _dtypes(tree: Any) -> str:
+    return " and ".join(sorted({str(leaf.dtype) for leaf in jax.tree.leaves(tree)}))
+
+
+def _outline(tree: Any) -> str:
+    """Describes a tree by containers and shapes: `LSTMState(h=[2, 4], c=[2, 4])`."""
+    if isinstance(tree, tuple) and hasattr(tree, "_fields"):
+        fields = zip(tree._fields, tree, strict=True)
+        inner = ", ".join(f"{name}={_outline(leaf)}" for name, leaf in fields)
+        return f"{type(tree).__name__}({inner})"
+    if isinstance(tree, tuple | list):
+        return f"{type(tree).__name__} of ({', '.join(map(_outline, tree))})"
+    if tree is None:
+        return "None"
+    return str(list(jnp.shape(tree))) if jax.tree.leaves(tree) else type(tree).__name__
