@@ -18,6 +18,7 @@ from jrnn.cells import (
     LRU as LRU,
     LSTM as LSTM,
     MGU as MGU,
+    AttentionCell as AttentionCell,
     ClipCotangent as ClipCotangent,
     ConvLSTM as ConvLSTM,
     Elman as Elman,
@@ -38,16 +39,21 @@ from jrnn.cells import (
 from jrnn.diagnostics import check_structure as check_structure
 from jrnn.kernels import linear_recurrence as linear_recurrence
 from jrnn.layers import (
+    Attention as Attention,
     Bidirectional as Bidirectional,
+    Bridge as Bridge,
     Dense as Dense,
     Dropout as Dropout,
     Embed as Embed,
+    EncoderDecoder as EncoderDecoder,
     LayerNorm as LayerNorm,
     Map as Map,
     Recurrent as Recurrent,
     Residual as Residual,
     Sequential as Sequential,
     Stack as Stack,
+    Tied as Tied,
+    beam_search as beam_search,
     generate as generate,
 )
 from jrnn.masks import resets_from_segments as resets_from_segments

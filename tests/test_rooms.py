@@ -59,8 +59,8 @@ def test_the_import_is_light():
     assert out.stdout.strip() == "[]", out.stdout + out.stderr
 
 
-def test_jit_is_in_four_places():
+def test_jit_is_in_few_places():
     sources = {path.name: path.read_text().replace("`jax.jit`", "") for path in FILES}
     users = {name for name, text in sources.items() if "jax.jit" in text}
-    public = {"scanning.py", "generation.py", "export.py", "linear_recurrence.py"}
-    assert users == public
+    public = {"scanning.py", "linear_recurrence.py", "generation.py", "beam.py"}
+    assert users == public | {"export.py"}

@@ -1,6 +1,13 @@
 """Cells: one time step each, as pure functions; and wrappers from cell to cell."""
 
 from jrnn.cells import activations as activations
+from jrnn.cells.attention import (
+    AttentionCell as AttentionCell,
+    AttentionCellParams as AttentionCellParams,
+    AttentionParams as AttentionParams,
+    AttentionState as AttentionState,
+    Memory as Memory,
+)
 from jrnn.cells.base import (
     HiddenCell as HiddenCell,
     PlainCell as PlainCell,

@@ -1,6 +1,17 @@
 """Layers: functions from sequences to sequences. A model is a layer too."""
 
+from jrnn.cells.attention import attend_to as attend_to
+from jrnn.layers.attention import (
+    Attention as Attention,
+    AttentionLayerParams as AttentionLayerParams,
+)
+from jrnn.layers.beam import Beams as Beams, beam_search as beam_search
+from jrnn.layers.bridge import Bridge as Bridge, BridgeParams as BridgeParams
 from jrnn.layers.compose import Residual as Residual, Sequential as Sequential
+from jrnn.layers.encoder_decoder import (
+    EncoderDecoder as EncoderDecoder,
+    EncoderDecoderParams as EncoderDecoderParams,
+)
 from jrnn.layers.generation import generate as generate, sample as sample
 from jrnn.layers.map import Map as Map
 from jrnn.layers.pointwise import (
@@ -19,3 +30,4 @@ from jrnn.layers.recurrent import (
     Recurrent as Recurrent,
 )
 from jrnn.layers.stack import Stack as Stack
+from jrnn.layers.tied import Tied as Tied, TiedParams as TiedParams

@@ -6,7 +6,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jrnn import checks, masks, numerics
+from jrnn import checks, numerics
+from jrnn.layers.priming import check_finite, check_prime, read_prime
 from jrnn.types import Array, Layer, Params, PRNGKey, State
 
 NONE = -1  # returned instead of a token if the logits of a model are NaN
@@ -74,28 +75,17 @@ def generate(
     References:
       [1] Holtzman et al., 2020, https://arxiv.org/abs/1904.09751
     """
-    prime = checks.integers("prime", prime, " A prime holds integer ids.")
-    if prime.ndim == 0 or prime.shape[-1] == 0:
-        raise ValueError(
-            f"prime must hold at least one id per row, [*batch, time], got shape "
-            f"{list(prime.shape)}. Start for example with a space or a newline."
-        )
+    prime, lengths = check_prime(prime, lengths)
     steps = checks.integer("steps", steps, 0)
     checks.at_least("temperature", temperature, 0)
     if top_k is not None:
         top_k = checks.integer("top_k", top_k, 1)
     if top_p is not None:
         checks.positive("top_p", top_p)
-    lengths = masks.as_lengths(lengths)
-    checks.lengths(lengths, prime.shape[:-1], prime.shape[-1], least=1)
     greedy = key is None or temperature == 0
     cuts = None if greedy else (temperature, top_k, top_p)
     state, ids = _generate(model, params, state, prime, steps, key, cuts, end, lengths)
-    if checks.concrete(ids) and (ids == NONE).any():
-        raise ValueError(
-            "The logits of the model are NaN: its parameters are not finite, or the "
-            "prime has an id outside of the vocabulary."
-        )
+    check_finite(ids == NONE)
     return state, ids
 
 
@@ -111,12 +101,7 @@ def _generate(
     end: Array | None,
     lengths: Array | None,
 ) -> tuple[State, Array]:
-    state, logits = model.apply(params, state, prime, lengths=lengths)
-    last: Any = prime.shape[-1] - 1
-    if lengths is not None:
-        last = jnp.clip(lengths - 1, 0, last)
-    where = jnp.broadcast_to(jnp.asarray(last), prime.shape[:-1])[..., None, None]
-    logits = jnp.take_along_axis(logits, where, axis=-2)[..., 0, :]
+    state, logits = read_prime(model, params, state, prime, lengths)
     keys = jnp.arange(steps) if key is None else jax.random.split(key, steps)
     done = jnp.zeros(prime.shape[:-1], bool)
 

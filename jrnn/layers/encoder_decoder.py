@@ -1,0 +1,267 @@
+"""An encoder and a decoder: from one sequence to another."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jrnn import checks, numerics, options
+from jrnn.cells.attention import AttentionParams, attend_to
+from jrnn.layers.beam import Beams, beam_search
+from jrnn.layers.bridge import Bridge, copy_state
+from jrnn.layers.generation import generate, sample
+from jrnn.types import Array, DType, Layer, Params, PRNGKey, State
+from jrnn.values import exportable, value
+
+
+@exportable
+class EncoderDecoderParams(NamedTuple):
+    """Parameters of both sides, and of the bridge between their states."""
+
+    encoder: Params
+    decoder: Params
+    bridge: Params  # () unless bridge="dense"
+
+
+@value
+class EncoderDecoder:
+    """A model from a source sequence to a target sequence of any other length.
+
+        memory, final    = encoder(source)
+        state            = bridge(final)
+        p(target_t | target_<t, source) = softmax(decoder([start, target_<t]; memory))
+
+    Without attention in the decoder, the final state of the encoder is all that the
+    decoder knows of the source [1]. With a `jrnn.Attention` or a `jrnn.AttentionCell`
+    in the decoder, every step reads all outputs of the encoder [2].
+
+    Attributes:
+      encoder: A layer from the source to [*batch, places, features].
+      decoder: A causal layer from target ids to logits; it usually begins with a
+        `jrnn.Embed`.
+      start: The target id that precedes the first one.
+      bridge: Where the state of the decoder starts. "copy": from the leaves of the
+        final state of the encoder, in order. "dense": from tanh of a linear map of
+        them. None: from its own initial state.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, jrnn
+      >>> model = jrnn.EncoderDecoder(
+      ...     encoder=jrnn.Sequential(
+      ...         jrnn.Embed(9, 4), jrnn.Bidirectional(jrnn.GRU(5))
+      ...     ),
+      ...     decoder=jrnn.Sequential(
+      ...         jrnn.Embed(7, 4),
+      ...         jrnn.Recurrent(jrnn.GRU(6)),
+      ...         jrnn.Attention(8, memory_size=10),
+      ...         jrnn.Dense(7),
+      ...     ),
+      ...     bridge="dense",
+      ... )
+      >>> params = model.init(jax.random.key(0))
+      >>> source, target = jnp.ones((2, 5), int), jnp.ones((2, 3), int)
+      >>> model.apply(params, source, target).shape
+      (2, 3, 7)
+      >>> model.generate(params, source, 4, end=1).shape
+      (2, 4)
+
+    References:
+      [1] Sutskever et al., 2014, https://arxiv.org/abs/1409.3215
+      [2] Bahdanau et al., 2015, https://arxiv.org/abs/1409.0473
+    """
+
+    encoder: Layer
+    decoder: Layer
+    start: int = 0
+    bridge: str | None = "copy"
+
+    def __post_init__(self) -> None:
+        checks.one_of("bridge", self.bridge, ["copy", "dense", None])
+        options.is_layer("encoder", self.encoder)
+        options.is_layer("decoder", self.decoder)
+
+    def init(
+        self,
+        key: PRNGKey,
+        input_size: int = 0,
+        target_size: int = 0,
+        dtype: DType = jnp.float32,
+    ) -> EncoderDecoderParams:
+        """Draws all parameters. Layers that begin with `jrnn.Embed` need no sizes."""
+        keys = jax.random.split(key, 3)
+        encoder = self.encoder.init(keys[0], input_size, dtype)
+        decoder = self.decoder.init(keys[1], target_size, dtype)
+        if self.bridge != "dense":
+            return EncoderDecoderParams(encoder, decoder, ())
+        like = jax.eval_shape(self.encoder.initial_state, encoder)
+        size = sum(leaf.size for leaf in jax.tree.leaves(like))
+        bridge = Bridge(self.decoder).init(keys[2], size, decoder, dtype)
+        return EncoderDecoderParams(encoder, decoder, bridge)
+
+    def encode(
+        self,
+        params: EncoderDecoderParams,
+        source: Any,
+        *,
+        lengths: Any = None,
+        mask: Any = None,
+        key: PRNGKey | None = None,
+    ) -> tuple[Params, State]:
+        """Encodes a source.
+
+        Args:
+          params: Parameters of the model.
+          source: [*batch, places] ids, or [*batch, places, features].
+          lengths: Integers [*batch], the number of valid places.
+          mask: Booleans [*batch, places], which places are valid.
+          key: Source of randomness; None for evaluation.
+
+        Returns:
+          Parameters for the decoder, with the memory in its attentions, and its state
+          before the first step: all that `jrnn.generate` and `jrnn.beam_search` need.
+        """
+        flags: Any = {"lengths": lengths, "mask": mask}
+        final, memory = self.encoder.apply(
+            params.encoder, None, source, key=key, **flags
+        )
+        decoder = params.decoder
+        if _attentions(decoder):
+            decoder = attend_to(decoder, memory, **flags)
+        if self.bridge == "copy":
+            return decoder, copy_state(final, self.decoder, decoder)
+        batch = memory.shape[:-2]
+        if self.bridge is None:
+            return decoder, self.decoder.initial_state(decoder, batch)
+        flat = [a.reshape(*batch, -1) for a in jax.tree.leaves(final)]
+        vector = jnp.concatenate(flat, axis=-1)
+        return decoder, Bridge(self.decoder).apply(params.bridge, decoder, vector)
+
+    def apply(
+        self,
+        params: EncoderDecoderParams,
+        source: Any,
+        target: Array,
+        *,
+        lengths: Any = None,
+        mask: Any = None,
+        target_lengths: Any = None,
+        teacher_forcing: Any = 1.0,
+        key: PRNGKey | None = None,
+    ) -> Array:
+        """Returns the logits of a target.
+
+        Args:
+          params: Parameters of the model.
+          source: [*batch, places] ids, or [*batch, places, features].
+          target: Ids [*batch, time].
+          lengths: Integers [*batch], the number of valid places of the source.
+          mask: Booleans [*batch, places], which places of the source are valid.
+          target_lengths: Integers [*batch], the number of valid steps of the target.
+          teacher_forcing: The probability that the decoder reads the target of the step
+            before; else it reads its own token, sampled, or the most likely one without
+            a key. 1.0, a Python number, decodes all steps at once. A number that falls
+            from 1 during training is scheduled sampling [1]; 0 is free running. Without
+            a key, the target is read if the number is above one half.
+          key: Source of randomness; None for evaluation.
+
+        Returns:
+          Logits [*batch, time, tokens]; those at t are the model's guess of target[t].
+
+        References:
+          [1] Bengio et al., 2015, https://arxiv.org/abs/1506.03099
+        """
+        keys = (None,) * 2 if key is None else jax.random.split(key)
+        flags: Any = {"lengths": lengths, "mask": mask}
+        decoder, state = self.encode(params, source, key=keys[0], **flags)
+        target = jnp.asarray(target)
+        if isinstance(teacher_forcing, int | float) and teacher_forcing == 1:
+            steps = jnp.moveaxis(target, -1, 0)
+            first = jnp.full(steps.shape[1:], self.start, target.dtype)
+            given = jnp.moveaxis(numerics.shift(first, steps), 0, -1)
+            _, logits = self.decoder.apply(
+                decoder, state, given, lengths=target_lengths, key=keys[1]
+            )
+            return logits
+        return self._feed_back(decoder, state, target, teacher_forcing, keys[1])
+
+    def generate(
+        self,
+        params: EncoderDecoderParams,
+        source: Any,
+        steps: int,
+        *,
+        lengths: Any = None,
+        mask: Any = None,
+        **options: Any,
+    ) -> Array:
+        """Returns target ids [*batch, steps], greedy or sampled.
+
+        Options are those of `jrnn.generate`: key, temperature, top_k, top_p, end.
+        """
+        decoder, state = self.encode(params, source, lengths=lengths, mask=mask)
+        prime = self._prime(decoder, state)
+        return generate(self.decoder, decoder, state, prime, steps, **options)[1]
+
+    def beam_search(
+        self,
+        params: EncoderDecoderParams,
+        source: Any,
+        steps: int,
+        *,
+        lengths: Any = None,
+        mask: Any = None,
+        **options: Any,
+    ) -> Beams:
+        """Returns the most likely targets that `jrnn.beam_search` finds.
+
+        Options are those of `jrnn.beam_search`: beams, end, length_penalty.
+        """
+        decoder, state = self.encode(params, source, lengths=lengths, mask=mask)
+        prime = self._prime(decoder, state)
+        return beam_search(self.decoder, decoder, state, prime, steps, **options)
+
+    def _prime(self, decoder: Params, state: State) -> Array:
+        """Returns the start of every row, [*batch, 1]."""
+        leaf = jax.tree.leaves(state)[0]
+        like = jax.tree.leaves(jax.eval_shape(self.decoder.initial_state, decoder))[0]
+        batch = leaf.shape[: leaf.ndim - like.ndim]
+        return jnp.full((*batch, 1), self.start, jnp.int32)
+
+    def _feed_back(
+        self,
+        decoder: Params,
+        state: State,
+        target: Array,
+        teacher_forcing: Any,
+        key: PRNGKey | None,
+    ) -> Array:
+        """Decodes step by step, each reading the target or the model's own token."""
+        steps = jnp.moveaxis(target, -1, 0)
+        keys = None if key is None else jax.random.split(key, len(steps))
+
+        def body(carry: tuple[State, Array], now: Any) -> tuple[Any, Array]:
+            state, token = carry
+            true, key = now
+            state, logits = self.decoder.apply(
+                decoder, state, token[..., None], key=key
+            )
+            logits = logits[..., 0, :]
+            if key is None:
+                own = jnp.argmax(logits, axis=-1)
+                forced = jnp.full(own.shape, teacher_forcing) > 0.5
+            else:
+                keys = jax.random.split(jax.random.fold_in(key, 1))
+                own = sample(keys[0], jax.lax.stop_gradient(logits))
+                forced = jax.random.bernoulli(keys[1], teacher_forcing, own.shape)
+            token = jnp.where(forced, true, own.astype(true.dtype))
+            return (state, token), logits
+
+        first = jnp.full(steps.shape[1:], self.start, target.dtype)
+        _, logits = jax.lax.scan(body, (state, first), (steps, keys))
+        return jnp.moveaxis(logits, 0, -2)
+
+
+def _attentions(params: Params) -> bool:
+    """Whether a tree of parameters holds an attention."""
+    nodes = jax.tree.leaves(params, is_leaf=lambda n: isinstance(n, AttentionParams))
+    return any(isinstance(node, AttentionParams) for node in nodes)

@@ -1,0 +1,51 @@
+"""The start of every decoding: a prime is checked and read."""
+
+from typing import Any
+
+import jax.numpy as jnp
+
+from jrnn import checks, masks
+from jrnn.types import Array, Layer, Params, State
+
+
+def check_prime(prime: Any, lengths: Any) -> tuple[Array, Array | None]:
+    """Returns a prime and its lengths as arrays.
+
+    Raises:
+      ValueError: if the prime is empty, or a length is out of range.
+      TypeError: if the ids are not integers.
+    """
+    prime = checks.integers("prime", prime, " A prime holds integer ids.")
+    if prime.ndim == 0 or prime.shape[-1] == 0:
+        raise ValueError(
+            f"prime must hold at least one id per row, [*batch, time], got shape "
+            f"{list(prime.shape)}. Start for example with a space or a newline."
+        )
+    lengths = masks.as_lengths(lengths)
+    checks.lengths(lengths, prime.shape[:-1], prime.shape[-1], least=1)
+    return prime, lengths
+
+
+def read_prime(
+    model: Layer,
+    params: Params,
+    state: State | None,
+    prime: Array,
+    lengths: Array | None,
+) -> tuple[State, Array]:
+    """Returns the state after a prime, and the logits [*batch, vocabulary] there."""
+    state, logits = model.apply(params, state, prime, lengths=lengths)
+    last: Any = prime.shape[-1] - 1
+    if lengths is not None:
+        last = jnp.clip(lengths - 1, 0, last)
+    where = jnp.broadcast_to(jnp.asarray(last), prime.shape[:-1])[..., None, None]
+    return state, jnp.take_along_axis(logits, where, axis=-2)[..., 0, :]
+
+
+def check_finite(found: Any) -> None:
+    """Raises if a decoding met logits that are NaN; `found` says where."""
+    if checks.concrete(found) and found.any():
+        raise ValueError(
+            "The logits of the model are NaN: its parameters are not finite, or the "
+            "prime has an id outside of the vocabulary."
+        )

@@ -1,0 +1,144 @@
+"""Attention, as a layer and as a cell, against loops in numpy."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jrnn
+from jrnn.layers import attend_to
+from tests.cases import assert_close, randomise
+
+B, S, T, M = 2, 5, 4, 3
+LENGTHS = jnp.array([5, 3])
+MEMORY = randomise(jnp.zeros((B, S, M)), 7, scale=1.0)
+QUERIES = randomise(jnp.zeros((B, T, 7)), 8, scale=1.0)
+
+
+def softmax(scores):
+    e = np.exp(scores - scores.max())
+    return e / e.sum()
+
+
+@pytest.mark.parametrize("score", ["additive", "dot"])
+def test_attention_is_a_weighted_mean_of_the_valid_places(score):
+    layer = jrnn.Attention(8, M, hidden_size=4, score=score)
+    params = randomise(layer.init(jax.random.key(0), 7), 1)
+    memory = MEMORY.at[1, 3:].set(jnp.nan)
+    bound = attend_to(params, memory, lengths=LENGTHS)
+    _, ys = layer.apply(bound, None, QUERIES)
+    weights = layer.weights(bound, QUERIES)
+    w_q, w_k, v, _ = jax.tree.map(np.asarray, params.attention)
+    for b, t in itertools.product(range(B), range(T)):
+        values = np.asarray(memory)[b, : LENGTHS[b]]
+        q = np.asarray(QUERIES)[b, t] @ w_q
+        if score == "additive":
+            scores = np.array([v @ np.tanh(q + value @ w_k) for value in values])
+        else:
+            scores = np.array([q @ (value @ w_k) for value in values]) / np.sqrt(4)
+        p = softmax(scores)
+        assert_close(weights[b, t], jnp.zeros(S).at[: len(p)].set(p))
+        joined = np.concatenate([np.asarray(QUERIES)[b, t], p @ values])
+        assert_close(ys[b, t], jnp.tanh(joined @ params.w + params.b))
+    grad = jax.grad(
+        lambda p, m: jnp.sum(
+            layer.apply(attend_to(p, m, lengths=LENGTHS), None, QUERIES)[1] ** 2
+        ),
+        argnums=(0, 1),
+    )(params, memory)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(grad))
+    assert all(np.any(leaf != 0) for leaf in jax.tree.leaves(grad))
+    assert np.all(grad[1][1, 3:] == 0) and np.all(grad[1][1, :3] != 0)
+
+
+def test_a_memory_without_a_valid_place_is_a_zero_context():
+    layer = jrnn.Attention(8, M)
+    params = randomise(layer.init(jax.random.key(0), 7), 1)
+
+    def loss(params, mask):
+        bound = attend_to(params, MEMORY, mask=mask)
+        return jnp.sum(layer.apply(bound, None, QUERIES)[1]), layer.weights(
+            bound, QUERIES
+        )
+
+    mask = jnp.zeros((B, S), bool).at[0].set(True)
+    grad, weights = jax.grad(loss, has_aux=True)(params, mask)
+    assert np.all(weights[1] == 0) and np.all(weights[0] != 0)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(grad))
+
+
+@pytest.mark.parametrize("score", ["additive", "dot"])
+def test_a_cell_with_attention_is_a_loop(score):
+    cell = jrnn.AttentionCell(jrnn.LSTM(4), M, 5, score)
+    params = randomise(cell.init(jax.random.key(0), 2), 1)
+    xs = randomise(jnp.zeros((B, T, 2)), 9, scale=1.0)
+
+    def scanned(params, memory):
+        bound = attend_to(params, memory, lengths=LENGTHS)
+        return jrnn.scan(cell, bound, None, xs, lengths=jnp.array([4, 2]))[1]
+
+    def by_hand(params, memory):
+        layer = jrnn.Attention(4, M, 5, score)
+        rows = []
+        for b in range(B):
+            attention = attend_to(params.attention, memory[b, : LENGTHS[b]])
+            state, y, out = None, jnp.zeros(4), []
+            for t in range([4, 2][b]):
+                weights = layer.weights(
+                    jrnn.layers.AttentionLayerParams(attention, None, None), y[None]
+                )
+                context = weights[0] @ memory[b, : LENGTHS[b]]
+                x = jnp.concatenate([xs[b, t], context])
+                state, y = jrnn.step(cell.cell, params.cell, state, x)
+                out.append(jnp.concatenate([y, context]))
+            rows.append(jnp.stack(out + [jnp.zeros(4 + M)] * (T - len(out))))
+        return jnp.stack(rows)
+
+    assert_close(scanned(params, MEMORY), jax.jit(by_hand)(params, MEMORY))
+    grads = [
+        jax.jit(jax.grad(lambda *a, f=f: jnp.sum(jnp.sin(f(*a))), argnums=(0, 1)))(
+            params, MEMORY
+        )
+        for f in (scanned, by_hand)
+    ]
+    assert_close(*grads)
+    bound = attend_to(params, MEMORY, lengths=LENGTHS)
+    weights = cell.weights(bound, None, scanned(params, MEMORY))
+    assert_close(weights.sum(-1), jnp.ones((B, T)))
+    context = jnp.einsum("bts,bsm->btm", weights, MEMORY)
+    assert_close(context[0], scanned(params, MEMORY)[0, :, 4:])
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda: jrnn.Attention(4, 3, score="cosine"), ValueError, "score must be"),
+        (
+            lambda: jrnn.Attention(4, M).apply(
+                jrnn.Attention(4, M).init(jax.random.key(0), 7), None, QUERIES
+            ),
+            ValueError,
+            "Set the memory first",
+        ),
+        (lambda: attend_to({"w": jnp.ones(3)}, MEMORY), ValueError, "no attention"),
+        (
+            lambda: attend_to(
+                jrnn.Attention(4, M + 1).init(jax.random.key(0), 7), MEMORY
+            ),
+            ValueError,
+            "values must have 4 features",
+        ),
+        (
+            lambda: attend_to(
+                jrnn.Attention(4, M).init(jax.random.key(0), 7), MEMORY, lengths=[9, 1]
+            ),
+            ValueError,
+            "lengths must lie between",
+        ),
+    ],
+)
+def test_what_does_not_fit_is_an_error(call, error, message):
+    with pytest.raises(error, match=message):
+        call()
