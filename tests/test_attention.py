@@ -12,7 +12,7 @@ from jrnn.layers import attend_to
 from tests.cases import assert_close, randomise
 
 B, S, T, M = 2, 5, 4, 3
-LENGTHS = jnp.array([5, 3])
+LENGTHS = np.array([5, 3])
 MEMORY = randomise(jnp.zeros((B, S, M)), 7, scale=1.0)
 QUERIES = randomise(jnp.zeros((B, T, 7)), 8, scale=1.0)
 

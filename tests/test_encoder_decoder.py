@@ -12,7 +12,7 @@ from tests.cases import assert_close, randomise
 
 B, T, M, V = 2, 4, 3, 6
 SOURCE = jnp.array([[1, 2, 3, 4, 5], [5, 4, 3, 0, 0]])
-LENGTHS = jnp.array([5, 3])
+LENGTHS = np.array([5, 3])
 TARGET = jnp.array([[1, 2, 3, 5], [4, 1, 0, 2]])
 
 
