@@ -1,0 +1,179 @@
+"""A training loop for notebooks: data in, parameters and a history out."""
+
+import contextlib
+import functools
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from jrnn import checks
+from jrnn.training.optimizers import gradient_norm, raise_if_stuck
+from jrnn.types import Array, Params, PRNGKey
+
+try:
+    from tqdm.auto import tqdm
+except ImportError:  # installed with jrnn[train]
+    tqdm = None
+
+
+class History(NamedTuple):
+    """What happened in a training run, to plot."""
+
+    loss: np.ndarray  # float [updates]
+    gradient_norm: np.ndarray  # float [updates], before clipping
+    evaluated: np.ndarray  # int [evaluations], after how many updates
+    scores: np.ndarray  # float [evaluations]
+
+
+class Fit(NamedTuple):
+    """The result of a training run."""
+
+    params: Params  # those with the best score; the last ones without `evaluate`
+    opt_state: Any  # after the last update
+    history: History
+
+
+def fit(
+    loss: Callable[[Params, Any, PRNGKey | None], Array],
+    params: Params,
+    data: Iterable[Any],
+    tx: optax.GradientTransformation,
+    *,
+    steps: int | None = None,
+    key: PRNGKey | None = None,
+    evaluate: Callable[[Params], Any] | None = None,
+    every: int = 100,
+    patience: int | None = None,
+    progress: bool = True,
+) -> Fit:
+    """Trains until the data or the steps are used up, or the score stops improving.
+
+        params = params - tx(d loss(params, batch, key) / d params)
+
+    An interrupt, as by the stop button of a notebook, ends the training and returns
+    what was learned so far.
+
+    Args:
+      loss: `loss(params, batch, key)` returns a scalar. It is compiled once for each
+        shape of a batch; a function that is defined again compiles again.
+      params: Parameters to start from. They are not changed.
+      data: Batches, trees of arrays: an iterator such as a generator.
+      tx: An optimizer, for example `jrnn.training.optimizer(optax.adam(1e-3))`, which
+        clips, and skips gradients that are not finite.
+      steps: The largest number of updates; None for all data.
+      key: Source of randomness of the loss; None for none.
+      evaluate: `evaluate(params)` returns a score, lower is better, such as the loss on
+        held-out data.
+      every: Updates between two evaluations. There is one after the last update too.
+      patience: Stop after this many evaluations without a better score; None never.
+      progress: Whether to show a progress bar, if tqdm is installed.
+
+    Returns:
+      The parameters with the best score, the last state of the optimizer, and the
+      history.
+
+    Raises:
+      ValueError: if there is no batch, or an option is out of range.
+      jrnn.training.NonFiniteError: if too many gradients in a row were not finite.
+
+    Example:
+      >>> import jax.numpy as jnp, optax
+      >>> def loss(params, batch, key):
+      ...     return jnp.mean((params * batch - 3 * batch) ** 2)
+      >>> data = (jnp.ones(4) for _ in range(100))
+      >>> result = fit(loss, jnp.array(0.0), data, optax.sgd(0.1), progress=False)
+      >>> round(float(result.params), 3), len(result.history.loss)
+      (3.0, 100)
+    """
+    every = checks.integer("every", every, 1)
+    for name, number in (("steps", steps), ("patience", patience)):
+        if number is not None:
+            checks.integer(name, number, 1)
+    shows = progress and tqdm is not None
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(contextlib.suppress(KeyboardInterrupt))
+        bar = stack.enter_context(tqdm(total=steps)) if shows else None
+        run = _Run(params, tx.init(params), evaluate, bar)
+        for number, batch in enumerate(data, 1):
+            step_key = None if key is None else jax.random.fold_in(key, number)
+            run.update(loss, tx, batch, step_key)
+            if number % every == 0:
+                run.report()
+            if number == steps or (patience is not None and run.since >= patience):
+                break
+    if not run.losses:
+        raise ValueError(
+            "data holds no batch. A generator is used up after one run: make it again."
+        )
+    return run.result()
+
+
+class _Run:
+    """What changes during a training run."""
+
+    def __init__(
+        self,
+        params: Params,
+        opt_state: Any,
+        evaluate: Callable[[Params], Any] | None,
+        bar: Any,
+    ):
+        self.params, self.opt_state = params, opt_state
+        self.evaluate, self.bar = evaluate, bar
+        # The best parameters, their score, and how many evaluations ago they were.
+        self.best, self.lowest, self.since = params, np.inf, 0
+        self.losses: list[Array] = []  # read late: the device runs ahead
+        self.norms: list[Array] = []
+        self.evaluated: list[int] = []
+        self.scores: list[float] = []
+
+    def update(self, loss: Any, tx: Any, batch: Any, key: PRNGKey | None) -> None:
+        self.params, self.opt_state, value, norm = _update(
+            loss, tx, self.params, self.opt_state, batch, key
+        )
+        self.losses.append(value)
+        self.norms.append(norm)
+        if self.bar is not None:
+            self.bar.update()
+
+    def report(self) -> None:
+        """Evaluates, unless that was done after this update, and shows the numbers."""
+        raise_if_stuck(self.opt_state)
+        number = len(self.losses)
+        if self.evaluate is not None and number not in self.evaluated[-1:]:
+            score = float(self.evaluate(self.params))
+            self.since += 1
+            if score < self.lowest:  # never for NaN
+                self.best, self.lowest, self.since = self.params, score, 0
+            self.evaluated.append(number)
+            self.scores.append(score)
+        if self.bar is not None:
+            shown = {"loss": f"{float(self.losses[-1]):.4g}"}
+            if self.scores:
+                shown["score"] = f"{self.scores[-1]:.4g}"
+            self.bar.set_postfix(shown)
+
+    def result(self) -> Fit:
+        self.report()
+        history = History(
+            np.array(jax.device_get(self.losses)),
+            np.array(jax.device_get(self.norms)),
+            np.array(self.evaluated, int),
+            np.array(self.scores),
+        )
+        best = self.params if self.evaluate is None else self.best
+        return Fit(best, self.opt_state, history)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _update(
+    loss: Any, tx: Any, params: Params, opt_state: Any, batch: Any, key: PRNGKey | None
+) -> tuple[Params, Any, Array, Array]:
+    value, gradient = jax.value_and_grad(loss)(params, batch, key)
+    updates, opt_state = tx.update(gradient, opt_state, params)
+    params = optax.apply_updates(params, updates)
+    return params, opt_state, jnp.asarray(value), gradient_norm(gradient)
