@@ -36,7 +36,10 @@ from jrnn.cells import (
     Zoneout as Zoneout,
     activations as activations,
 )
-from jrnn.diagnostics import check_structure as check_structure
+from jrnn.diagnostics import (
+    check_structure as check_structure,
+    parallel_info as parallel_info,
+)
 from jrnn.kernels import linear_recurrence as linear_recurrence
 from jrnn.layers import (
     Attention as Attention,

@@ -30,6 +30,7 @@ from jrnn.diagnostics.nonfinite import (
     describe as describe,
     first_nonfinite as first_nonfinite,
 )
+from jrnn.diagnostics.parallel import parallel_info as parallel_info
 from jrnn.diagnostics.structure import check_structure as check_structure
 from jrnn.diagnostics.taps import (
     Tapped as Tapped,

@@ -20,6 +20,11 @@ from jrnn.kernels.cudnn import CuDNN as CuDNN
 from jrnn.kernels.gated import Gated as Gated, Layout as Layout
 from jrnn.kernels.linear import Linear as Linear
 from jrnn.kernels.pallas import Pallas as Pallas
+from jrnn.kernels.parallel import (
+    Parallel as Parallel,
+    ParallelInfo as ParallelInfo,
+    Report as Report,
+)
 from jrnn.kernels.recurrence import linear_recurrence as linear_recurrence
 from jrnn.kernels.scan import Scan as Scan
 from jrnn.types import Cell
@@ -30,6 +35,7 @@ METHODS: dict[str, Kernel] = {
     "gated": Gated(),
     "cudnn": CuDNN(),
     "pallas": Pallas(),
+    "parallel": Parallel(),
 }
 
 

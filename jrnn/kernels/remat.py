@@ -54,7 +54,7 @@ def run(kernel: Kernel, cell: Cell, loop: Loop, options: Options) -> Trajectory:
         again = functools.partial(piece, depth + 1)
         return unroll(jax.checkpoint(again, prevent_cse=False), state, inputs, outer)
 
-    inputs = _lengthened(inputs, idle, (time, *batch)) if idle else inputs
+    inputs = lengthened(inputs, idle, (time, *batch)) if idle else inputs
     folded = jax.tree.map(lambda a: a.reshape(*loops, *a.shape[1:]), inputs)
     final, out = piece(0, state, folded)
     states, ys = jax.tree.map(
@@ -99,7 +99,7 @@ def _cover(loops: tuple[int, ...], time: int) -> bool:
     return bool(loops) and all(whole) and math.prod(loops) >= time
 
 
-def _lengthened(inputs: Inputs, idle: int, axes: tuple[int, ...]) -> Inputs:
+def lengthened(inputs: Inputs, idle: int, axes: tuple[int, ...]) -> Inputs:
     """Appends steps that do nothing: copies of the last one, not to be kept."""
     keep = jnp.ones(axes, bool) if inputs.keep is None else inputs.keep
     off = jnp.zeros((idle, *axes[1:]), bool)
