@@ -114,17 +114,25 @@ def without_padding(
     """Zeroes the steps of [*batch, time, features] that are not valid.
 
     A NaN in the padding times a cotangent of zero is NaN, so it must be removed before
-    parameters multiply it. Without lengths and mask, and if there is no time axis, `xs`
-    is returned unchanged.
+    parameters multiply it. Lengths [*batch] and masks [*batch, time] tell which axis is
+    time. Without them `xs` is returned unchanged.
+
+    Raises:
+      ValueError: if there is no time axis, or if flags do not fit.
+      TypeError: if flags have another dtype.
     """
     lengths, mask = as_lengths(lengths), as_flags(mask)
     if lengths is None and mask is None:
         return xs
-    batch_axes = xs.ndim - feature_axes - 1
-    for flags, axes in ((lengths, batch_axes), (mask, batch_axes + 1)):
-        if flags is not None and flags.ndim != axes:
-            return xs
-    *batch, time = xs.shape[: batch_axes + 1]
+    axes = lengths.ndim if mask is None else mask.ndim - 1
+    if not 0 <= axes <= xs.ndim - feature_axes - 1:
+        raise ValueError(
+            f"xs must be [*batch, time, features] with the batch of lengths or mask, "
+            f"but its shape is {list(xs.shape)} and theirs "
+            f"{list((lengths if mask is None else mask).shape)}. Without time steps, "
+            "leave both out."
+        )
+    *batch, time = xs.shape[: axes + 1]
     checks.lengths(lengths, tuple(batch), time)
     checks.flags("mask", mask, tuple(batch), time, major=False)
     steps_first = None if mask is None else jnp.moveaxis(mask, -1, 0)

@@ -208,7 +208,7 @@ def _scan(
     elif keep is not None and at_padding == "hold":
         ys = masks.hold(ys, keep, options.reverse)
     elif keep is not None:
-        ys = where(keep, ys, jnp.zeros_like(ys))
+        ys = where(keep, ys, jax.tree.map(jnp.zeros_like, ys))
     if not time_major:
         states = _batch_first(states, len(batch))
         ys = _batch_first(ys, len(batch)) if options.outputs else ys
@@ -263,7 +263,7 @@ def _last_output(
     if not time:
         us = kernels.project(cell, params, inputs)
         u = jax.tree.map(lambda a: jnp.zeros(a.shape[1:], a.dtype), us)
-        return jnp.zeros_like(cell.read(params, final, u))
+        return jax.tree.map(jnp.zeros_like, cell.read(params, final, u))
     end = 0 if reverse else time - 1
     if inputs.keep is None:
         last = jax.tree.map(lambda a: a[end], inputs)
@@ -276,7 +276,8 @@ def _last_output(
     else:  # each row has the noise of its own last step
         u = rows(kernels.project(cell, params, inputs))
     y = cell.read(params, final, u)
-    return where(jnp.any(inputs.keep, axis=0), y, jnp.zeros_like(y))
+    zero = jax.tree.map(jnp.zeros_like, y)
+    return where(jnp.any(inputs.keep, axis=0), y, zero)
 
 
 def _take(a: Array, index: Array) -> Array:

@@ -18,6 +18,7 @@ Params = Any  # a pytree of arrays: a NamedTuple in this library
 PRNGKey = jax.Array
 Shape = tuple[int, ...]
 State = Any  # a pytree of arrays with a structure that never changes
+OVER_TIME = ("pointwise", "causal", "sequence", "reduce")  # see `Layer.over_time`
 _DERIVED = {"step", "structure"}  # what `Cell` derives from `form`
 _CONTRACT = _DERIVED | {"form", "prepare", "project", "read", "initial_state"}
 _CONTRACT |= {"output_size", "feature_axes"}
@@ -135,6 +136,16 @@ class Layer(Protocol):
     @property
     def output_size(self) -> int | None:
         """Size of the last axis of the output; None for that of the input."""
+
+    @property
+    def over_time(self) -> str:
+        """How outputs depend on time, one of `OVER_TIME`.
+
+        "pointwise"  on the step of the output only
+        "causal"     on no later step
+        "sequence"   on any step
+        "reduce"     on any step, with one output per sequence: the time axis is gone
+        """
 
     def init(self, key: PRNGKey, input_size: int, dtype: DType = jnp.float32) -> Params:
         """Draws fresh parameters for inputs [*batch, time, input_size]."""

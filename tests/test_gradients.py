@@ -283,8 +283,8 @@ def test_updates_along_a_sequence_are_those_of_a_loop(method):
 @pytest.mark.parametrize(
     ("model", "method", "message"),
     [
-        (jrnn.Bidirectional(jrnn.GRU(H)), TBPTT(2), "both ends"),
-        (jrnn.Recurrent(jrnn.GRU(H), reverse=True), RTRL(), "last step to the first"),
+        (jrnn.Bidirectional(jrnn.GRU(H)), TBPTT(2), "later steps"),
+        (jrnn.Recurrent(jrnn.GRU(H), reverse=True), RTRL(), "later steps"),
         (jrnn.ResetBeforeGRU(H), SnAp1(), "reaches one unit"),
         (jrnn.LSTM(H), RTRL(limit=10), "more than the limit"),
     ],

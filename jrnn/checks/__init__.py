@@ -1,6 +1,7 @@
 """Checks at the border of the library, with messages that say how to recover."""
 
 from jrnn.checks.arrays import (
+    array as array,
     concrete as concrete,
     flags as flags,
     ids as ids,

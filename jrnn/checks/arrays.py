@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jrnn.checks.trees import named_leaves
+from jrnn.checks.trees import named_leaves, outline
 from jrnn.types import Array, Shape
 
 
@@ -76,8 +76,19 @@ def ids(name: str, value: Any, vocabulary: int) -> Array:
 _IDS = " Ids of tokens are integers; vectors need no `jrnn.Embed`."
 
 
+def array(name: str, value: Any) -> None:
+    """Raises unless `value` is one array, not a tree of them."""
+    if not hasattr(value, "shape"):
+        raise TypeError(
+            f"{name} must be one array, got {outline(value)}. Merge the outputs of a "
+            "`jrnn.Bidirectional`, for example by merge='concat'; make an array of a "
+            "list with `jnp.asarray`."
+        )
+
+
 def last_axis(name: str, x: Array, size: int) -> None:
-    """Raises unless `x` has shape [..., size]."""
+    """Raises unless `x` is an array of shape [..., size]."""
+    array(name, x)
     if jnp.ndim(x) == 0 or jnp.shape(x)[-1] != size:
         raise ValueError(
             f"{name} must have {size} features on its last axis, but its shape is "

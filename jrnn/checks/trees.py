@@ -18,7 +18,7 @@ def same_structure(name: str, value: Any, expected: Any, recover: str) -> None:
     """Raises unless `value` has the structure and the shapes of `expected`."""
     if not _alike(value, expected):
         raise TypeError(
-            f"{name} must be a {_outline(expected)}, got {_outline(value)}. {recover}"
+            f"{name} must be a {outline(expected)}, got {outline(value)}. {recover}"
         )
     for (leaf_name, leaf), like in zip(
         named_leaves(name, value).items(), jax.tree.leaves(expected), strict=True
@@ -35,7 +35,7 @@ def same_state(before: Any, after: Any, xs: Any, params: Any) -> None:
     if not _alike(before, after):
         raise TypeError(
             f"cell.step must return a state like the one it takes, "
-            f"{_outline(before)}, but returned {_outline(after)}."
+            f"{outline(before)}, but returned {outline(after)}."
         )
     for (name, old), new in zip(
         named_leaves("state", before).items(), jax.tree.leaves(after), strict=True
@@ -63,14 +63,14 @@ def _dtypes(tree: Any) -> str:
     return " and ".join(sorted({str(leaf.dtype) for leaf in jax.tree.leaves(tree)}))
 
 
-def _outline(tree: Any) -> str:
+def outline(tree: Any) -> str:
     """Describes a tree by containers and shapes: `LSTMState(h=[2, 4], c=[2, 4])`."""
     if isinstance(tree, tuple) and hasattr(tree, "_fields"):
         fields = zip(tree._fields, tree, strict=True)
-        inner = ", ".join(f"{name}={_outline(leaf)}" for name, leaf in fields)
+        inner = ", ".join(f"{name}={outline(leaf)}" for name, leaf in fields)
         return f"{type(tree).__name__}({inner})"
     if isinstance(tree, tuple | list):
-        return f"{type(tree).__name__} of ({', '.join(map(_outline, tree))})"
+        return f"{type(tree).__name__} of ({', '.join(map(outline, tree))})"
     if tree is None:
         return "None"
     return str(list(jnp.shape(tree))) if jax.tree.leaves(tree) else type(tree).__name__

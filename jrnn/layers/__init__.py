@@ -8,6 +8,7 @@ from jrnn.layers.attention import (
 from jrnn.layers.beam import Beams as Beams, beam_search as beam_search
 from jrnn.layers.bridge import Bridge as Bridge, BridgeParams as BridgeParams
 from jrnn.layers.compose import Residual as Residual, Sequential as Sequential
+from jrnn.layers.dropout import Dropout as Dropout
 from jrnn.layers.encoder_decoder import (
     EncoderDecoder as EncoderDecoder,
     EncoderDecoderParams as EncoderDecoderParams,
@@ -17,7 +18,6 @@ from jrnn.layers.map import Map as Map
 from jrnn.layers.pointwise import (
     Dense as Dense,
     DenseParams as DenseParams,
-    Dropout as Dropout,
     Embed as Embed,
     EmbedParams as EmbedParams,
     LayerNorm as LayerNorm,

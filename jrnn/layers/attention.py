@@ -61,8 +61,8 @@ class Attention:
     def __post_init__(self) -> None:
         options.check(self)
         checks.one_of("score", self.score, SCORES)
-        if self.hidden_size is not None:
-            checks.at_least("hidden_size", self.hidden_size, 1)
+
+    over_time = "pointwise"
 
     @property
     def output_size(self) -> int:
@@ -72,7 +72,7 @@ class Attention:
         self, key: PRNGKey, input_size: int, dtype: DType = jnp.float32
     ) -> AttentionLayerParams:
         """Draws LeCun normal weights and a zero bias."""
-        checks.at_least("input_size", input_size, 1)
+        input_size = checks.integer("input_size", input_size, 1)
         keys = jax.random.split(key)
         size = self.hidden_size or self.features
         memory = self.memory_size

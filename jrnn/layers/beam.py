@@ -55,7 +55,8 @@ def beam_search(
       The sequences, the best first. Where fewer than `beams` exist, scores are -inf.
 
     Raises:
-      ValueError: if the prime is empty or an argument is out of range.
+      ValueError: if outputs of the model depend on later steps, the prime is empty or
+        an argument is out of range.
       TypeError: if the ids of the prime are not integers.
 
     Example:
@@ -73,7 +74,7 @@ def beam_search(
     References:
       [1] Wu et al., 2016, https://arxiv.org/abs/1609.08144
     """
-    prime, lengths = check_prime(prime, lengths)
+    prime, lengths = check_prime(model, prime, lengths)
     steps = checks.integer("steps", steps, 1)
     beams = checks.integer("beams", beams, 1)
     found = _search(

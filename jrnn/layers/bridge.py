@@ -64,7 +64,7 @@ class Bridge:
           params: The parameters of the layer, which tell the shape of its state.
           dtype: Of the parameters.
         """
-        checks.at_least("input_size", input_size, 1)
+        input_size = checks.integer("input_size", input_size, 1)
         leaves = jax.tree.leaves(_state_read(self.layer, params))
         keys = jax.random.split(key, max(1, len(leaves)))
         w, b = [], []

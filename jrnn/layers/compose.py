@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from jrnn import checks, masks, options
+from jrnn.layers import over_time
 from jrnn.types import Array, DType, Layer, Params, PRNGKey, Shape, State
 from jrnn.values import value
 
@@ -40,6 +41,7 @@ class Sequential:
     def __init__(self, *layers: Layer):
         for layer in layers:
             options.is_layer("a layer of Sequential", layer)
+        over_time.check_order("Sequential", layers)
         object.__setattr__(self, "layers", layers)  # the dataclass is frozen
 
     def __repr__(self) -> str:
@@ -49,6 +51,10 @@ class Sequential:
     def output_size(self) -> int | None:
         sizes = [layer.output_size for layer in reversed(self.layers)]
         return next((size for size in sizes if size is not None), None)
+
+    @property
+    def over_time(self) -> str:
+        return over_time.joined(self.layers)
 
     def init(
         self, key: PRNGKey, input_size: int = 0, dtype: DType = jnp.float32
@@ -86,17 +92,23 @@ class Sequential:
         reset: Array | None = None,
         key: PRNGKey | None = None,
     ) -> tuple[tuple[State, ...], Any]:
-        """Applies the layers in order."""
+        """Applies the layers in order.
+
+        Layers after one that returns a single output for each sequence get no flags.
+        """
         number = len(self.layers)
         checks.count("params", params, number, "one entry per layer")
         states = (None,) * number if state is None else state
         checks.count("state", states, number, "one entry per layer")
         keys = (None,) * number if key is None else jax.random.split(key, number)
-        finals = []
+        flags: Any = {"lengths": lengths, "mask": mask, "reset": reset}
+        finals, reduced = [], False
         for layer, p, s, k in zip(self.layers, params, states, keys, strict=True):
-            final, xs = layer.apply(
-                p, s, xs, lengths=lengths, mask=mask, reset=reset, key=k
-            )
+            if reduced:
+                final, xs = over_time.apply_without_time(layer, p, s, xs, k)
+            else:
+                final, xs = layer.apply(p, s, xs, key=k, **flags)
+            reduced = reduced or layer.over_time == "reduce"
             finals.append(final)
         return tuple(finals), xs
 
@@ -126,10 +138,20 @@ class Residual:
 
     def __post_init__(self) -> None:
         options.check(self)
+        if self.over_time == "reduce":
+            raise ValueError(
+                f"Residual adds the input of a layer to its output, but {self.layer!r} "
+                "returns one output for a whole sequence. Leave out "
+                "return_sequence=False."
+            )
 
     @property
     def output_size(self) -> int | None:
         return self.layer.output_size
+
+    @property
+    def over_time(self) -> str:
+        return self.layer.over_time
 
     def init(self, key: PRNGKey, input_size: int, dtype: DType = jnp.float32) -> Params:
         """Draws the parameters of the layer.

@@ -10,6 +10,7 @@ from jrnn.cells.attention import AttentionParams, attend_to
 from jrnn.layers.beam import Beams, beam_search
 from jrnn.layers.bridge import Bridge, copy_state
 from jrnn.layers.generation import generate, sample
+from jrnn.layers.over_time import require_causal
 from jrnn.types import Array, DType, Layer, Params, PRNGKey, State
 from jrnn.values import exportable, value
 
@@ -79,6 +80,12 @@ class EncoderDecoder:
         checks.one_of("bridge", self.bridge, ["copy", "dense", None])
         options.is_layer("encoder", self.encoder)
         options.is_layer("decoder", self.decoder)
+        require_causal(
+            self.decoder,
+            "The decoder feeds back one token at a time",
+            "Use layers that run from the first step to the last; only the encoder may "
+            "read the whole sequence.",
+        )
 
     def init(
         self,
@@ -173,7 +180,7 @@ class EncoderDecoder:
         keys = (None,) * 2 if key is None else jax.random.split(key)
         flags: Any = {"lengths": lengths, "mask": mask}
         decoder, state = self.encode(params, source, key=keys[0], **flags)
-        target = jnp.asarray(target)
+        target = checks.integers("target", target, " A target holds integer ids.")
         if isinstance(teacher_forcing, int | float) and teacher_forcing == 1:
             steps = jnp.moveaxis(target, -1, 0)
             first = jnp.full(steps.shape[1:], self.start, target.dtype)

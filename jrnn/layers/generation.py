@@ -55,9 +55,9 @@ def generate(
       To continue, pass that state and the last token as the prime.
 
     Raises:
-      ValueError: If the prime is empty, an argument is out of range, or the logits are
-        NaN, for example because an id is out of range. If the logits are traced, such
-        tokens are -1.
+      ValueError: If outputs of the model depend on later steps, the prime is empty, an
+        argument is out of range, or the logits are NaN, for example because an id is
+        out of range. If the logits are traced, such tokens are -1.
       TypeError: If the ids of the prime are not integers.
 
     Example:
@@ -75,7 +75,7 @@ def generate(
     References:
       [1] Holtzman et al., 2020, https://arxiv.org/abs/1904.09751
     """
-    prime, lengths = check_prime(prime, lengths)
+    prime, lengths = check_prime(model, prime, lengths)
     steps = checks.integer("steps", steps, 0)
     checks.at_least("temperature", temperature, 0)
     if top_k is not None:

@@ -55,14 +55,14 @@ class Map:
     parameters: Callable[..., Params] | None = None
     feature_axes: int = 1
 
+    over_time = "pointwise"
+
     def __post_init__(self) -> None:
         options.check(self)
         for name in ("function", "parameters"):
             given = getattr(self, name)
             if not callable(given) and (name == "function" or given is not None):
                 raise TypeError(f"Map.{name} must be a function, got {given!r}.")
-        if self.output_size is not None:
-            checks.at_least("Map.output_size", self.output_size, 1)
 
     def init(
         self, key: PRNGKey, input_size: int = 0, dtype: DType = jnp.float32
@@ -95,6 +95,7 @@ class Map:
             another number of features than `output_size`.
         """
         del state, reset, key
+        checks.array("xs", xs)
         if xs.ndim < self.feature_axes:
             raise ValueError(
                 f"xs must have {self.feature_axes} feature axes, got {list(xs.shape)}."

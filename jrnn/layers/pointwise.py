@@ -2,11 +2,10 @@
 
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 
 from jrnn import checks, initializers, masks, numerics, options
-from jrnn.types import Array, DType, Params, PRNGKey, Shape
+from jrnn.types import Array, DType, PRNGKey, Shape
 from jrnn.values import exportable, value
 
 
@@ -36,6 +35,8 @@ class Dense:
 
     features: int
     bias: bool = True
+
+    over_time = "pointwise"
 
     def __post_init__(self) -> None:
         options.check(self)
@@ -104,6 +105,8 @@ class Embed:
 
     vocabulary: int
     features: int
+
+    over_time = "pointwise"
 
     def __post_init__(self) -> None:
         options.check(self)
@@ -185,6 +188,7 @@ class LayerNorm:
     epsilon: float = 1e-6
 
     output_size = None
+    over_time = "pointwise"
 
     def __post_init__(self) -> None:
         options.check(self)
@@ -224,70 +228,3 @@ class LayerNorm:
         xs = masks.without_padding(xs, lengths, mask)
         normal = numerics.normalize(xs, self.epsilon)
         return (), params.scale * normal + params.shift
-
-
-@value
-class Dropout:
-    """Sets random features to zero and scales up the others.
-
-        y = x * mask / (1 - rate)        each mask entry is 0 with probability `rate`
-
-    Without a key, as in evaluation, the input is returned unchanged.
-
-    Attributes:
-      rate: The probability of dropping a feature, in [0, 1).
-      locked: Whether all time steps of a sequence use the same mask [1]. By default,
-        each step has its own mask.
-
-    Example:
-      >>> import jax, jax.numpy as jnp, jrnn
-      >>> layer = jrnn.Dropout(0.5)
-      >>> _, ys = layer.apply((), (), jnp.ones((2, 5, 3)), key=jax.random.key(0))
-      >>> sorted(set(ys.ravel().tolist()))
-      [0.0, 2.0]
-
-    References:
-      [1] Gal and Ghahramani, 2016, https://arxiv.org/abs/1512.05287
-    """
-
-    rate: float
-    locked: bool = False
-
-    output_size = None
-
-    def __post_init__(self) -> None:
-        options.check(self)
-        checks.probability("rate", self.rate)
-
-    def init(
-        self, key: PRNGKey, input_size: int, dtype: DType = jnp.float32
-    ) -> tuple[()]:
-        """Returns no parameters."""
-        del key, input_size, dtype
-        return ()
-
-    def initial_state(self, params: Params, batch_shape: Shape = ()) -> tuple[()]:
-        """Returns an empty state."""
-        del params, batch_shape
-        return ()
-
-    def apply(
-        self,
-        params: Params,
-        state: Any,
-        xs: Array,
-        *,
-        lengths: Array | None = None,
-        mask: Array | None = None,
-        reset: Array | None = None,
-        key: PRNGKey | None = None,
-    ) -> tuple[tuple[()], Array]:
-        """Drops features of [*batch, time, features]."""
-        del params, state, lengths, mask, reset
-        if key is None or self.rate == 0:
-            return (), xs
-        shape = xs.shape
-        if self.locked:
-            shape = (*shape[:-2], 1, shape[-1])
-        kept = jax.random.bernoulli(key, 1 - self.rate, shape)
-        return (), jnp.where(kept, xs / (1 - self.rate), jnp.zeros_like(xs))

@@ -5,16 +5,24 @@ from typing import Any
 import jax.numpy as jnp
 
 from jrnn import checks, masks
+from jrnn.layers.over_time import require_causal
 from jrnn.types import Array, Layer, Params, State
 
 
-def check_prime(prime: Any, lengths: Any) -> tuple[Array, Array | None]:
+def check_prime(model: Layer, prime: Any, lengths: Any) -> tuple[Array, Array | None]:
     """Returns a prime and its lengths as arrays.
 
     Raises:
-      ValueError: if the prime is empty, or a length is out of range.
+      ValueError: if outputs of the model depend on later steps, if the prime is empty,
+        or if a length is out of range.
       TypeError: if the ids are not integers.
     """
+    require_causal(
+        model,
+        "Decoding feeds back one token at a time",
+        "Use a model that runs from the first step to the last, such as "
+        "`jrnn.Recurrent(cell)`.",
+    )
     prime = checks.integers("prime", prime, " A prime holds integer ids.")
     if prime.ndim == 0 or prime.shape[-1] == 0:
         raise ValueError(

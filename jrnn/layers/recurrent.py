@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from jrnn import checks, options
 from jrnn.kernels import Kernel
+from jrnn.layers import over_time
 from jrnn.scanning import scan
 from jrnn.types import Array, Cell, DType, Layer, Params, PRNGKey, Shape, State
 from jrnn.values import exportable, value
@@ -52,6 +53,17 @@ class Recurrent:
     @property
     def output_size(self) -> int:
         return self.cell.output_size
+
+    @property
+    def feature_axes(self) -> int:
+        """The number of axes of one step."""
+        return self.cell.feature_axes
+
+    @property
+    def over_time(self) -> str:
+        if not self.return_sequence:
+            return "reduce"
+        return "sequence" if self.reverse else "causal"
 
     def init(self, key: PRNGKey, input_size: int, dtype: DType = jnp.float32) -> Params:
         """Draws the parameters of the cell."""
@@ -153,6 +165,13 @@ class Bidirectional:
     def __post_init__(self) -> None:
         checks.one_of("merge", self.merge, MERGES)
         forward, backward = self.layers
+        reduced = {layer.over_time == "reduce" for layer in self.layers}
+        if len(reduced) > 1 and self.merge is not None:
+            raise ValueError(
+                f"Bidirectional merges the outputs of {forward!r} and {backward!r}, "
+                "of which only one returns a sequence. Give return_sequence=False to "
+                "both or to none, or take the pair with merge=None."
+            )
         if isinstance(forward, Recurrent) and forward.reverse:
             raise ValueError(
                 f"forward must run from the first step to the last, but {forward} has "
@@ -190,6 +209,10 @@ class Bidirectional:
         if self.merge != "concat":
             return forward
         return None if forward is None or backward is None else forward + backward
+
+    @property
+    def over_time(self) -> str:
+        return over_time.joined(self.layers)
 
     def init(
         self, key: PRNGKey, input_size: int, dtype: DType = jnp.float32

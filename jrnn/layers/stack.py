@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 
 from jrnn import checks, options
-from jrnn.layers.pointwise import Dropout
+from jrnn.layers import over_time
+from jrnn.layers.dropout import Dropout
 from jrnn.layers.recurrent import Recurrent
 from jrnn.types import Array, Cell, DType, Layer, Params, PRNGKey, Shape, State
 from jrnn.values import value
@@ -60,11 +61,17 @@ class Stack:
         checks.at_least("number of layers", len(made), 1)
         for layer in made:
             options.is_layer("a layer of Stack", layer)
+        over_time.check_order("Stack", made)
         fields = {"layers": tuple(made), "dropout": dropout, "locked": locked}
         for name, field in {**fields, "skip": skip}.items():
             object.__setattr__(self, name, field)  # the dataclass is frozen
         options.check(self)
         checks.probability("Stack.dropout", dropout)
+        if skip and self.over_time == "reduce":
+            raise ValueError(
+                "Stack with skip=True needs layers that return one output per step, "
+                "but one has return_sequence=False. Take the last step after the stack."
+            )
 
     def __repr__(self) -> str:
         changed = [
@@ -80,6 +87,10 @@ class Stack:
         if not self.skip:
             return next((size for size in reversed(sizes) if size is not None), None)
         return None if None in sizes else sum(size or 0 for size in sizes)
+
+    @property
+    def over_time(self) -> str:
+        return over_time.joined(self.layers)
 
     def init(
         self, key: PRNGKey, input_size: int, dtype: DType = jnp.float32
@@ -113,37 +124,28 @@ class Stack:
         reset: Array | None = None,
         key: PRNGKey | None = None,
     ) -> tuple[tuple[State, ...], Array]:
-        """Runs the layers. Without a key nothing is dropped.
-
-        Raises:
-          ValueError: if a layer below a skip connection returns no sequence.
-        """
+        """Runs the layers. Without a key nothing is dropped."""
         number = len(self.layers)
         checks.count("params", params, number, "one entry per layer")
         states = (None,) * number if state is None else state
         checks.count("state", states, number, "one entry per layer")
         keys = (None,) * number if key is None else jax.random.split(key, number)
         flags: Any = {"lengths": lengths, "mask": mask, "reset": reset}
-        drop = Dropout(self.dropout, self.locked)
-        ys, finals, outputs = xs, [], []
+        ys, finals, outputs, reduced = xs, [], [], False
         for n, (layer, p, s, k) in enumerate(
             zip(self.layers, params, states, keys, strict=True)
         ):
             key_drop, key_layer = (None, None) if k is None else jax.random.split(k)
+            axes = getattr(layer, "feature_axes", 1)
+            drop = Dropout(self.dropout, self.locked and not reduced, axes)
             below = drop.apply((), (), ys, key=key_drop)[1] if n else ys
             if n and self.skip:
                 below = jnp.concatenate([xs, below], axis=-1)
-            final, ys = layer.apply(p, s, below, key=key_layer, **flags)
-            if self.skip:
-                self._check_sequence(layer, xs, ys)
+            if reduced:
+                final, ys = over_time.apply_without_time(layer, p, s, below, key_layer)
+            else:
+                final, ys = layer.apply(p, s, below, key=key_layer, **flags)
+            reduced = reduced or layer.over_time == "reduce"
             finals.append(final)
             outputs.append(ys)
         return tuple(finals), jnp.concatenate(outputs, axis=-1) if self.skip else ys
-
-    def _check_sequence(self, layer: Layer, xs: Array, ys: Any) -> None:
-        if jnp.shape(ys)[:-1] != xs.shape[:-1]:
-            raise ValueError(
-                "Stack with skip=True needs layers that return one output per step, "
-                f"but {layer!r} maps {list(xs.shape)} to {list(jnp.shape(ys))}. Take "
-                "the last step after the stack instead."
-            )

@@ -56,6 +56,10 @@ class Tied:
     def output_size(self) -> int:
         return self.embed.vocabulary
 
+    @property
+    def over_time(self) -> str:
+        return self.body.over_time
+
     def init(
         self, key: PRNGKey, input_size: int = 0, dtype: DType = jnp.float32
     ) -> TiedParams:

@@ -8,8 +8,9 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from jrnn import checks
 from jrnn.interop.common import modules
-from jrnn.types import Array, DType, Params, PRNGKey, Shape
+from jrnn.types import OVER_TIME, Array, DType, Params, PRNGKey, Shape
 from jrnn.values import value
 
 
@@ -31,6 +32,9 @@ class FromNNX:
       call: The function `(module, xs, *, mask, train) -> ys` that calls the module. It
         can tell the module which steps are valid, [*batch, time] or None for all, and
         whether this is training.
+      over_time: How outputs depend on time, as in `jrnn.Layer`: "sequence" allows all;
+        "pointwise" and "causal" promise more, which generation and methods that go
+        along a sequence need.
 
     Example:
       >>> import jax, jax.numpy as jnp, jrnn
@@ -48,6 +52,10 @@ class FromNNX:
     build: Callable[[int, nnx.Rngs], nnx.Module]
     output_size: int | None = None
     call: Callable[..., Array] = modules.call_module
+    over_time: str = "sequence"
+
+    def __post_init__(self) -> None:
+        checks.one_of("over_time", self.over_time, OVER_TIME)
 
     def init(self, key: PRNGKey, input_size: int, dtype: DType = jnp.float32) -> Params:
         """Draws the parameters of the module."""

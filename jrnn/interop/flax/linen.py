@@ -10,7 +10,17 @@ from flax.core import FrozenDict
 from jrnn import checks, scanning
 from jrnn.interop.common import modules
 from jrnn.storage import named_arrays
-from jrnn.types import Array, Cell, DType, Layer, Params, PRNGKey, Shape, State
+from jrnn.types import (
+    OVER_TIME,
+    Array,
+    Cell,
+    DType,
+    Layer,
+    Params,
+    PRNGKey,
+    Shape,
+    State,
+)
 from jrnn.values import value
 
 Axes = tuple[str | None, ...]  # names of mesh axes, one for each axis of a leaf
@@ -153,6 +163,9 @@ class FromLinen:
       call: The function `(module, xs, *, mask, train) -> ys` that calls the module. It
         can tell the module which steps are valid, [*batch, time] or None for all, and
         whether this is training.
+      over_time: How outputs depend on time, as in `jrnn.Layer`: "sequence" allows all;
+        "pointwise" and "causal" promise more, which generation and methods that go
+        along a sequence need.
 
     Example:
       >>> import flax.linen as nn, jax, jax.numpy as jnp, jrnn
@@ -175,6 +188,10 @@ class FromLinen:
     module: nn.Module
     output_size: int | None = None
     call: Callable[..., Array] = modules.call_module
+    over_time: str = "sequence"
+
+    def __post_init__(self) -> None:
+        checks.one_of("over_time", self.over_time, OVER_TIME)
 
     def init(self, key: PRNGKey, input_size: int, dtype: DType = jnp.float32) -> Params:
         """Draws the parameters of the module."""

@@ -37,6 +37,10 @@ class Sensitive:
     def output_size(self) -> int | None:
         return self.layer.output_size
 
+    @property
+    def over_time(self) -> str:
+        return self.layer.over_time
+
     def init(self, key: PRNGKey, input_size: int, dtype: Any = jnp.float32) -> Params:
         """Draws the parameters of the layer."""
         return self.layer.init(key, input_size, dtype)

@@ -5,7 +5,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
-from jrnn.layers import Bidirectional, Recurrent
+from jrnn.layers import Recurrent, over_time
 from jrnn.types import Cell, Layer
 
 
@@ -22,7 +22,7 @@ def change_cells(layer: Any, change: Callable[[Cell], Cell]) -> Any:
     if isinstance(layer, Recurrent):
         return dataclasses.replace(layer, cell=change(layer.cell))
     new = copy.copy(layer)
-    for name, inner in _parts(layer).items():
+    for name, inner in over_time.fields_with_layers(layer).items():
         changed: Any = change_cells(inner, change) if isinstance(inner, Layer) else None
         if isinstance(inner, tuple):
             changed = tuple(change_cells(part, change) for part in inner)
@@ -30,33 +30,7 @@ def change_cells(layer: Any, change: Callable[[Cell], Cell]) -> Any:
     return new
 
 
-def require_causal(layer: Any, method: Any) -> None:
+def require_causal(layer: Layer, method: Any) -> None:
     """Raises unless every output of a layer depends only on earlier inputs."""
-    reason = None
-    if isinstance(layer, Bidirectional):
-        reason = "it reads the sequence from both ends"
-    elif isinstance(layer, Recurrent) and layer.reverse:
-        reason = "it runs from the last step to the first"
-    elif isinstance(layer, Recurrent) and not layer.return_sequence:
-        reason = "it has one output for a whole sequence"
-    if reason is not None:
-        raise ValueError(
-            f"{method} goes along a sequence piece by piece, which {layer} does not "
-            f"allow: {reason}. Use `BPTT()`."
-        )
-    for part in _parts(layer).values():
-        for inner in part if isinstance(part, tuple) else (part,):
-            require_causal(inner, method)
-
-
-def _parts(layer: Any) -> dict[str, Any]:
-    """Returns the fields of a layer that hold layers, one or a tuple of them."""
-    if not dataclasses.is_dataclass(layer):
-        return {}
-    fields = {f.name: getattr(layer, f.name) for f in dataclasses.fields(layer)}
-    return {
-        name: field
-        for name, field in fields.items()
-        if isinstance(field, Layer)
-        or (isinstance(field, tuple) and field and isinstance(field[0], Layer))
-    }
+    who = f"{method} goes along a sequence piece by piece"
+    over_time.require_causal(layer, who, "Use `BPTT()`.")
