@@ -14,6 +14,7 @@ from tests import (
     conv_oracle,
     oracles,
     oracles_diagonal as diagonal,
+    oracles_linear as linear,
     oracles_wrapped as wrapped,
 )
 
@@ -32,6 +33,7 @@ class Case:
     cell: Any
     oracle: Callable[..., Any]
     features: tuple[int, ...] = (F,)
+    written_first: tuple[str, ...] = ()  # leaves of the state that no step reads first
 
     def __str__(self) -> str:
         return repr(self.cell)
@@ -66,6 +68,30 @@ CASES = [
     Case(jrnn.IndRNN(H, activation=jrnn.activations.tanh), diagonal.indrnn),
     Case(jrnn.ParaGRU(H), diagonal.paragru),
     Case(jrnn.LRU(H, output_features=5), diagonal.lru),
+]
+
+# Cells that are linear in the state, and their relatives.
+CASES += [
+    Case(jrnn.MinGRU(H, activation=jrnn.activations.tanh), linear.mingru),
+    Case(jrnn.MinLSTM(H), linear.minlstm),
+    Case(jrnn.HGRN(H, forget_floor=0.3), linear.hgrn),
+    Case(jrnn.RGLRU(H, heads=2), linear.rglru, (H,)),
+    Case(jrnn.RGLRU(H, first_unscaled=True), linear.rglru, (H,)),
+    Case(jrnn.SRU(H), linear.sru),
+    Case(
+        jrnn.SRU(H, activation=jrnn.activations.tanh, peepholes=True),
+        linear.sru,
+        (H,),
+        written_first=("r",),
+    ),
+    Case(jrnn.QRNN(H, window=1), linear.qrnn),
+    Case(jrnn.QRNN(H, window=3), linear.qrnn, written_first=("o",)),
+    Case(jrnn.S5(H, features=F), linear.s5),
+    Case(jrnn.S5(H, F, discretization="bilinear"), linear.s5),
+    Case(jrnn.ParaLSTM(H), linear.paralstm),
+    Case(jrnn.SLSTM(H, heads=2), linear.slstm),
+    Case(jrnn.MLSTM(H, heads=2), linear.mlstm),
+    Case(jrnn.MLSTM(H, stabilized=False), linear.mlstm),
 ]
 
 # Every wrapper around a gated cell, and around each other form what changes it.

@@ -95,6 +95,8 @@ def test_agrees_with_numpy_in_values_and_derivatives(case):
         name = jax.tree_util.keystr(path)
         if "state" in name:  # learned, and not used where a state is given
             continue
+        if name.removeprefix("[1].") in case.written_first:
+            continue
         assert np.all(np.asarray(leaf) != 0), f"{name} has dead entries"
 
 

@@ -10,17 +10,18 @@ import jrnn
 from jrnn.cells import Wrapper
 from jrnn.forms import Plain
 from jrnn.values import value
-from tests.cases import CASES, F, H, randomise
+from tests.cases import CASES, Case, F, H, randomise
 
-STRUCTURED = [case.cell for case in CASES if case.cell.structure != "dense"]
+STRUCTURED = [case for case in CASES if case.cell.structure != "dense"]
 
 
-@pytest.mark.parametrize("cell", [*STRUCTURED, jrnn.LSTM(H)], ids=str)
-def test_cells_do_what_they_declare(cell):
+@pytest.mark.parametrize("case", [*STRUCTURED, Case(jrnn.LSTM(H), None)], ids=str)
+def test_cells_do_what_they_declare(case):
+    cell, (size,) = case.cell, case.features
     dtype = jnp.float64 if isinstance(cell, jrnn.MixedPrecision) else None
     with jax.enable_x64(dtype is not None):
-        params = randomise(cell.init(jax.random.key(0), F), 1, dtype)
-        jrnn.check_structure(cell, params, input_size=F)
+        params = randomise(cell.init(jax.random.key(0), size), 1, dtype)
+        jrnn.check_structure(cell, params, input_size=size)
 
 
 @value

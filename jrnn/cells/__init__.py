@@ -30,10 +30,15 @@ from jrnn.cells.gru import (
     GRUState as GRUState,
     ResetBeforeGRU as ResetBeforeGRU,
 )
+from jrnn.cells.hgrn import HGRN as HGRN
 from jrnn.cells.indrnn import (
     IndRNN as IndRNN,
     IndRNNParams as IndRNNParams,
     IndRNNState as IndRNNState,
+)
+from jrnn.cells.input_gated import (
+    InputGatedParams as InputGatedParams,
+    UnitState as UnitState,
 )
 from jrnn.cells.layer_normed import (
     LayerNormed as LayerNormed,
@@ -48,10 +53,21 @@ from jrnn.cells.lstm import (
     LSTMState as LSTMState,
 )
 from jrnn.cells.mgu import MGU as MGU, MGUParams as MGUParams, MGUState as MGUState
+from jrnn.cells.minimal import MinGRU as MinGRU, MinLSTM as MinLSTM
+from jrnn.cells.mlstm import (
+    MLSTM as MLSTM,
+    MLSTMParams as MLSTMParams,
+    MLSTMState as MLSTMState,
+)
 from jrnn.cells.paragru import (
     ParaGRU as ParaGRU,
     ParaGRUParams as ParaGRUParams,
     ParaGRUState as ParaGRUState,
+)
+from jrnn.cells.paralstm import (
+    ParaLSTM as ParaLSTM,
+    ParaLSTMParams as ParaLSTMParams,
+    ParaLSTMState as ParaLSTMState,
 )
 from jrnn.cells.peephole import (
     PeepholeLSTM as PeepholeLSTM,
@@ -62,6 +78,23 @@ from jrnn.cells.projected_lstm import (
     ProjectedLSTM as ProjectedLSTM,
     ProjectedLSTMParams as ProjectedLSTMParams,
 )
+from jrnn.cells.qrnn import (
+    QRNN as QRNN,
+    QRNNParams as QRNNParams,
+    QRNNState as QRNNState,
+)
+from jrnn.cells.rglru import (
+    RGLRU as RGLRU,
+    RGLRUParams as RGLRUParams,
+    RGLRUState as RGLRUState,
+)
+from jrnn.cells.s5 import S5 as S5, S5Params as S5Params, S5State as S5State
+from jrnn.cells.slstm import (
+    SLSTM as SLSTM,
+    SLSTMParams as SLSTMParams,
+    SLSTMState as SLSTMState,
+)
+from jrnn.cells.sru import SRU as SRU, SRUParams as SRUParams, SRUState as SRUState
 from jrnn.cells.weight_drop import WeightDrop as WeightDrop
 from jrnn.cells.wrappers import (
     LearnedState as LearnedState,

@@ -66,6 +66,11 @@ def selu(x: Array) -> Array:
     return jax.nn.selu(x)
 
 
+def positive(x: Array) -> Array:
+    """x + 1/2 where x is positive, the logistic function of x elsewhere."""
+    return jnp.where(x >= 0, x + 0.5, jax.nn.sigmoid(x))
+
+
 def exponential(x: Array) -> Array:
     """exp(x)."""
     return jnp.exp(x)

@@ -15,6 +15,7 @@ from jrnn.checks.arrays import (
 from jrnn.checks.scalars import (
     at_least as at_least,
     count as count,
+    divides as divides,
     equal_sizes as equal_sizes,
     integer as integer,
     number as number,

@@ -68,6 +68,12 @@ def count(name: str, value: Any, number: int, meaning: str) -> None:
         )
 
 
+def divides(name: str, value: int, whole: str, size: int) -> None:
+    """Raises unless `value` divides `size`."""
+    if size % value:
+        raise ValueError(f"{name} must divide {whole}, {size}, got {value}.")
+
+
 def equal_sizes(name: str, size: int, expected: int) -> None:
     """Raises unless two sizes that are to be combined are equal."""
     if size != expected:
