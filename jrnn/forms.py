@@ -12,10 +12,17 @@ the projected input of the inner cell, `wrap` changes what one step does to the 
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+
+from jrnn.linear_maps import (
+    BlockDiagonal as BlockDiagonal,
+    Factored as Factored,
+    LinearMap as LinearMap,
+    Matmul as Matmul,
+)
 
 Array = jax.Array
 Structure = str | tuple[str, int]  # "dense", "diagonal", ("block", k) or "linear"
@@ -25,72 +32,6 @@ Advance = Callable[[Any], Any]  # state -> state
 Around = Callable[[Any, Any, Any, Advance], Any]  # params, u, state, advance -> state
 Focus = Callable[[Any], Any] | None  # None for the identity
 Show = Callable[[Any, Any, Any], Gates]
-
-
-class LinearMap(Protocol):
-    """A linear function of the state [..., H], as a pytree of its weights."""
-
-    def __call__(self, h: Array) -> Array:
-        """Returns [..., k*H]."""
-
-    def hoist(self) -> Callable[[Array], Array]:
-        """Returns the same function with weights laid out for its transpose.
-
-        The gradient applies the transpose in every step; the layout is made once.
-        """
-
-    def diagonal(self) -> Array:
-        """Returns the weight of each unit on its own gates, [k*H]."""
-
-
-class Matmul(NamedTuple):
-    """h @ w."""
-
-    w: Array  # [H, k*H]
-
-    def __call__(self, h: Array) -> Array:
-        return h @ self.w
-
-    def hoist(self) -> Callable[[Array], Array]:
-        """Transposes the matrix once.
-
-        The backward loop then contracts its first axis. Contracting the last axis of a
-        row-major matrix in every step takes up to ten times as long on a CPU.
-        """
-        transposed = self.w.T
-        return lambda h: jnp.inner(h, transposed)
-
-    def diagonal(self) -> Array:
-        """Returns the diagonals of all gates, side by side."""
-        size = self.w.shape[0]
-        return jnp.einsum("jgj->gj", self.w.reshape(size, -1, size)).ravel()
-
-
-class BlockDiagonal(NamedTuple):
-    """Heads that do not mix: every head multiplies its own units.
-
-    v[gate, head] = h[head] @ w[head, :, gate]
-    """
-
-    w: Array  # [heads, H / heads, k*H / heads], gates side by side within a head
-
-    def __call__(self, h: Array) -> Array:
-        heads, size, width = self.w.shape
-        v = jnp.einsum(
-            "...nd,nde->...ne", h.reshape(*h.shape[:-1], heads, size), self.w
-        )
-        v = v.reshape(*v.shape[:-1], width // size, size)
-        return jnp.moveaxis(v, -2, -3).reshape(*h.shape[:-1], heads * width)
-
-    def hoist(self) -> Callable[[Array], Array]:
-        """Returns the map itself."""
-        return self.__call__
-
-    def diagonal(self) -> Array:
-        """Returns the diagonals of all gates, side by side."""
-        heads, size, width = self.w.shape
-        blocks = self.w.reshape(heads, size, width // size, size)
-        return jnp.einsum("njgj->gnj", blocks).ravel()
 
 
 def add_gates(params: Any, u: Any, v: Array) -> Any:
@@ -110,7 +51,7 @@ def directly(params: Any, u: Any, state: Any, advance: Advance) -> Any:
 class Gated(NamedTuple):
     """One linear map of the state, then an elementwise update.
 
-        v      = recurrent(params)(hidden(state))
+        v      = recurrent(params)(hidden(state) * mask(params))
         p      = combine(params, u, v)              pre-activations
         state' = update(params, state, p)
 
@@ -128,6 +69,7 @@ class Gated(NamedTuple):
     inputs: Callable[[Any], Array] | None = None  # params -> [F, k*H], see below
     gates: Show | None = None  # params, state, p -> gates, for diagnostics
     around: Around = directly
+    mask: Callable[[Any], Array] | None = None  # params -> [*batch, H], times `hidden`
     local: bool = True  # each parameter reaches one unit, that of its last axis
 
     # With `inputs`, `recurrent` is a `Matmul`, and kernels may join both matmuls:
@@ -149,7 +91,12 @@ class Gated(NamedTuple):
 
     def preactivate(self, params: Any, state: Any, u: Any) -> Any:
         """Returns the pre-activations."""
-        return self.combine(params, u, self.recurrent(params)(self.hidden(state)))
+        return self.combine(params, u, self.recurrent(params)(self.seen(params, state)))
+
+    def seen(self, params: Any, state: Any) -> Array:
+        """Returns what the linear map multiplies, [..., H]."""
+        h = self.hidden(state)
+        return h if self.mask is None else h * self.mask(params).astype(h.dtype)
 
     def focus(self, params: Focus = None, u: Focus = None) -> "Gated":
         """Returns the form of a cell that holds this one's params and u inside.
@@ -159,7 +106,7 @@ class Gated(NamedTuple):
           u: The same for projected inputs.
         """
         at, of = params or _same, u or _same
-        inputs, around = self.inputs, self.around
+        inputs, around, mask = self.inputs, self.around, self.mask
         return Gated(
             hidden=self.hidden,
             recurrent=lambda p: self.recurrent(at(p)),
@@ -170,6 +117,7 @@ class Gated(NamedTuple):
             around=around
             if around is directly
             else lambda p, u, state, advance: around(at(p), of(u), state, advance),
+            mask=mask and (lambda p: mask(at(p))),
             local=self.local,
         )
 

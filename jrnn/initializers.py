@@ -2,13 +2,14 @@
 
 import functools
 import math
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
 
 from jrnn import checks
-from jrnn.types import Array, DType, PRNGKey
+from jrnn.types import Array, DType, GateBias, PRNGKey
+from jrnn.values import value
 
 
 class Draw(Protocol):
@@ -103,24 +104,30 @@ def truncated_normal(
     return _wide(draw, key, (fan_in, blocks * size), dtype)
 
 
-def chrono(
-    key: PRNGKey, size: int, longest: float, dtype: DType = jnp.float32
-) -> Array:
+@value
+class Chrono:
     """Draws forget-gate biases log(u), u uniform in [1, longest - 1], shape [size].
 
-    A unit with bias b remembers for about exp(b) steps. The input gate uses the negated
-    biases: `-chrono(...)`.
+    A unit with bias b remembers for about exp(b) steps, at most `longest`. For the
+    option `forget_bias` of a gated cell.
 
     Example:
-      >>> import jax
-      >>> chrono(jax.random.key(0), size=3, longest=100).shape
+      >>> import jax, jrnn
+      >>> Chrono(longest=100)(jax.random.key(0), size=3).shape
       (3,)
+      >>> cell = jrnn.LSTM(hidden_size=4, forget_bias=Chrono(longest=784))
 
     Source: Tallec and Ollivier, 2018, https://arxiv.org/abs/1804.11188
     """
-    checks.at_least("longest", longest, 2)
-    u = jax.random.uniform(key, (size,), minval=1.0, maxval=longest - 1.0)
-    return jnp.log(u).astype(dtype)
+
+    longest: float
+
+    def __post_init__(self) -> None:
+        checks.at_least("longest", self.longest, 2)
+
+    def __call__(self, key: PRNGKey, size: int, dtype: DType = jnp.float32) -> Array:
+        u = jax.random.uniform(key, (size,), minval=1.0, maxval=self.longest - 1.0)
+        return jnp.log(u).astype(dtype)
 
 
 def uniform_gate(key: PRNGKey, size: int, dtype: DType = jnp.float32) -> Array:
@@ -128,11 +135,25 @@ def uniform_gate(key: PRNGKey, size: int, dtype: DType = jnp.float32) -> Array:
 
         b = -log(1/u - 1)
 
-    Source: Gu et al., 2019, https://arxiv.org/abs/1910.09890
+    For the option `forget_bias` of a gated cell.
+
+    Example:
+      >>> import jrnn
+      >>> cell = jrnn.LSTM(hidden_size=4, forget_bias=uniform_gate)
+
+    Source: Gu et al., 2020, https://arxiv.org/abs/1910.09890
     """
     checks.at_least("size", size, 2)
     u = jax.random.uniform(key, (size,), minval=1 / size, maxval=1 - 1 / size)
     return -jnp.log(1 / u - 1).astype(dtype)
+
+
+def small_normal(
+    key: PRNGKey, fan_in: int, size: int, blocks: int, dtype: DType
+) -> Array:
+    """Draws normal entries of deviation 0.001, as the inputs of an IRNN."""
+    draw = jax.nn.initializers.normal(0.001)
+    return _wide(draw, key, (fan_in, blocks * size), dtype)
 
 
 SCHEMES = {
@@ -144,13 +165,15 @@ SCHEMES = {
     "haiku": Scheme(truncated_normal, truncated_normal),
     "haiku/gru": Scheme(lecun_normal, lecun_normal),
     "haiku/lstm": Scheme(truncated_normal, truncated_normal, 0.0, 1.0, True),
+    "irnn": Scheme(small_normal, identity),
 }
 
 
 def scheme(name: str, kind: str) -> Scheme:
     """Returns the initializers of a library for an "elman", "gru" or "lstm" cell.
 
-    Names are "jrnn", "torch", "keras", "flax" (Linen), "nnx" and "haiku".
+    Names are "jrnn", "torch", "keras", "flax" (Linen), "nnx" and "haiku"; and "irnn",
+    that of Le et al., 2015, https://arxiv.org/abs/1504.00941.
     """
     checks.one_of("scheme", name, [row for row in SCHEMES if "/" not in row])
     return SCHEMES.get(f"{name}/{kind}", SCHEMES[name])
@@ -199,17 +222,26 @@ def recurrent_weights(
     return w_x, w_h, b_x, b_h
 
 
-def forget_gate(scheme: Scheme, start: float | None, b: Array | None, size: int) -> Any:
-    """Adds the initial value of the forget gate, second of the gates, to a bias.
+def forget_gate(
+    key: PRNGKey, start: float | GateBias, b: Array, remembers: tuple[int, ...]
+) -> Array:
+    """Adds the initial value of the forget gate to a bias [k*H].
 
     Args:
-      scheme: Whose value it is where `start` is None.
-      start: The value, or None.
-      b: Bias [k*H], or None for none.
-      size: The number H of hidden units.
+      key: Source of randomness.
+      start: A number, or a function that draws one value for each unit.
+      b: The bias.
+      remembers: For each of the k gates the sign, 1, -1 or 0, with which its bias takes
+        the value. If one has the sign 1, a number goes to that one only: drawn values
+        are long memories, and the gates that let the input in start as 1 minus them.
     """
-    value = scheme.forget_bias if start is None else start
-    return None if b is None else b.at[size : 2 * size].add(value)
+    if callable(start):
+        bias = start(jax.random.fold_in(key, 1), b.size // len(remembers), b.dtype)
+    else:
+        bias = jnp.full(b.size // len(remembers), start, b.dtype)
+        if 1 in remembers:
+            remembers = tuple(max(sign, 0) for sign in remembers)
+    return b + jnp.concatenate([sign * bias for sign in remembers])
 
 
 def biases(key: PRNGKey, scheme: Scheme, size: int, blocks: int, dtype: DType) -> Array:

@@ -4,7 +4,7 @@ import dataclasses
 from typing import Any
 
 from jrnn import checks
-from jrnn.types import Activation, Cell, Layer
+from jrnn.types import Activation, Cell, GateBias, Layer
 
 
 def check(node: Any) -> None:
@@ -90,6 +90,12 @@ def _is_flag(name: str, value: Any) -> None:
         raise TypeError(f"{name} must be True or False, got {value!r}.")
 
 
+def _is_start(name: str, value: Any) -> None:
+    """A number, a function that draws numbers, or None for that of the scheme."""
+    if value is not None and not callable(value):
+        checks.number(name, value)
+
+
 _RULES: dict[Any, Any] = {
     int: _is_count,
     int | None: _is_count,
@@ -97,6 +103,7 @@ _RULES: dict[Any, Any] = {
     tuple[int, ...] | None: _are_counts,
     float: checks.number,
     float | None: checks.number,
+    float | GateBias | None: _is_start,
     bool: _is_flag,
     Activation: _is_activation,
     Activation | None: _is_activation,

@@ -14,6 +14,7 @@ from jrnn.forms import Form, Structure
 Activation = Callable[[jax.Array], jax.Array]  # a module-level function
 Array = jax.Array
 DType = Any  # whatever `jnp.zeros(..., dtype)` accepts
+GateBias = Callable[[jax.Array, int, Any], jax.Array]  # key, size, dtype -> [size]
 Params = Any  # a pytree of arrays: a NamedTuple in this library
 PRNGKey = jax.Array
 Shape = tuple[int, ...]

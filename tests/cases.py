@@ -11,6 +11,7 @@ import jrnn
 from jrnn import testing
 from jrnn.testing import randomize as randomise
 from tests import (
+    cases_gated,
     conv_oracle,
     oracles,
     oracles_diagonal as diagonal,
@@ -27,13 +28,15 @@ class Case:
     """A cell, and the numpy oracle written from its docstring.
 
     The oracle is a function (cell, params, state, x) -> (state, y) of one time step, on
-    trees of numpy arrays. `features` is the shape of one input.
+    trees of numpy arrays. `features` is the shape of one input. `brief` if the form is
+    that of another case: each kernel then runs in one situation.
     """
 
     cell: Any
     oracle: Callable[..., Any]
     features: tuple[int, ...] = (F,)
     written_first: tuple[str, ...] = ()  # leaves of the state that no step reads first
+    brief: bool = False
 
     def __str__(self) -> str:
         return repr(self.cell)
@@ -128,6 +131,8 @@ CASES += [
         (4, F),
     ),
 ]
+
+CASES += [Case(*row, brief=True) for row in cases_gated.ROWS]
 
 
 def setting(case: Case, batch: tuple[int, ...] = (B,), dtype: Any = jnp.float64) -> Any:

@@ -81,7 +81,7 @@ def test_glorot_counts_all_gates():
 
 
 def test_chrono_biases_are_the_log_of_a_uniform_memory():
-    bias = initializers.chrono(KEY, 4000, longest=100)
+    bias = initializers.Chrono(longest=100)(KEY, 4000)
     memory = np.exp(bias)
     assert memory.min() >= 1 and memory.max() <= 99
     np.testing.assert_allclose(
@@ -109,6 +109,47 @@ def test_says_what_is_wrong():
     with pytest.raises(ValueError, match="separate_biases=True, which needs a bias"):
         jrnn.GRU(4, bias=False, separate_biases=True)
     with pytest.raises(ValueError, match="longest must be at least 2"):
-        initializers.chrono(KEY, 4, longest=1)
+        initializers.Chrono(longest=1)
     with pytest.raises(ValueError, match="hidden_size must be at least 1"):
         jrnn.LSTM(0)
+
+
+@pytest.mark.parametrize("draw", [initializers.Chrono(50), initializers.uniform_gate])
+def test_drawn_forget_biases_go_to_the_gates_that_keep_and_negated_to_the_input(draw):
+    def parts(cell, gates):
+        return jnp.split(cell.init(KEY, 3).b_x, gates)
+
+    i, f, g, o = parts(jrnn.LSTM(8, forget_bias=draw), 4)
+    assert jnp.std(f) > 0.1 and not jnp.any(g) and not jnp.any(o)
+    np.testing.assert_array_equal(i, -f)
+    i, g, o = parts(jrnn.PeepholeLSTM(8, coupled=True, forget_bias=draw), 3)
+    assert jnp.std(i) > 0.1 and not jnp.any(g) and not jnp.any(o)
+    f, r, g, o = parts(jrnn.RefineGateLSTM(8, forget_bias=draw), 4)
+    assert jnp.std(f) > 0.1 and not jnp.any(g)
+    np.testing.assert_array_equal(r, -f)
+    for cell in (jrnn.GRU, jrnn.ResetBeforeGRU, jrnn.LayerNormGRU):
+        r, z, n = parts(cell(8, forget_bias=draw), 3)
+        assert jnp.std(z) > 0.1 and not jnp.any(r) and not jnp.any(n)
+    for cell in (jrnn.JANET, jrnn.MGU):
+        f, n = parts(cell(8, forget_bias=draw), 2)
+        assert jnp.std(f) > 0.1 and not jnp.any(n)
+
+
+def test_a_number_is_the_forget_bias_of_one_gate():
+    assert jrnn.GRU(2, forget_bias=3.0).init(KEY, 3).b_x.tolist() == [0, 0, 3, 3, 0, 0]
+    assert jrnn.GRU(2).init(KEY, 3).b_x.tolist() == [0] * 6
+    refined = jrnn.RefineGateLSTM(2, forget_bias=3.0).init(KEY, 3)
+    assert refined.b_x.tolist() == [3, 3, 0, 0, 0, 0, 0, 0]
+    coupled = jrnn.PeepholeLSTM(2, coupled=True, forget_bias=3.0).init(KEY, 3)
+    assert coupled.b_x.tolist() == [-3, -3, 0, 0, 0, 0]
+    image = jrnn.ConvLSTM(2, (2,), (4,)).init(KEY, 3)
+    assert image.b_x.tolist() == [0, 0, 1, 1, 0, 0, 0, 0]
+    with pytest.raises(TypeError, match="LSTM.forget_bias must be a number"):
+        jrnn.LSTM(4, forget_bias="chrono")
+
+
+def test_an_irnn_starts_as_the_identity_with_small_inputs():
+    params = jrnn.Elman(8, scheme="irnn").init(KEY, 300)
+    np.testing.assert_array_equal(params.w_h, np.eye(8))
+    np.testing.assert_allclose(jnp.std(params.w_x), 0.001, rtol=0.05)
+    assert not jnp.any(params.b_x)

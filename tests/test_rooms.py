@@ -13,7 +13,16 @@ ROOT = pathlib.Path(jrnn.__file__).parent
 REPOSITORY = ROOT.parent
 FILES = sorted(ROOT.rglob("*.py"))
 # From the ground up. A room may import the rooms before it, and its own files.
-ROOMS = ["forms", "values", "types", "numerics", "checks", "options", "masks"]
+ROOMS = [
+    "linear_maps",
+    "forms",
+    "values",
+    "types",
+    "numerics",
+    "checks",
+    "options",
+    "masks",
+]
 ROOMS += ["storage", "sequences", "text", "initializers", "cells", "kernels"]
 ROOMS += ["scanning", "layers", "diagnostics", "training", "testing", "interop"]
 LIMIT = 300

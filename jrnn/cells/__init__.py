@@ -9,12 +9,17 @@ from jrnn.cells.attention import (
     Memory as Memory,
 )
 from jrnn.cells.base import (
+    GatedCell as GatedCell,
+    GatedParams as GatedParams,
     HiddenCell as HiddenCell,
+    HiddenState as HiddenState,
     PlainCell as PlainCell,
     VectorCell as VectorCell,
     Wrapper as Wrapper,
 )
 from jrnn.cells.clip_cotangent import ClipCotangent as ClipCotangent
+from jrnn.cells.clip_state import ClipState as ClipState
+from jrnn.cells.conv_gru import ConvGRU as ConvGRU, ConvGRUParams as ConvGRUParams
 from jrnn.cells.conv_lstm import (
     ConvLSTM as ConvLSTM,
     ConvLSTMParams as ConvLSTMParams,
@@ -40,11 +45,16 @@ from jrnn.cells.input_gated import (
     InputGatedParams as InputGatedParams,
     UnitState as UnitState,
 )
+from jrnn.cells.janet import JANET as JANET
+from jrnn.cells.layer_norm_cells import (
+    LayerNormGRU as LayerNormGRU,
+    LayerNormGRUParams as LayerNormGRUParams,
+    LayerNormLSTM as LayerNormLSTM,
+    LayerNormLSTMParams as LayerNormLSTMParams,
+)
 from jrnn.cells.layer_normed import (
     LayerNormed as LayerNormed,
     LayerNormedParams as LayerNormedParams,
-    LayerNormLSTM as LayerNormLSTM,
-    LayerNormLSTMParams as LayerNormLSTMParams,
 )
 from jrnn.cells.lru import LRU as LRU, LRUParams as LRUParams, LRUState as LRUState
 from jrnn.cells.lstm import (
@@ -59,6 +69,7 @@ from jrnn.cells.mlstm import (
     MLSTMParams as MLSTMParams,
     MLSTMState as MLSTMState,
 )
+from jrnn.cells.multi_head import MultiHead as MultiHead
 from jrnn.cells.paragru import (
     ParaGRU as ParaGRU,
     ParaGRUParams as ParaGRUParams,
@@ -74,6 +85,11 @@ from jrnn.cells.peephole import (
     PeepholeLSTMParams as PeepholeLSTMParams,
 )
 from jrnn.cells.precision import MixedPrecision as MixedPrecision
+from jrnn.cells.projected_gru import (
+    ProjectedGRU as ProjectedGRU,
+    ProjectedGRUParams as ProjectedGRUParams,
+    ProjectedGRUState as ProjectedGRUState,
+)
 from jrnn.cells.projected_lstm import (
     ProjectedLSTM as ProjectedLSTM,
     ProjectedLSTMParams as ProjectedLSTMParams,
@@ -95,6 +111,7 @@ from jrnn.cells.slstm import (
     SLSTMState as SLSTMState,
 )
 from jrnn.cells.sru import SRU as SRU, SRUParams as SRUParams, SRUState as SRUState
+from jrnn.cells.refine_gate import RefineGateLSTM as RefineGateLSTM
 from jrnn.cells.weight_drop import WeightDrop as WeightDrop
 from jrnn.cells.wrappers import (
     LearnedState as LearnedState,

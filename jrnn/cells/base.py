@@ -1,17 +1,20 @@
-"""What cells share: three abstract bases, and one for cells around another cell.
+"""What cells share: four abstract bases, and one for cells around another cell.
 
 A class that is not abstract overrides nothing here. `Wrapper` is the exception: it
 delegates everything, and a wrapper defines what it changes.
 """
 
+import abc
 from typing import Any, NamedTuple, final
 
 import jax
 import jax.numpy as jnp
 
 from jrnn import initializers, options
-from jrnn.forms import Form
+from jrnn.cells.affine import Gates, affine, split
+from jrnn.forms import Form, Gated, Matmul
 from jrnn.types import Array, Cell, DType, Params, PRNGKey, Shape, State
+from jrnn.values import exportable
 
 
 class PlainCell(Cell):
@@ -53,6 +56,91 @@ class HiddenCell(VectorCell):
         """Returns h."""
         del params, u
         return state.h
+
+
+@exportable
+class GatedParams(NamedTuple):
+    """Arrays of a gated cell with F input features, H hidden units and k gates.
+
+    The gates lie side by side along the last axis, in the order of the cell's equation.
+    """
+
+    w_x: Array  # [F, k*H] input to gates
+    w_h: Array  # [H, k*H] state to gates
+    b_x: Array | None  # [k*H] bias of the gates
+    b_h: Array | None = None  # [k*H] second bias, with the matmul of the state
+
+
+@exportable
+class HiddenState(NamedTuple):
+    """State of a cell that keeps nothing but its output."""
+
+    h: Array  # [..., H]
+
+
+class GatedCell(HiddenCell):
+    """A cell whose k gates add a matmul of the input and one of the state.
+
+        p      = x Wx + b + h Wh              k arrays [..., H]
+        state' = update(params, state, p)     elementwise; its leaf h is the output
+
+    Subclasses have a field `hidden_size` and define `blocks` and `update`. Fields
+    `bias`, `separate_biases`, `scheme` and `forget_bias` work as in `jrnn.LSTM` where a
+    subclass has them.
+
+    Attributes:
+      blocks: The number k of gates.
+      kind: Whose initializers a scheme takes: "elman", "gru" or "lstm".
+      remembers: For each gate the sign, 1, -1 or 0, with which its bias takes
+        `forget_bias`.
+      params_type: The class of the parameters.
+      state_type: The class of the state.
+      gates: None, or a method (params, state, p) that returns gates by name, for
+        diagnostics.
+    """
+
+    blocks: int
+    kind: str = "gru"
+    remembers: tuple[int, ...] = ()
+    params_type: type[Any] = GatedParams
+    state_type: type[Any] = HiddenState
+    gates: Any = None
+
+    @abc.abstractmethod
+    def update(self, params: Any, state: Any, p: Gates) -> Any:
+        """Returns the next state from the state and the k pre-activations."""
+
+    @final
+    @property
+    def form(self) -> Gated:
+        return Gated(
+            hidden=lambda state: state.h,
+            recurrent=lambda params: Matmul(params.w_h),
+            update=self.update,
+            inputs=lambda params: params.w_x,
+            gates=self.gates,
+        )
+
+    def init(self, key: PRNGKey, input_size: int, dtype: DType = jnp.float32) -> Any:
+        """Draws parameters for inputs [..., input_size]."""
+        arrays = draw(
+            self, key, self.kind, input_size, self.blocks, dtype, self.remembers
+        )
+        return self.params_type(*arrays)
+
+    @final
+    def initial_state(self, params: Params, batch_shape: Shape = ()) -> Any:
+        """Returns zeros of shape [*batch_shape, H]."""
+        shape = (*batch_shape, self.hidden_size)
+        leaves = self.state_type._fields
+        return self.state_type(*[zeros(params.w_h, *shape) for _ in leaves])
+
+    @final
+    def project(self, params: Params, x: Array, *, key: PRNGKey | None = None) -> Gates:
+        """Maps inputs [..., F] to their contributions to the k gates, each [..., H]."""
+        del key
+        u = affine(x, params.w_x, params.b_x, getattr(params, "b_h", None))
+        return split(u, self.blocks)
 
 
 class Wrapper(Cell):
@@ -113,14 +201,21 @@ class Prepared(NamedTuple):
 
 
 def draw(
-    cell: Any, key: PRNGKey, kind: str, input_size: int, blocks: int, dtype: DType
+    cell: Any,
+    key: PRNGKey,
+    kind: str,
+    input_size: int,
+    blocks: int,
+    dtype: DType,
+    remembers: tuple[int, ...] = (),
 ) -> tuple[Array, Array, Array | None, Array | None]:
-    """Draws w_x, w_h, b_x and b_h of a cell as its scheme, size and biases say.
+    """Draws w_x, w_h, b_x and b_h of a cell as its options say.
 
-    See `initializers.recurrent_weights`. Of an LSTM with four gates, the forget gate's
-    bias starts at `forget_bias`.
+    Options that a cell does not have are `scheme="jrnn"`, `bias=True`,
+    `separate_biases=False` and `forget_bias=None`. See `initializers.recurrent_weights`
+    and `initializers.forget_gate`.
     """
-    scheme = initializers.scheme(cell.scheme, kind)
+    scheme = initializers.scheme(getattr(cell, "scheme", "jrnn"), kind)
     w_x, w_h, b_x, b_h = initializers.recurrent_weights(
         key,
         scheme,
@@ -128,13 +223,15 @@ def draw(
         cell.hidden_size,
         blocks,
         dtype,
-        bias=cell.bias,
+        bias=getattr(cell, "bias", True),
         separate_biases=getattr(cell, "separate_biases", False),
         state_size=cell.output_size,
     )
-    if kind == "lstm" and blocks == 4:
-        start, size = cell.forget_bias, cell.hidden_size
-        b_x = initializers.forget_gate(scheme, start, b_x, size)
+    if any(remembers) and b_x is not None:
+        start = getattr(cell, "forget_bias", None)
+        if start is None:
+            start = scheme.forget_bias if kind == "lstm" else 0.0
+        b_x = initializers.forget_gate(key, start, b_x, remembers)
     return w_x, w_h, b_x, b_h
 
 

@@ -2,16 +2,14 @@
 
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 
-from jrnn import checks, initializers
-from jrnn.cells import activations, convolution
-from jrnn.cells.affine import Gates, split
-from jrnn.cells.base import PlainCell, zeros
-from jrnn.cells.lstm import LSTMState
+from jrnn.cells import activations
+from jrnn.cells.affine import Gates
+from jrnn.cells.convolution import ConvCell, Convolution
+from jrnn.cells.lstm import LSTM_REMEMBERS, LSTMState
 from jrnn.forms import Gated
-from jrnn.types import Activation, Array, DType, PRNGKey, Shape
+from jrnn.types import Activation, Array, DType, GateBias, PRNGKey, Shape
 from jrnn.values import exportable, init_only, value
 
 
@@ -30,7 +28,7 @@ class ConvLSTMParams(NamedTuple):
 
 
 @value
-class ConvLSTM(PlainCell):
+class ConvLSTM(ConvCell):
     """LSTM with convolutions instead of matmuls, in 1, 2 or 3 dimensions [1].
 
         i  = gate(x * Wxi + bi + h * Whi)              input gate; * is a convolution
@@ -56,7 +54,8 @@ class ConvLSTM(PlainCell):
       activation: Activation of the candidate, and of the memory in the output.
       bias: Whether there is a bias.
       separate_biases: Whether there are two, one for each convolution.
-      forget_bias: Initial bias of the forget gate.
+      forget_bias: Initial bias of the forget gate; a number, or a function that draws
+        it for each channel, as in `LSTM`. None is zero.
 
     Example:
       >>> import jax, jax.numpy as jnp, jrnn
@@ -80,39 +79,18 @@ class ConvLSTM(PlainCell):
     activation: Activation = activations.tanh
     bias: bool = True
     separate_biases: bool = False
-    forget_bias: float = init_only(1.0)
+    forget_bias: float | GateBias | None = init_only(1.0)
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        axes = len(self.kernel_size)
-        checks.one_of("number of spatial axes", axes, [1, 2, 3])
-        checks.one_of("padding", self.padding, ["valid", "same"])
-        for name in ("spatial", "strides", "dilation"):
-            sizes = getattr(self, name)
-            if sizes is not None:
-                checks.count(name, sizes, axes, "one per axis of kernel_size")
-        checks.at_least("output_spatial", min(self.output_spatial), 1)
-
-    @property
-    def feature_axes(self) -> int:
-        return len(self.kernel_size) + 1
-
-    @property
-    def output_size(self) -> int:
-        return self.hidden_size
-
-    @property
-    def output_spatial(self) -> tuple[int, ...]:
-        """Size of state and output along each spatial axis."""
-        return convolution.output_spatial(
-            self.spatial, self.kernel_size, self.strides, self.padding, self.dilation
-        )
+    blocks = 4
+    remembers = LSTM_REMEMBERS
+    params_type = ConvLSTMParams
+    state_type = LSTMState
 
     @property
     def form(self) -> Gated:
         return Gated(
             hidden=lambda state: state.h,
-            recurrent=lambda params: convolution.Convolution(params.w_h),
+            recurrent=lambda params: Convolution(params.w_h),
             update=self._update,
             gates=self._gates,
             local=False,  # a convolution reaches many units
@@ -131,53 +109,10 @@ class ConvLSTM(PlainCell):
         Raises:
           ValueError: if `input_size` has other spatial sizes than the cell.
         """
-        how = initializers.scheme("jrnn", "lstm")
-        key_x, key_h = jax.random.split(key)
-        window, size, zero = self.kernel_size, self.hidden_size, None
-        channels = self._channels(input_size)
-        if self.bias:
-            zero = jnp.zeros(4 * size, dtype)
-        start = self.forget_bias
-        return ConvLSTMParams(
-            w_x=convolution.draw(how.w_x, key_x, window, channels, size, 4, dtype),
-            w_h=convolution.draw(how.w_h, key_h, window, size, size, 4, dtype),
-            b_x=initializers.forget_gate(how, start, zero, size),
-            b_h=jnp.zeros(4 * size, dtype) if self.separate_biases else None,
-        )
-
-    def initial_state(
-        self, params: ConvLSTMParams, batch_shape: Shape = ()
-    ) -> LSTMState:
-        """Returns zeros of shape [*batch_shape, *output_spatial, H]."""
-        shape = (*batch_shape, *self.output_spatial, self.hidden_size)
-        return LSTMState(h=zeros(params.w_h, *shape), c=zeros(params.w_h, *shape))
-
-    def project(
-        self, params: ConvLSTMParams, x: Array, *, key: PRNGKey | None = None
-    ) -> Gates:
-        """Maps inputs [..., *spatial, F] to their contributions to i, f, g and o."""
-        del key
-        expected = (*self.spatial, params.w_x.shape[-2])
-        if x.shape[-self.feature_axes :] != expected:
-            raise ValueError(
-                f"xs must end with the axes {list(expected)} (spatial sizes of the "
-                f"cell, channels), but their shape is {list(x.shape)}."
-            )
-        u = convolution.convolve(
-            x,
-            params.w_x,
-            strides=self.strides,
-            padding=self.padding.upper(),
-            dilation=self.dilation,
-        )
-        for bias in (params.b_x, params.b_h):
-            u = u if bias is None else u + bias
-        return split(u, 4)
-
-    def read(self, params: ConvLSTMParams, state: LSTMState, u: Gates) -> Array:
-        """Returns h [..., *output_spatial, H]."""
-        del params, u
-        return state.h
+        params = super().init(key, input_size, dtype)
+        if not self.separate_biases:
+            return params
+        return params._replace(b_h=jnp.zeros_like(params.b_x))
 
     def _update(self, params: ConvLSTMParams, state: LSTMState, p: Gates) -> LSTMState:
         del params
@@ -191,14 +126,3 @@ class ConvLSTM(PlainCell):
         del params, state
         i, f, _, o = p
         return {"i": self.gate(i), "f": self.gate(f), "o": self.gate(o)}
-
-    def _channels(self, input_size: int | Shape) -> int:
-        """Returns the number of input channels."""
-        if isinstance(input_size, int):
-            return input_size
-        if tuple(input_size[:-1]) != self.spatial:
-            raise ValueError(
-                f"input_size is {tuple(input_size)}, but the cell is made for inputs "
-                f"of spatial={self.spatial}."
-            )
-        return input_size[-1]

@@ -1,13 +1,16 @@
-"""Convolutions over signals, images and volumes, for convolutional cells."""
+"""Convolutions over signals, images and volumes, and the base of such cells."""
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple, final
 
 import jax
+import jax.numpy as jnp
 
-from jrnn import initializers
-from jrnn.types import Array, DType, PRNGKey
+from jrnn import checks, initializers
+from jrnn.cells.affine import Gates, split
+from jrnn.cells.base import PlainCell, zeros
+from jrnn.types import Array, DType, Params, PRNGKey, Shape, State
 
 
 class Convolution(NamedTuple):
@@ -84,3 +87,123 @@ def draw(
     """Draws weights [*K, channels, blocks * size] as the matrix of their window."""
     matrix = how(key, math.prod(kernel_size) * channels, size, blocks, dtype)
     return matrix.reshape(*kernel_size, channels, blocks * size)
+
+
+class ConvCell(PlainCell):
+    """A cell of k gates on signals, images or volumes, with convolutions for matmuls.
+
+    Inputs are [..., *spatial, F]; state and output are [..., *output_spatial, H].
+    Subclasses have the fields annotated here, and define `blocks`, `params_type`,
+    `state_type` and `form`.
+    """
+
+    hidden_size: int
+    kernel_size: tuple[int, ...]
+    spatial: tuple[int, ...]
+    strides: tuple[int, ...] | None
+    padding: str
+    dilation: tuple[int, ...] | None
+    bias: bool
+    forget_bias: Any
+    blocks: int
+    remembers: tuple[int, ...]
+    params_type: type[Any]
+    state_type: type[Any]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        axes = len(self.kernel_size)
+        checks.one_of("number of spatial axes", axes, [1, 2, 3])
+        checks.one_of("padding", self.padding, ["valid", "same"])
+        for name in ("spatial", "strides", "dilation"):
+            sizes = getattr(self, name)
+            if sizes is not None:
+                checks.count(name, sizes, axes, "one per axis of kernel_size")
+        checks.at_least("output_spatial", min(self.output_spatial), 1)
+
+    @final
+    @property
+    def feature_axes(self) -> int:
+        return len(self.kernel_size) + 1
+
+    @final
+    @property
+    def output_size(self) -> int:
+        return self.hidden_size
+
+    @final
+    @property
+    def output_spatial(self) -> tuple[int, ...]:
+        """Size of state and output along each spatial axis."""
+        return output_spatial(
+            self.spatial, self.kernel_size, self.strides, self.padding, self.dilation
+        )
+
+    def init(
+        self, key: PRNGKey, input_size: int | Shape, dtype: DType = jnp.float32
+    ) -> Any:
+        """Draws parameters for inputs [..., *spatial, channels].
+
+        Args:
+          key: Source of randomness.
+          input_size: The number of channels, or (*spatial, channels).
+          dtype: Of the parameters.
+
+        Raises:
+          ValueError: if `input_size` has other spatial sizes than the cell.
+        """
+        how = initializers.scheme("jrnn", "lstm")
+        key_x, key_h, key_b = jax.random.split(key, 3)
+        window, size, blocks = self.kernel_size, self.hidden_size, self.blocks
+        channels, b_x = self._channels(input_size), None
+        if self.bias:
+            b_x = jnp.zeros(blocks * size, dtype)
+            start = self.forget_bias or 0.0
+            b_x = initializers.forget_gate(key_b, start, b_x, self.remembers)
+        return self.params_type(
+            w_x=draw(how.w_x, key_x, window, channels, size, blocks, dtype),
+            w_h=draw(how.w_h, key_h, window, size, size, blocks, dtype),
+            b_x=b_x,
+        )
+
+    @final
+    def initial_state(self, params: Params, batch_shape: Shape = ()) -> Any:
+        """Returns zeros of shape [*batch_shape, *output_spatial, H]."""
+        shape = (*batch_shape, *self.output_spatial, self.hidden_size)
+        leaves = self.state_type._fields
+        return self.state_type(*[zeros(params.w_h, *shape) for _ in leaves])
+
+    @final
+    def project(self, params: Params, x: Array, *, key: PRNGKey | None = None) -> Gates:
+        """Maps inputs [..., *spatial, F] to their contributions to the k gates."""
+        del key
+        expected = (*self.spatial, params.w_x.shape[-2])
+        if x.shape[-self.feature_axes :] != expected:
+            raise ValueError(
+                f"xs must end with the axes {list(expected)} (spatial sizes of the "
+                f"cell, channels), but their shape is {list(x.shape)}."
+            )
+        padding = self.padding.upper()
+        how: Any = {"strides": self.strides, "dilation": self.dilation}
+        u = convolve(x, params.w_x, padding=padding, **how)
+        for bias in (params.b_x, params.b_h):
+            if bias is not None and bias.shape == u.shape[-1:]:  # of all gates
+                u = u + bias
+        return split(u, self.blocks)
+
+    @final
+    def read(self, params: Params, state: State, u: Any) -> Array:
+        """Returns h [..., *output_spatial, H]."""
+        del params, u
+        return state.h
+
+    def _channels(self, input_size: int | Shape) -> int:
+        """Returns the number of input channels."""
+        if isinstance(input_size, int):
+            return input_size
+        if tuple(input_size[:-1]) != self.spatial:
+            raise ValueError(
+                f"input_size is {tuple(input_size)}, but the cell is made for inputs "
+                f"of spatial={self.spatial}."
+            )
+        return input_size[-1]

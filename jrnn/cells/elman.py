@@ -2,13 +2,10 @@
 
 from typing import NamedTuple
 
-import jax.numpy as jnp
-
 from jrnn.cells import activations
-from jrnn.cells.affine import affine
-from jrnn.cells.base import HiddenCell, draw, zeros
-from jrnn.forms import Gated, Matmul
-from jrnn.types import Activation, Array, DType, PRNGKey, Shape
+from jrnn.cells.affine import Gates
+from jrnn.cells.base import GatedCell
+from jrnn.types import Activation, Array
 from jrnn.values import exportable, init_only, value
 
 
@@ -30,7 +27,7 @@ class ElmanState(NamedTuple):
 
 
 @value
-class Elman(HiddenCell):
+class Elman(GatedCell):
     """Simple recurrent network [1]; the output is the new state.
 
         h' = activation(x Wx + b + h Wh)
@@ -40,13 +37,16 @@ class Elman(HiddenCell):
     `jnp.concatenate([params.w_x, params.w_h])`. With two matrices the matmul with x is
     hoisted out of the loop over time.
 
+    `Elman(activation=activations.relu, scheme="irnn")` is the IRNN [2]: recurrent
+    weights start as the identity, so that each unit keeps its value.
+
     Attributes:
       hidden_size: The number H of hidden units.
       activation: A module-level function; `activations.relu` for ReLU networks.
       bias: Whether there is a bias.
       separate_biases: Whether there are two, `b_x` and `b_h`, as PyTorch trains.
       scheme: How parameters are drawn: "jrnn" (LeCun-normal input, orthogonal state),
-        "torch", "keras", "flax", "nnx" or "haiku".
+        "torch", "keras", "flax", "nnx", "haiku" or "irnn".
 
     Example:
       >>> import jax, jax.numpy as jnp, jrnn
@@ -58,6 +58,7 @@ class Elman(HiddenCell):
 
     References:
       [1] Elman, 1990, https://doi.org/10.1207/s15516709cog1402_1
+      [2] Le et al., 2015, https://arxiv.org/abs/1504.00941
     """
 
     hidden_size: int
@@ -66,28 +67,12 @@ class Elman(HiddenCell):
     separate_biases: bool = False
     scheme: str = init_only("jrnn")
 
-    @property
-    def form(self) -> Gated:
-        return Gated(
-            hidden=lambda state: state.h,
-            recurrent=lambda params: Matmul(params.w_h),
-            update=lambda params, state, p: ElmanState(h=self.activation(p)),
-            inputs=lambda params: params.w_x,
-        )
+    blocks = 1
+    kind = "elman"
+    params_type = ElmanParams
+    state_type = ElmanState
 
-    def init(
-        self, key: PRNGKey, input_size: int, dtype: DType = jnp.float32
-    ) -> ElmanParams:
-        """Draws parameters for inputs [..., input_size]."""
-        return ElmanParams(*draw(self, key, "elman", input_size, 1, dtype))
-
-    def initial_state(self, params: ElmanParams, batch_shape: Shape = ()) -> ElmanState:
-        """Returns zeros of shape [*batch_shape, H]."""
-        return ElmanState(h=zeros(params.w_h, *batch_shape, self.hidden_size))
-
-    def project(
-        self, params: ElmanParams, x: Array, *, key: PRNGKey | None = None
-    ) -> Array:
-        """Maps inputs [..., F] to their contribution to the pre-activation [..., H]."""
-        del key
-        return affine(x, params.w_x, params.b_x, params.b_h)
+    def update(self, params: ElmanParams, state: ElmanState, p: Gates) -> ElmanState:
+        """Returns the next state."""
+        del params, state
+        return ElmanState(h=self.activation(p[0]))

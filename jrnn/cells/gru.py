@@ -10,8 +10,10 @@ from jrnn.cells import activations
 from jrnn.cells.affine import Gates, affine, split
 from jrnn.cells.base import HiddenCell, draw, zeros
 from jrnn.forms import Gated, Matmul, Plain, add_gates
-from jrnn.types import Activation, Array, DType, PRNGKey, Shape
+from jrnn.types import Activation, Array, DType, GateBias, PRNGKey, Shape
 from jrnn.values import exportable, init_only, value
+
+GRU_REMEMBERS = (0, 1, 0)  # signs of the gates' biases, see `GatedCell`
 
 
 @exportable
@@ -53,6 +55,8 @@ class GRU(HiddenCell):
       activation: Activation of the candidate.
       bias: Whether there is one bias for each gate, and `b_h` [H].
       separate_biases: Whether `b_h` is [3H], as in PyTorch and Keras.
+      forget_bias: Initial bias of the update gate, which keeps the state where it is
+        open; a number, or a function that draws it, as in `LSTM`. None is zero.
       scheme: How parameters are drawn: "jrnn" (LeCun-normal input, each gate of the
         state orthogonal, zero bias), "torch", "keras", "flax", "nnx" or "haiku".
 
@@ -74,6 +78,7 @@ class GRU(HiddenCell):
     activation: Activation = activations.tanh
     bias: bool = True
     separate_biases: bool = False
+    forget_bias: float | GateBias | None = init_only(None)
     scheme: str = init_only("jrnn")
 
     @property
@@ -91,7 +96,7 @@ class GRU(HiddenCell):
     ) -> GRUParams:
         """Draws parameters for inputs [..., input_size]."""
         key, key_n = jax.random.split(key)
-        params = GRUParams(*draw(self, key, "gru", input_size, 3, dtype))
+        params = GRUParams(*draw(self, key, "gru", input_size, 3, dtype, GRU_REMEMBERS))
         if self.separate_biases or not self.bias:
             return params
         scheme = initializers.scheme(self.scheme, "gru")
@@ -108,7 +113,7 @@ class GRU(HiddenCell):
         """Maps inputs [..., F] to their contributions to r, z and n, each [..., H]."""
         del key
         r, z, n = split(affine(x, params.w_x, params.b_x), 3)
-        if params.b_h is not None and params.b_h.shape == params.w_h.shape[1:]:
+        if params.b_h is not None and params.b_h.shape == params.w_x.shape[1:]:
             b_r, b_z, _ = split(params.b_h, 3)  # that of n stays under the reset gate
             r, z = r + b_r, z + b_z
         return r, z, n
@@ -150,6 +155,7 @@ class ResetBeforeGRU(HiddenCell):
       gate: Activation of the gates.
       activation: Activation of the candidate.
       bias: Whether there is a bias.
+      forget_bias: Initial bias of the update gate, as in `GRU`.
       scheme: How parameters are drawn, as in `GRU`.
 
     Example:
@@ -168,6 +174,7 @@ class ResetBeforeGRU(HiddenCell):
     gate: Activation = activations.sigmoid
     activation: Activation = activations.tanh
     bias: bool = True
+    forget_bias: float | GateBias | None = init_only(None)
     scheme: str = init_only("jrnn")
 
     @property
@@ -178,7 +185,7 @@ class ResetBeforeGRU(HiddenCell):
         self, key: PRNGKey, input_size: int, dtype: DType = jnp.float32
     ) -> GRUParams:
         """Draws parameters for inputs [..., input_size]."""
-        return GRUParams(*draw(self, key, "gru", input_size, 3, dtype))
+        return GRUParams(*draw(self, key, "gru", input_size, 3, dtype, GRU_REMEMBERS))
 
     def initial_state(self, params: GRUParams, batch_shape: Shape = ()) -> GRUState:
         """Returns zeros of shape [*batch_shape, H]."""

@@ -2,14 +2,13 @@
 
 from typing import NamedTuple
 
-import jax.numpy as jnp
-
 from jrnn.cells import activations
-from jrnn.cells.affine import Gates, affine, split
-from jrnn.cells.base import HiddenCell, draw, zeros
-from jrnn.forms import Gated, Matmul
-from jrnn.types import Activation, Array, DType, PRNGKey, Shape
+from jrnn.cells.affine import Gates
+from jrnn.cells.base import GatedCell
+from jrnn.types import Activation, Array, GateBias
 from jrnn.values import exportable, init_only, value
+
+LSTM_REMEMBERS = (-1, 1, 0, 0)  # signs of the gates' biases, see `GatedCell`
 
 
 @exportable
@@ -34,7 +33,7 @@ class LSTMState(NamedTuple):
 
 
 @value
-class LSTM(HiddenCell):
+class LSTM(GatedCell):
     """Long short-term memory [1] with a forget gate [2]; the output is h'.
 
         i  = gate(x Wxi + bi + h Whi)              input gate
@@ -43,6 +42,8 @@ class LSTM(HiddenCell):
         o  = gate(x Wxo + bo + h Who)              output gate
         c' = f * c + i * g
         h' = o * output_activation(c')
+
+    `PeepholeLSTM` can couple input and forget gate, and `ClipState` clips the memory.
 
     Attributes:
       hidden_size: The number H of hidden units.
@@ -53,7 +54,9 @@ class LSTM(HiddenCell):
       bias: Whether there is a bias.
       separate_biases: Whether there are two, `b_x` and `b_h`, as PyTorch trains.
       forget_bias: Initial bias of the forget gate [3]. It is stored in the parameter;
-        nothing is added later. None takes the value of the scheme.
+        nothing is added later. None takes the value of the scheme. Also a function that
+        draws it for each unit, `initializers.Chrono(longest=784)` [4] or
+        `initializers.uniform_gate` [5]; the input gate then has the negative.
       scheme: How parameters are drawn: "jrnn" (LeCun-normal input, each gate of the
         state orthogonal, forget bias 1), "torch", "keras", "flax", "nnx" or "haiku".
 
@@ -77,47 +80,25 @@ class LSTM(HiddenCell):
     output_activation: Activation | None = None
     bias: bool = True
     separate_biases: bool = False
-    forget_bias: float | None = init_only(None)
+    forget_bias: float | GateBias | None = init_only(None)
     scheme: str = init_only("jrnn")
 
-    @property
-    def form(self) -> Gated:
-        return Gated(
-            hidden=lambda state: state.h,
-            recurrent=lambda params: Matmul(params.w_h),
-            update=self._update,
-            inputs=lambda params: params.w_x,
-            gates=self._gates,
-        )
+    blocks = 4
+    kind = "lstm"
+    remembers = LSTM_REMEMBERS
+    params_type = LSTMParams
+    state_type = LSTMState
 
-    def init(
-        self, key: PRNGKey, input_size: int, dtype: DType = jnp.float32
-    ) -> LSTMParams:
-        """Draws parameters for inputs [..., input_size]."""
-        return LSTMParams(*draw(self, key, "lstm", input_size, 4, dtype))
-
-    def initial_state(self, params: LSTMParams, batch_shape: Shape = ()) -> LSTMState:
-        """Returns zeros of shape [*batch_shape, H]."""
-        shape = (*batch_shape, self.hidden_size)
-        return LSTMState(h=zeros(params.w_h, *shape), c=zeros(params.w_h, *shape))
-
-    def project(
-        self, params: LSTMParams, x: Array, *, key: PRNGKey | None = None
-    ) -> Gates:
-        """Maps inputs [..., F] to their contributions to i, f, g and o, [..., H]."""
-        del key
-        return split(affine(x, params.w_x, params.b_x, params.b_h), 4)
-
-    def _update(self, params: LSTMParams, state: LSTMState, p: Gates) -> LSTMState:
+    def update(self, params: LSTMParams, state: LSTMState, p: Gates) -> LSTMState:
+        """Returns the next state."""
         del params
         i, f, g, o = p
         c = self.gate(f) * state.c + self.gate(i) * self.activation(g)
         out = self.output_activation or self.activation
         return LSTMState(h=self.gate(o) * out(c), c=c)
 
-    def _gates(
-        self, params: LSTMParams, state: LSTMState, p: Gates
-    ) -> dict[str, Array]:
+    def gates(self, params: LSTMParams, state: LSTMState, p: Gates) -> dict[str, Array]:
+        """Returns the gates by name."""
         del params, state
         i, f, _, o = p
         return {"i": self.gate(i), "f": self.gate(f), "o": self.gate(o)}

@@ -10,7 +10,7 @@ from jrnn.cells import activations
 from jrnn.cells.affine import Gates, affine, split
 from jrnn.cells.base import HiddenCell, draw, zeros
 from jrnn.forms import Gated, Matmul
-from jrnn.types import Activation, Array, DType, PRNGKey, Shape
+from jrnn.types import Activation, Array, DType, GateBias, PRNGKey, Shape
 from jrnn.values import exportable, init_only, value
 
 
@@ -43,7 +43,8 @@ class MGU(HiddenCell):
         h' = (1 - f) * n + f * h
 
     The gate acts after the matmul with the state. An open gate keeps the state, as in
-    Flax; the paper's f is 1 - f here.
+    Flax; the paper's f is 1 - f here. `MGU(reset=False)` is the update gate RNN (UGRNN)
+    [2].
 
     Attributes:
       hidden_size: The number H of hidden units.
@@ -52,7 +53,8 @@ class MGU(HiddenCell):
       reset: Whether the gate also multiplies the state's contribution to the candidate;
         if not, `n = activation(x Wxn + bn + h Whn)`, and there is no `b_h`.
       bias: Whether there is a bias.
-      forget_bias: Initial bias of the gate.
+      forget_bias: Initial bias of the gate; a number, or a function that draws it, as
+        in `LSTM`.
       scheme: How parameters are drawn, as in `GRU`.
 
     Example:
@@ -65,6 +67,7 @@ class MGU(HiddenCell):
 
     References:
       [1] Zhou et al., 2016, https://arxiv.org/abs/1603.09420
+      [2] Collins et al., 2017, https://arxiv.org/abs/1611.09913
     """
 
     hidden_size: int
@@ -72,7 +75,7 @@ class MGU(HiddenCell):
     activation: Activation = activations.tanh
     reset: bool = True
     bias: bool = True
-    forget_bias: float = init_only(1.0)
+    forget_bias: float | GateBias | None = init_only(1.0)
     scheme: str = init_only("jrnn")
 
     @property
@@ -90,13 +93,10 @@ class MGU(HiddenCell):
     ) -> MGUParams:
         """Draws parameters for inputs [..., input_size]."""
         key, key_n = jax.random.split(key)
-        size = self.hidden_size
-        w_x, w_h, b_x, b_h = draw(self, key, "mgu", input_size, 2, dtype)
-        if b_x is not None:
-            b_x = b_x.at[:size].add(self.forget_bias)
-            if self.reset:
-                scheme = initializers.scheme(self.scheme, "mgu")
-                b_h = initializers.biases(key_n, scheme, size, 1, dtype)
+        w_x, w_h, b_x, b_h = draw(self, key, "mgu", input_size, 2, dtype, (1, 0))
+        if b_x is not None and self.reset:
+            scheme = initializers.scheme(self.scheme, "mgu")
+            b_h = initializers.biases(key_n, scheme, self.hidden_size, 1, dtype)
         return MGUParams(w_x, w_h, b_x, b_h)
 
     def initial_state(self, params: MGUParams, batch_shape: Shape = ()) -> MGUState:

@@ -7,11 +7,10 @@ import jax.numpy as jnp
 
 from jrnn import initializers
 from jrnn.cells import activations
-from jrnn.cells.affine import Gates, affine, split
-from jrnn.cells.base import HiddenCell, draw, zeros
-from jrnn.cells.lstm import LSTMState
-from jrnn.forms import Gated, Matmul
-from jrnn.types import Activation, Array, DType, PRNGKey, Shape
+from jrnn.cells.affine import Gates
+from jrnn.cells.base import GatedCell
+from jrnn.cells.lstm import LSTM_REMEMBERS, LSTMState
+from jrnn.types import Activation, Array, DType, GateBias, PRNGKey
 from jrnn.values import exportable, init_only, value
 
 
@@ -31,7 +30,7 @@ class PeepholeLSTMParams(NamedTuple):
 
 
 @value
-class PeepholeLSTM(HiddenCell):
+class PeepholeLSTM(GatedCell):
     """Long short-term memory whose gates read the memory [1]; the output is h'.
 
         i  = gate(x Wxi + bi + h Whi + pi * c)     input gate
@@ -46,8 +45,8 @@ class PeepholeLSTM(HiddenCell):
     Attributes:
       hidden_size: The number H of hidden units.
       coupled: Whether the forget gate is 1 - i, with no parameters of its own.
-      peepholes: Whether gates read the memory. False with `coupled` is the plain LSTM
-        with coupled gates.
+      peepholes: Whether gates read the memory. `coupled=True, peepholes=False` is the
+        LSTM with coupled input and forget gate (CIFG) [2].
       gate: Activation of the gates.
       activation: Activation of the candidate.
       output_activation: Activation of the memory in the output; None for that of the
@@ -55,7 +54,8 @@ class PeepholeLSTM(HiddenCell):
       bias: Whether there is a bias.
       separate_biases: Whether there are two, `b_x` and `b_h`, as PyTorch trains.
       forget_bias: Initial bias of the forget gate, stored in the parameter; if coupled,
-        that of the input gate is its negative. None takes the value of the scheme.
+        that of the input gate is its negative. None takes the value of the scheme, and
+        functions draw it, as in `LSTM`.
       scheme: How parameters are drawn, as in `LSTM`; peepholes are uniform in
         +-1/sqrt(H).
 
@@ -80,59 +80,47 @@ class PeepholeLSTM(HiddenCell):
     output_activation: Activation | None = None
     bias: bool = True
     separate_biases: bool = False
-    forget_bias: float | None = init_only(None)
+    forget_bias: float | GateBias | None = init_only(None)
     scheme: str = init_only("jrnn")
 
-    @property
-    def form(self) -> Gated:
-        return Gated(
-            hidden=lambda state: state.h,
-            recurrent=lambda params: Matmul(params.w_h),
-            update=self._update,
-            inputs=lambda params: params.w_x,
-            gates=lambda params, state, p: self._remember(params, state, p)[0],
-        )
+    kind = "lstm"
+    params_type = PeepholeLSTMParams
+    state_type = LSTMState
 
     @property
-    def blocks(self) -> int:
+    def blocks(self) -> int:  # type: ignore[override]
         """The number k of gates with parameters of their own."""
         return 3 if self.coupled else 4
+
+    @property
+    def remembers(self) -> tuple[int, ...]:  # type: ignore[override]
+        """The signs with which the biases of the gates take `forget_bias`."""
+        return (-1, 0, 0) if self.coupled else LSTM_REMEMBERS
 
     def init(
         self, key: PRNGKey, input_size: int, dtype: DType = jnp.float32
     ) -> PeepholeLSTMParams:
         """Draws parameters for inputs [..., input_size]."""
         key_gates, key_p = jax.random.split(key)
-        size, blocks = self.hidden_size, self.blocks
-        w_x, w_h, b_x, b_h = draw(self, key_gates, "lstm", input_size, blocks, dtype)
-        if self.coupled and b_x is not None:
-            scheme, start = initializers.scheme(self.scheme, "lstm"), self.forget_bias
-            b_x = b_x.at[:size].add(-(scheme.forget_bias if start is None else start))
-        p = None
-        if self.peepholes:
-            p = initializers.uniform(key_p, 1, size, blocks - 1, dtype)[0]
-        return PeepholeLSTMParams(w_x, w_h, b_x, b_h, p)
+        params = super().init(key_gates, input_size, dtype)
+        if not self.peepholes:
+            return params
+        p = initializers.uniform(key_p, 1, self.hidden_size, self.blocks - 1, dtype)
+        return params._replace(p=p[0])
 
-    def initial_state(
-        self, params: PeepholeLSTMParams, batch_shape: Shape = ()
-    ) -> LSTMState:
-        """Returns zeros of shape [*batch_shape, H]."""
-        shape = (*batch_shape, self.hidden_size)
-        return LSTMState(h=zeros(params.w_h, *shape), c=zeros(params.w_h, *shape))
-
-    def project(
-        self, params: PeepholeLSTMParams, x: Array, *, key: PRNGKey | None = None
-    ) -> Gates:
-        """Maps inputs [..., F] to their contributions to the k gates, each [..., H]."""
-        del key
-        return split(affine(x, params.w_x, params.b_x, params.b_h), self.blocks)
-
-    def _update(
+    def update(
         self, params: PeepholeLSTMParams, state: LSTMState, p: Gates
     ) -> LSTMState:
+        """Returns the next state."""
         gates, c = self._remember(params, state, p)
         out = self.output_activation or self.activation
         return LSTMState(h=gates["o"] * out(c), c=c)
+
+    def gates(
+        self, params: PeepholeLSTMParams, state: LSTMState, p: Gates
+    ) -> dict[str, Array]:
+        """Returns the gates by name."""
+        return self._remember(params, state, p)[0]
 
     def _remember(
         self, params: PeepholeLSTMParams, state: LSTMState, p: Gates

@@ -9,9 +9,9 @@ from jrnn import initializers
 from jrnn.cells import activations
 from jrnn.cells.affine import Gates, affine, split
 from jrnn.cells.base import VectorCell, draw, zeros
-from jrnn.cells.lstm import LSTMState
+from jrnn.cells.lstm import LSTM_REMEMBERS, LSTMState
 from jrnn.forms import Plain, add_gates
-from jrnn.types import Activation, Array, DType, PRNGKey, Shape
+from jrnn.types import Activation, Array, DType, GateBias, PRNGKey, Shape
 from jrnn.values import exportable, init_only, value
 
 
@@ -71,7 +71,7 @@ class ProjectedLSTM(VectorCell):
     activation: Activation = activations.tanh
     bias: bool = True
     separate_biases: bool = False
-    forget_bias: float | None = init_only(None)
+    forget_bias: float | GateBias | None = init_only(None)
     scheme: str = init_only("jrnn")
 
     @property
@@ -87,7 +87,8 @@ class ProjectedLSTM(VectorCell):
     ) -> ProjectedLSTMParams:
         """Draws parameters for inputs [..., input_size]."""
         key, key_p = jax.random.split(key)
-        w_x, w_h, b_x, b_h = draw(self, key, "lstm", input_size, 4, dtype)
+        drawn = draw(self, key, "lstm", input_size, 4, dtype, LSTM_REMEMBERS)
+        w_x, w_h, b_x, b_h = drawn
         scheme, read = initializers.scheme(self.scheme, "lstm"), self.output_features
         # PyTorch's bound counts H
         w_p = scheme.w_h(key_p, read, self.hidden_size, 1, dtype).T

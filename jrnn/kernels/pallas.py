@@ -123,7 +123,7 @@ def _step(form: Any, kept: Any, state: State, slices: Any) -> State:
     recurrent, params, _, fresh = kept
     u, (keep, restart) = slices
     old = state if restart is None else _choose(restart, fresh, state)
-    v = recurrent(form.hidden(old))
+    v = recurrent(form.seen(params, old))
     new = form.update(params, old, form.combine(params, u, v))
     return new if keep is None else _choose(keep, new, state)
 

@@ -45,7 +45,7 @@ def _run(
 
         def advance(state: State) -> State:
             nonlocal p
-            p = preactivate(x, u, form.hidden(state))
+            p = preactivate(x, u, form.seen(params, state))
             return form.update(params, state, p)
 
         start = restarted(state, fresh, restart)

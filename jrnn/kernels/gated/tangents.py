@@ -104,7 +104,7 @@ class Tangents:
             params = self.weights.put(self.params, vary)
             moved = inputs._replace(xs=self.xs.put(inputs.xs, xs))
             us = _project(self.cell, params, moved)
-            vs = flat.as_rows(form.recurrent(params), form.hidden(starts), axes)
+            vs = flat.as_rows(form.recurrent(params), form.seen(params, starts), axes)
             return us, vs, form.combine(params, us, vs)
 
         at = (self.vary, self.xs.pick(inputs.xs))
@@ -125,7 +125,8 @@ class Tangents:
         form = self.form
 
         def advance(dstart: State) -> State:
-            _, dh = jax.jvp(form.hidden, (start,), (dstart,))
+            seen = functools.partial(form.seen, self.params)
+            _, dh = jax.jvp(seen, (start,), (dstart,))
             combine = functools.partial(form.combine, self.params, u)
             _, dp_h = jax.jvp(combine, (v,), (self.recurrent(dh),))
             total = jax.tree.map(jnp.add, separate(dp), dp_h)

@@ -136,13 +136,13 @@ class Traced(Cell):
         form = self.cell.form
         if self.recurrence == "all" or not isinstance(form, Gated):
             return form.step(params, moved, u)
-        h, recurrent = form.hidden(state), form.recurrent(params)
+        h, recurrent = form.seen(params, state), form.recurrent(params)
         v = recurrent(h)
 
         def advance(moved: State) -> State:
             seen = v
             if self.recurrence == "self":
-                own, by = recurrent.diagonal(), form.hidden(moved) - h
+                own, by = recurrent.diagonal(), form.seen(params, moved) - h
                 seen = v + own * jnp.tile(by, own.size // h.shape[-1])
             return form.update(params, moved, form.combine(params, u, seen))
 

@@ -1,0 +1,94 @@
+"""Recurrent weights in blocks: heads of units that do not mix within a step."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jrnn import checks
+from jrnn.cells.base import Wrapper
+from jrnn.forms import BlockDiagonal, Form, Gated, Matmul
+from jrnn.types import Cell, DType, Params, PRNGKey
+from jrnn.values import value
+
+
+@value
+class MultiHead(Wrapper):
+    """Splits the units of a gated cell into heads that do not mix within the layer [1].
+
+        v[head] = h[head] w_h[head]        instead of  v = h Wh
+
+    The recurrent weights `w_h` are [heads, H / heads, k*H / heads], a block-diagonal
+    matrix with 1/heads of the entries; within a head the k gates lie side by side. Each
+    block starts as the recurrent weights of a cell with H / heads units. The input
+    weights are those of the cell.
+
+    Attributes:
+      cell: A cell with a field `hidden_size` whose recurrent map is one matrix `w_h`,
+        such as `Elman`, `LSTM`, `GRU`, `MGU` or a `GatedCell`. Other wrappers go around
+        this one.
+      heads: The number of heads; it divides H.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, jrnn
+      >>> cell = jrnn.MultiHead(jrnn.LSTM(hidden_size=6), heads=2)
+      >>> params = cell.init(jax.random.key(0), input_size=3)
+      >>> state, ys = jrnn.scan(cell, params, None, jnp.ones((2, 5, 3)))
+      >>> ys.shape, params.w_h.shape
+      ((2, 5, 6), (2, 3, 12))
+
+    References:
+      [1] Pöppel et al., 2024, https://arxiv.org/abs/2412.07752
+    """
+
+    cell: Cell
+    heads: int
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        form = self.cell.form
+        fields = {field.name for field in dataclasses.fields(self.cell)}  # type: ignore[arg-type]
+        if not isinstance(form, Gated) or "hidden_size" not in fields:
+            raise TypeError(
+                "MultiHead splits the recurrent weights `w_h` of a cell whose form is "
+                f"`jrnn.forms.Gated`, and {self.cell} is no such cell. Use an `LSTM`, "
+                "a `GRU` or an `Elman` network, and put other wrappers around it."
+            )
+        if self.output_size % self.heads:
+            raise ValueError(
+                f"heads must divide the {self.output_size} units of {self.cell}, got "
+                f"{self.heads}."
+            )
+
+    @property
+    def form(self) -> Form:
+        form: Any = self.cell.form
+        return form._replace(
+            recurrent=lambda params: BlockDiagonal(params.w_h),
+            inputs=None,
+            local=False,  # the last axis of a block is not that of all units
+        )
+
+    def init(self, key: PRNGKey, input_size: Any, dtype: DType = jnp.float32) -> Params:
+        """Draws the parameters of the cell, and blocks for its recurrent weights.
+
+        Raises:
+          TypeError: if the recurrent map of the cell is not the matrix `w_h`.
+        """
+        key, key_h = jax.random.split(key)
+        params = self.cell.init(key, input_size, dtype)
+        form: Any = self.cell.form
+        if not isinstance(form.recurrent(params), Matmul):
+            raise TypeError(
+                f"MultiHead needs a cell whose recurrent map is a `jrnn.forms.Matmul`, "
+                f"unlike {self.cell}."
+            )
+        size = self.output_size // self.heads
+        small: Any = dataclasses.replace(self.cell, hidden_size=size)  # type: ignore[type-var]
+        checks.one_of("the recurrent weights of MultiHead", "w_h", params._fields)
+        blocks = [
+            small.init(key, input_size, dtype).w_h
+            for key in jax.random.split(key_h, self.heads)
+        ]
+        return params._replace(w_h=jnp.stack(blocks))
