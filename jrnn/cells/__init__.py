@@ -99,6 +99,7 @@ from jrnn.cells.qrnn import (
     QRNNParams as QRNNParams,
     QRNNState as QRNNState,
 )
+from jrnn.cells.refine_gate import RefineGateLSTM as RefineGateLSTM
 from jrnn.cells.rglru import (
     RGLRU as RGLRU,
     RGLRUParams as RGLRUParams,
@@ -111,7 +112,6 @@ from jrnn.cells.slstm import (
     SLSTMState as SLSTMState,
 )
 from jrnn.cells.sru import SRU as SRU, SRUParams as SRUParams, SRUState as SRUState
-from jrnn.cells.refine_gate import RefineGateLSTM as RefineGateLSTM
 from jrnn.cells.weight_drop import WeightDrop as WeightDrop
 from jrnn.cells.wrappers import (
     LearnedState as LearnedState,

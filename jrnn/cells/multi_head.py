@@ -55,11 +55,7 @@ class MultiHead(Wrapper):
                 f"`jrnn.forms.Gated`, and {self.cell} is no such cell. Use an `LSTM`, "
                 "a `GRU` or an `Elman` network, and put other wrappers around it."
             )
-        if self.output_size % self.heads:
-            raise ValueError(
-                f"heads must divide the {self.output_size} units of {self.cell}, got "
-                f"{self.heads}."
-            )
+        checks.divides("heads", self.heads, "hidden_size", self.output_size)
 
     @property
     def form(self) -> Form:
