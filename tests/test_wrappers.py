@@ -44,6 +44,27 @@ def test_weight_drop_holds_one_mask_for_a_sequence():
         jrnn.WeightDrop(jrnn.GRU(H), 0.5, leaves=("w",)).init(key, F)
 
 
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda cell: jrnn.Zoneout(cell, 0.3),
+        lambda cell: jrnn.ClipCotangent(cell, norm=1.0),
+        jrnn.LearnedState,
+        jrnn.LayerNormed,
+        jrnn.MixedPrecision,
+    ],
+)
+def test_weight_drop_reaches_a_cell_inside_another_wrapper(wrap):
+    cell = jrnn.WeightDrop(wrap(jrnn.Elman(H)), 0.5)
+    params, state, xs = setting(cell)
+    inside = getattr(params, "cell", params)
+    prepared = cell.prepare(params, key=jax.random.key(3), batch_shape=(B,))
+    w_h = getattr(prepared, "cell", prepared).w_h
+    doubled = (2 * inside.w_h).astype(w_h.dtype)
+    assert 0 < int(jnp.sum(w_h == 0)) < H * H
+    assert bool(jnp.all((w_h == 0) | (w_h == doubled)))
+
+
 def test_a_learned_state_starts_sequences_and_episodes():
     cell = jrnn.LearnedState(jrnn.GRU(H))
     params, _, xs = setting(cell)

@@ -23,7 +23,7 @@ class WeightDrop(Wrapper):
     Attributes:
       cell: What to compute in each step.
       rate: Probability of dropping a weight, in [0, 1).
-      leaves: Names of the parameters to drop from.
+      leaves: Names of the parameters to drop from, also of a cell further inside.
 
     Example:
       >>> import jax, jax.numpy as jnp, jrnn
@@ -52,24 +52,31 @@ class WeightDrop(Wrapper):
           ValueError: if the cell has no parameter of such a name.
         """
         params = self.cell.init(key, input_size, dtype)
+        paths = jax.tree_util.tree_leaves_with_path(params)
         for name in self.leaves:
-            checks.one_of("leaves", name, params._fields)
+            checks.one_of("leaves", name, sorted({_name(path) for path, _ in paths}))
         return params
 
     def prepare(
         self, params: Params, *, key: PRNGKey | None = None, batch_shape: Shape = ()
     ) -> Params:
-        """Prepares the parameters of the cell, and drops some of them."""
-        if key is None:
-            return self.cell.prepare(params, batch_shape=batch_shape)
-        key, *keys = jax.random.split(key, 1 + len(self.leaves))
-        params = self.cell.prepare(params, key=key, batch_shape=batch_shape)
-        dropped = {
-            name: self._drop(getattr(params, name), key_mask)
-            for name, key_mask in zip(self.leaves, keys, strict=True)
-        }
-        return params._replace(**dropped)
+        """Drops some parameters of the cell, and prepares them."""
+        if key is not None:
+            key, key_masks = jax.random.split(key)
+            leaves, structure = jax.tree_util.tree_flatten_with_path(params)
+            keys = jax.random.split(key_masks, len(leaves))
+            dropped = [
+                self._drop(leaf, key_mask) if _name(path) in self.leaves else leaf
+                for (path, leaf), key_mask in zip(leaves, keys, strict=True)
+            ]
+            params = jax.tree.unflatten(structure, dropped)
+        return self.cell.prepare(params, key=key, batch_shape=batch_shape)
 
     def _drop(self, weights: Array, key: PRNGKey) -> Array:
         kept = jax.random.bernoulli(key, 1 - self.rate, weights.shape)
         return jnp.where(kept, weights / (1 - self.rate), jnp.zeros_like(weights))
+
+
+def _name(path: Any) -> str:
+    """Returns the name of a leaf: the last entry of its path in a tree."""
+    return jax.tree_util.keystr(path[-1:], simple=True)
