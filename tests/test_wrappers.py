@@ -99,6 +99,34 @@ def test_mixed_precision_computes_narrow_and_remembers_wide(inner):
         assert float(jnp.abs(a - b).max()) < 0.05 * float(jnp.abs(b).max()) + 1e-4
 
 
+@pytest.mark.parametrize(
+    "cell",
+    [
+        jrnn.MixedPrecision(jrnn.LayerNormed(jrnn.GRU(H))),
+        jrnn.MixedPrecision(jrnn.PeepholeLSTM(H)),
+        jrnn.MixedPrecision(jrnn.ParaGRU(H)),
+        jrnn.LayerNormed(jrnn.MixedPrecision(jrnn.GRU(H))),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float16])
+def test_mixed_precision_promotes_nothing_silently(cell, dtype):
+    params, state, xs = setting(cell, dtype=dtype)
+    state = jax.tree.map(lambda a: a.astype(jnp.float32), state)
+    with jax.numpy_dtype_promotion("strict"):
+        prepared = cell.prepare(params)
+        new = cell.step(prepared, state, cell.project(prepared, xs[:, 0]))
+    assert {leaf.dtype.name for leaf in jax.tree.leaves(new)} == {"float32"}
+
+
+@pytest.mark.parametrize(
+    "inner", [jrnn.Zoneout(jrnn.LSTM(F), 0.3), jrnn.ResidualCell(jrnn.LSTM(F))]
+)
+def test_layer_normed_refuses_a_cell_that_projects_more_than_a_matmul(inner):
+    with pytest.raises(TypeError, match="Normalize the cell inside"):
+        jrnn.LayerNormed(inner).init(jax.random.key(0), F)
+
+
 def test_a_wide_memory_is_closer_to_float32_than_a_narrow_one():
     errors = {}
     inner = jrnn.LSTM(16, forget_bias=4.0)

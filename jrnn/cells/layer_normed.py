@@ -34,7 +34,8 @@ class LayerNormed(Wrapper):
     They also normalize the memory of an LSTM where it is read, see `LayerNormLSTM`.
 
     Attributes:
-      cell: A cell whose form is gated: `Elman`, `LSTM`, `GRU`.
+      cell: A cell whose form is gated and whose projected input is its matmul: `Elman`,
+        `LSTM`, `GRU`. `Zoneout` and `ResidualCell` go around the normalized cell.
       epsilon: Keeps the square root away from zero.
 
     Example:
@@ -67,7 +68,7 @@ class LayerNormed(Wrapper):
         inner: Any = self.cell.form.focus(inner_params)
 
         def combine(params: Any, u: Any, v: Array) -> Any:
-            v = params.scale_h * normalize(v, self.epsilon)
+            v = self._normalize(v, params.scale_h)
             return inner.combine(params, u, v)
 
         def update(params: Any, state: State, p: tuple[Any, Array]) -> State:
@@ -87,9 +88,16 @@ class LayerNormed(Wrapper):
     def init(
         self, key: PRNGKey, input_size: Any, dtype: DType = jnp.float32
     ) -> LayerNormedParams:
-        """Draws the parameters of the cell; scales are one."""
+        """Draws the parameters of the cell; scales are one.
+
+        Raises:
+          TypeError: if the cell projects its input to more than one matmul.
+        """
         params = self.cell.init(key, input_size, dtype)
         width = jax.eval_shape(self._recurrent, params).shape[-1]
+        size = (input_size,) if isinstance(input_size, int) else tuple(input_size)
+        if len(size) == self.feature_axes:
+            self._check_width(params, jnp.zeros(size, dtype), key, width)
         scales = jnp.ones(width, dtype), jnp.ones(width, dtype)
         return LayerNormedParams(params, *scales)
 
@@ -116,11 +124,29 @@ class LayerNormed(Wrapper):
         # The projection is affine: at zero it is the biases alone.
         zero = jnp.zeros(x.shape[x.ndim - self.feature_axes :], x.dtype)
         bias, _ = join(self.cell.project(params.cell, zero), zero.ndim)
-        return separate(params.scale_x * normalize(u - bias, self.epsilon) + bias)
+        return separate(self._normalize(u - bias, params.scale_x) + bias)
 
     def read(self, params: LayerNormedParams, state: State, u: Any) -> Array:
         """Returns the output of the cell."""
         return self.cell.read(params.cell, state, u)
+
+    def _normalize(self, a: Array, scale: Array) -> Array:
+        """Returns LN(a) * scale, in the precision of `a`: that of the cell inside."""
+        return scale.astype(a.dtype) * normalize(a, self.epsilon)
+
+    def _check_width(self, params: Params, x: Array, key: PRNGKey, width: int) -> None:
+        """Raises if the projected input holds more than the matmul, as of zoneout."""
+
+        def project(params: Params, x: Array, key: PRNGKey) -> Any:
+            return self.cell.project(self.cell.prepare(params), x, key=key)
+
+        u = jax.tree.leaves(jax.eval_shape(project, params, x, key))
+        if sum((leaf.shape or (1,))[-1] for leaf in u) != width:
+            raise TypeError(
+                f"LayerNormed normalizes the matmul of the input, of size {width}, but "
+                f"{self.cell} projects the input to {[leaf.shape for leaf in u]}. "
+                "Normalize the cell inside, as in `Zoneout(LayerNormed(cell), rates)`."
+            )
 
     def _recurrent(self, params: Params) -> Array:
         """Returns the matmul of an initial state, for its shape."""

@@ -82,7 +82,7 @@ class MixedPrecision(Wrapper):
 
     def _gated(self, inner: Gated) -> Gated:
         def update(params: Params, state: State, p: Any) -> State:
-            new = inner.update(params, state, cast(p, self.state))
+            new = inner.update(*cast((params, state, p), self.state))
             return cast(new, self.state)
 
         def combine(params: Params, u: Any, v: Array) -> Any:
@@ -98,7 +98,7 @@ class MixedPrecision(Wrapper):
 
     def _coefficients(self, inner: Linear) -> Any:
         def coefficients(params: Params, u: Any) -> tuple[Any, Any]:
-            return cast(inner.coefficients(params, cast(u, self.state)), self.state)
+            return cast(inner.coefficients(*cast((params, u), self.state)), self.state)
 
         return coefficients
 
@@ -106,9 +106,7 @@ class MixedPrecision(Wrapper):
         dtype = self.compute if narrow else self.state
 
         def step(params: Params, state: State, u: Any) -> State:
-            state, u = cast((state, u), dtype)
-            weights = cast(params, dtype) if narrow else params
-            return cast(inner.step(weights, state, u), self.state)
+            return cast(inner.step(*cast((params, state, u), dtype)), self.state)
 
         return step
 
