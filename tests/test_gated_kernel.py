@@ -109,36 +109,8 @@ def test_a_second_derivative_passes_through_no_loop_that_writes_in_place():
 
 
 @pytest.mark.parametrize("situation", ["all states, mask", "reverse, lengths, reset"])
-def test_second_derivatives_and_maps_equal_those_of_the_plain_scan(situation):
-    options, flags = SITUATIONS[situation]
-    cell = jrnn.Elman(5)
-
-    @functools.partial(jax.jit, static_argnums=0)
-    def all_of(method, args, along, many):
-        def loss(args):
-            return weighted_sum(
-                jrnn.scan(cell, *args, method=method, **options, **flags)
-            )
-
-        slope = jax.grad(loss)
-        return (
-            jax.jvp(slope, (args,), (along,))[1],
-            jax.grad(lambda args: weighted_sum(slope(args)))(args),
-            jax.jvp(lambda a: jax.jvp(loss, (a,), (along,))[1], (args,), (along,)),
-            jax.vmap(slope)(many),
-            jax.vmap(slope, in_axes=((0, None, None),))((many[0], *args[1:])),
-        )
-
-    with jax.enable_x64(True):
-        args = long_setting(cell)
-        along = randomise(args, 4)
-        many = jax.tree.map(lambda *a: jnp.stack(a), args, along, randomise(args, 5))
-        actual = all_of("gated", args, along, many)
-        assert_close(actual, all_of("scan", args, along, many), 1e-9)
-
-
-@pytest.mark.parametrize("situation", ["all states, mask", "reverse, lengths, reset"])
-def test_second_derivatives_and_maps_equal_those_of_the_scan(situation):
+@pytest.mark.parametrize("kernel", [Gated(), SHORT], ids=["one chunk", "chunks"])
+def test_second_derivatives_and_maps_equal_those_of_the_scan(kernel, situation):
     options, flags = SITUATIONS[situation]
     cell = jrnn.Elman(5)
 
@@ -161,7 +133,7 @@ def test_second_derivatives_and_maps_equal_those_of_the_scan(situation):
         args = long_setting(cell)
         along = randomise(args, 4)
         many = jax.tree.map(lambda *a: jnp.stack(a), args, along, randomise(args, 5))
-        actual = all_of(SHORT, args, along, many)
+        actual = all_of(kernel, args, along, many)
         assert_close(actual, all_of("scan", args, along, many), 1e-9)
 
 

@@ -15,7 +15,7 @@ def choose(time, batch, inputs, units):
     state = jax.eval_shape(lambda p: cell.initial_state(p, (batch,)), params)
     xs = jax.ShapeDtypeStruct((time, batch, inputs), jnp.float32)
     inputs = kernels.Inputs(xs, None, None, None)
-    return layouts.choose(cell.form, 1, kernels.Loop(params, state, state, inputs))
+    return layouts.choose(cell, kernels.Loop(params, state, state, inputs))
 
 
 @pytest.mark.parametrize(
@@ -38,5 +38,5 @@ def test_layouts_are_those_that_were_measured(sizes, layout):
 
 def test_chunks_are_long_on_accelerators(monkeypatch):
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    long = layouts.Layout(layouts.MOST, save=True, joint=False)
-    assert choose(2 * layouts.MOST, 128, 28, 128) == long
+    long = layouts.Layout(layouts.MAX_STEPS, save=True, joint=False)
+    assert choose(2 * layouts.MAX_STEPS, 128, 28, 128) == long

@@ -85,3 +85,11 @@ def unroll(body: Any, state: State, slices: Any, options: Options) -> Any:
         return state, jax.tree.map(lambda leaf: leaf[None], out)
     number = options.unroll if isinstance(length, int) else 1  # symbolic in exports
     return jax.lax.scan(body, state, slices, reverse=options.reverse, unroll=number)
+
+
+def divisor(time: int, size: int) -> int:
+    """Returns a size of chunks near the one given that leaves no rest, if any does."""
+    if time <= size:
+        return max(time, 1)
+    near = (number for number in range(size, size // 2, -1) if time % number == 0)
+    return next(near, size)

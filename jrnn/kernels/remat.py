@@ -16,7 +16,15 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jrnn.kernels.base import Inputs, Kernel, Loop, Options, Trajectory, unroll
+from jrnn.kernels.base import (
+    Inputs,
+    Kernel,
+    Loop,
+    Options,
+    Trajectory,
+    divisor,
+    unroll,
+)
 from jrnn.types import Array, Cell, State
 
 
@@ -81,9 +89,7 @@ def lengths(remat: str | tuple[int, ...] | None, time: int) -> tuple[int, ...]:
     if remat == "step" or not isinstance(time, int):  # symbolic, in exports
         return (time, 1)
     if remat == "sqrt":
-        root = max(1, math.isqrt(max(time - 1, 0)) + 1)
-        exact = [n for n in range(root, root // 2, -1) if time % n == 0]
-        inner = exact[0] if exact else root
+        inner = divisor(time, math.isqrt(max(time - 1, 0)) + 1)
         return (-(-time // inner), inner)
     if not isinstance(remat, tuple) or not _cover(remat, time):
         raise ValueError(

@@ -34,7 +34,7 @@ from jrnn import forms
 from jrnn.kernels.base import Inputs, Loop, Options, Trajectory
 from jrnn.kernels.gated import forward, layout as layouts, tangents
 from jrnn.kernels.gated.flat import meshed
-from jrnn.kernels.gated.layout import Layout as Layout
+from jrnn.kernels.gated.layout import Layout as Layout, Plan
 from jrnn.kernels.gated.varying import Varying
 from jrnn.kernels.scan import Scan
 from jrnn.types import Cell
@@ -77,24 +77,23 @@ class Gated:
         """Runs a cell along time."""
         if loop.inputs.time < 2:  # no loop
             return Scan().run(cell, loop, options)
-        form: Any = cell.form
-        layout = self.layout or layouts.choose(form, cell.feature_axes, loop)
+        layout = self.layout or layouts.choose(cell, loop)
         if meshed(jax.sharding.AxisType.Explicit):  # such arrays cannot be split
             layout = Layout(loop.inputs.time)
-        return _run(cell, layout, options, loop)
+        return _run(Plan(cell, layout, options), loop)
 
 
-@functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1, 2))
-def _run(cell: Cell, layout: Layout, options: Options, loop: Loop) -> Trajectory:
-    return forward.run(cell, layout, options, loop)
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _run(plan: Plan, loop: Loop) -> Trajectory:
+    return forward.run(plan, loop)[0]
 
 
 def _run_jvp(
-    cell: Cell, layout: Layout, options: Options, primals: Any, tangents_in: Any
+    plan: Plan, primals: Any, tangents_in: Any
 ) -> tuple[Trajectory, Trajectory]:
     (loop,), (dloop,) = primals, tangents_in
-    out, tape = _run_saving(cell, layout, options, loop)
-    return out, tangents.push(cell, layout, options, loop, dloop, tape)
+    out, tape = _run_saving(plan, loop)
+    return out, tangents.push(plan, loop, dloop, tape)
 
 
 _run.defjvp(_run_jvp, symbolic_zeros=True)
@@ -102,19 +101,17 @@ _run.defjvp(_run_jvp, symbolic_zeros=True)
 
 # It writes in place, which no derivative should pass through (`chunks.loop_in_place`).
 # Second derivatives are those of the same loop with its steps stacked.
-@functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1, 2))
-def _run_saving(cell: Cell, layout: Layout, options: Options, loop: Loop) -> Any:
-    return forward.run_saving(cell, layout, options, loop)
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _run_saving(plan: Plan, loop: Loop) -> Any:
+    return forward.run(plan, loop, saving=True)
 
 
-def _run_saving_jvp(
-    cell: Cell, layout: Layout, options: Options, primals: Any, tangents_in: Any
-) -> Any:
+def _run_saving_jvp(plan: Plan, primals: Any, tangents_in: Any) -> Any:
     vary = Varying(tangents_in)
 
     def stacked(leaves: Any) -> Any:
         (loop,) = vary.put(primals, leaves)
-        return forward.run_saving(cell, layout, options, loop, in_place=False)
+        return forward.run(plan, loop, saving=True, in_place=False)
 
     return jax.jvp(stacked, (vary.pick(primals),), (vary.tangents,))
 

@@ -10,60 +10,58 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 
 from jrnn.kernels.base import Options, unroll
 from jrnn.types import Array
 
 Ahead = Callable[[Any], Any]
 Body = Callable[[Any, Any], tuple[Any, Any]]
-Parts = tuple[Any, ...]  # [chunks, size, ...], and [rest, ...] where there is a rest
+Parts = list[
+    Any
+]  # leaves [chunks, size, ...], and [1, rest, ...] where there is a rest
 
 
 def split(tree: Any, size: int) -> Parts:
-    """Splits leaves [time, ...] into chunks of `size` steps and the rest."""
+    """Splits leaves [time, ...] into chunks of `size` steps, and the rest if any."""
     time = jax.tree.leaves(tree)[0].shape[0]
-    if time <= size:  # without a reshape, which an axis on a mesh can refuse
-        return (jax.tree.map(lambda a: a[None], tree),)
-    number = time // size
-    chunks = jax.tree.map(
-        lambda a: a[: number * size].reshape(number, size, *a.shape[1:]), tree
-    )
-    if number * size == time:
-        return (chunks,)
-    return chunks, jax.tree.map(lambda a: a[number * size :], tree)
+    size = min(size, time)
+    end = time - time % size
+
+    def fold(a: Array, size: int) -> Array:
+        if a.shape[0] == size:  # an axis on a mesh can refuse a reshape
+            return a[None]
+        return a.reshape(a.shape[0] // size, size, *a.shape[1:])
+
+    parts = [jax.tree.map(lambda a: fold(a[:end], size), tree)]
+    if end < time:
+        parts.append(jax.tree.map(lambda a: a[None, end:], tree))
+    return parts
 
 
 def join(parts: Parts) -> Any:
     """Returns the leaves [time, ...] that were split."""
 
-    def merge(a: Any) -> Any:
-        number, size, *rest = a.shape
-        return a[0] if number == 1 else a.reshape(number * size, *rest)
+    def merge(*leaves: Array) -> Array:
+        flat = [a[0] if len(a) == 1 else lax.collapse(a, 0, 2) for a in leaves]
+        return flat[0] if len(flat) == 1 else jnp.concatenate(flat)
 
-    whole = jax.tree.map(merge, parts[0])
-    if len(parts) == 1:
-        return whole
-    return jax.tree.map(lambda a, b: jnp.concatenate([a, b]), whole, parts[1])
+    return jax.tree.map(merge, *parts)
 
 
 def first_steps(parts: Parts, options: Options) -> Parts:
-    """Returns the step that runs first, of each chunk [chunks, ...] and of the rest."""
+    """Returns the step of each chunk that runs first, [chunks, ...]."""
     at = -1 if options.reverse else 0
-    of_chunks = jax.tree.map(lambda a: a[:, at], parts[0])
-    return of_chunks, *(jax.tree.map(lambda a: a[at], rest) for rest in parts[1:])
+    return [jax.tree.map(lambda a: a[:, at], part) for part in parts]
 
 
 def scan(body: Body, state: Any, parts: Parts, options: Options) -> tuple[Any, Parts]:
     """Runs `body` over chunks, in the direction of the options."""
-    out: dict[int, Any] = {}
-    for number in reversed(range(len(parts))) if options.reverse else range(len(parts)):
-        if number == 1:
-            state, out[1] = body(state, parts[1])
-        else:
-            single = jax.tree.leaves(parts[0])[0].shape[1] == 1
-            how = options if single else options._replace(unroll=1)
-            state, out[0] = unroll(body, state, parts[0], how)
-    return state, tuple(out[number] for number in range(len(parts)))
+    order, out = -1 if options.reverse else 1, []
+    for part in parts[::order]:
+        state, ys = unroll(body, state, part, options._replace(unroll=1))
+        out.append(ys)
+    return state, out[::order]
 
 
 def loop_stacking(
@@ -108,7 +106,7 @@ def loop_in_place(
         return loop_stacking(ahead, step, state, inputs, size, options)
 
     def put(at: Array, whole: Array, out: Array) -> Array:
-        return jax.lax.dynamic_update_index_in_dim(
+        return lax.dynamic_update_index_in_dim(
             whole, out, at, axis=0, allow_negative_indices=False
         )
 
@@ -118,23 +116,16 @@ def loop_in_place(
         state, out = step(state, (inputs, us))
         return (state, jax.tree.map(functools.partial(put, at), whole, out)), None
 
-    start = state, _zeros(ahead, step, state, inputs)
-    numbered = jnp.arange(time), inputs
-    (state, whole), _, us = loop_stacking(
-        lambda part: ahead(part[1]), write, start, numbered, size, options
+    def stack() -> Any:
+        return loop_stacking(ahead, step, state, inputs, size, options)[1]
+
+    start = state, jax.tree.map(jnp.zeros_like, jax.eval_shape(stack))
+    (final, whole), _, us = loop_stacking(
+        lambda part: ahead(part[1]),
+        write,
+        start,
+        (jnp.arange(time), inputs),
+        size,
+        options,
     )
-    return state, whole, us
-
-
-def _zeros(ahead: Ahead, step: Body, state: Any, inputs: Any) -> Any:
-    """Returns zeros [time, ...] like what each step returns."""
-
-    def one_step(state: Any, inputs: Any) -> Any:
-        first = jax.tree.map(lambda a: a[:1], inputs)
-        return step(state, jax.tree.map(lambda a: a[0], (first, ahead(first))))[1]
-
-    time = jax.tree.leaves(inputs)[0].shape[0]
-    return jax.tree.map(
-        lambda like: jnp.zeros_like(like, shape=(time, *like.shape)),
-        jax.eval_shape(one_step, state, inputs),
-    )
+    return final, whole, us

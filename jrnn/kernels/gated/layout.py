@@ -3,22 +3,22 @@
 The measurements behind the constants are in docs/kernels.md, with their command.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 
-from jrnn.forms import Gated
-from jrnn.kernels.base import Loop
+from jrnn.kernels.base import Loop, Options, divisor
+from jrnn.types import Cell
 
-WHOLE = 4 * 2**20  # bytes of pre-activations up to which time is not split
-ROWS = 512  # examples times steps in a chunk
-STEADY = 16  # steps in a chunk from which setting up its loop does not show
-STEADY_ROWS = 1024  # examples times steps up to which a chunk is made steady
-LEAST, MOST = 4, 256  # steps in a chunk
-KEPT = 16 * 2**20  # bytes of pre-activations up to which they are saved
-CHEAP = 192  # inputs + units up to which more than that is recomputed instead
-NARROW = 128  # units up to which inputs can join the state
-MANY = 8  # examples from which one matmul can serve input and state
+ONE_CHUNK_BYTES = 4 * 2**20  # of pre-activations: up to here time is not split
+CHUNK_ROWS = 512  # examples times steps of a chunk
+SAVING_STEPS = 16  # least steps of a chunk that saves, whose loop has to be set up,
+SAVING_ROWS = 1024  # unless that makes more examples times steps
+MIN_STEPS, MAX_STEPS = 4, 256  # of a chunk
+SAVE_BYTES = 16 * 2**20  # of pre-activations: up to here they are saved
+RECOMPUTE_WIDTH = 192  # inputs + units: up to here more bytes than that are recomputed
+JOINT_UNITS = 128  # units up to which inputs can join the state in one matmul
+JOINT_ROWS = 8  # examples from which they can
 
 
 class Layout(NamedTuple):
@@ -29,41 +29,46 @@ class Layout(NamedTuple):
     joint: bool = False  # whether one matmul per step serves input and state
 
 
-def choose(form: Gated, feature_axes: int, loop: Loop) -> Layout:
+class Plan(NamedTuple):
+    """What is run and how; static."""
+
+    cell: Cell
+    layout: Layout
+    options: Options
+
+    @property
+    def form(self) -> Any:
+        """The gated form of the cell."""
+        return self.cell.form
+
+
+def choose(cell: Cell, loop: Loop) -> Layout:
     """Chooses by the sizes of time, batch, inputs and pre-activations.
 
     A chunk should stay in the cache while its matmuls have some hundreds of rows. What
     is cheap to recompute is not saved: XLA takes all temporary memory as one block, and
     the C library asks the system for a block above 32 MiB in every call, whose pages
-    then cost more than a small matmul. One matmul for
-    input and state hoists nothing, which pays where inputs and units are few.
+    then cost more than a small matmul. One matmul for input and state hoists nothing,
+    which pays if inputs and units are few.
 
     On accelerators nothing is measured: there chunks are as long as they may be, for
     few large matmuls.
     """
+    form: Any = cell.form
     inputs = loop.inputs
     h = jax.eval_shape(form.hidden, loop.state)
     v = jax.eval_shape(lambda p, h: form.recurrent(p)(h), loop.params, h)
     if jax.default_backend() != "cpu":
-        return Layout(_divisor(inputs.time, MOST))
+        return Layout(divisor(inputs.time, MAX_STEPS))
     features, units = jax.tree.leaves(inputs.xs)[0].shape[-1], h.shape[-1]
     rows = max(h.size // max(units, 1), 1)
     size = inputs.time * v.size * v.dtype.itemsize
-    save = size <= KEPT or features + units > CHEAP
-    few = 2 * features <= units <= NARROW and rows >= MANY
-    additive = form.inputs is not None and feature_axes == 1 and inputs.keys is None
-    if size <= WHOLE:
-        return Layout(inputs.time, save, few and additive)
-    steps = ROWS // rows
+    save = size <= SAVE_BYTES or features + units > RECOMPUTE_WIDTH
+    joint = form.inputs is not None and cell.feature_axes == 1 and inputs.keys is None
+    joint = joint and 2 * features <= units <= JOINT_UNITS and rows >= JOINT_ROWS
+    if size <= ONE_CHUNK_BYTES:
+        return Layout(inputs.time, save, joint)
+    steps = max(CHUNK_ROWS // rows, MIN_STEPS)
     if save:
-        steps = max(steps, min(STEADY, STEADY_ROWS // rows))
-    chunk = _divisor(inputs.time, min(max(steps, LEAST), MOST))
-    return Layout(chunk, save, few and additive)
-
-
-def _divisor(time: int, size: int) -> int:
-    """Returns a size near the one given that leaves no rest, if there is one."""
-    if time <= size:
-        return time
-    near = [number for number in range(size, size // 2, -1) if time % number == 0]
-    return near[0] if near else size
+        steps = max(steps, min(SAVING_STEPS, SAVING_ROWS // rows))
+    return Layout(divisor(inputs.time, min(steps, MAX_STEPS)), save, joint)

@@ -14,31 +14,28 @@ import jax.numpy as jnp
 from jrnn import numerics
 from jrnn.cells.affine import join
 from jrnn.kernels import base
-from jrnn.kernels.base import Inputs, Loop, Options, Trajectory, restarted
+from jrnn.kernels.base import Inputs, Loop, Trajectory, restarted
 from jrnn.kernels.gated import chunks, flat
 from jrnn.kernels.gated.forward import Tape
-from jrnn.kernels.gated.layout import Layout
+from jrnn.kernels.gated.layout import Plan
 from jrnn.kernels.gated.varying import Varying, instantiate
 from jrnn.masks import where
 from jrnn.types import Array, Cell, State
 
 
-def push(
-    cell: Cell, layout: Layout, options: Options, loop: Loop, dloop: Loop, tape: Tape
-) -> Trajectory:
+def push(plan: Plan, loop: Loop, dloop: Loop, tape: Tape) -> Trajectory:
     """Returns the tangents of a recorded run.
 
     Args:
-      cell: What was run.
-      layout: How time is split and what was saved.
-      options: As in the run.
+      plan: What was run and how.
       loop: What the run computed with.
       dloop: Its tangents; symbolic zeros where there are none.
       tape: What the run saved.
     """
     # With flat leaves, slices of the tape compile to single loops.
     flattened, restore = flat.flatten(tape)
-    maps = Tangents(cell, options, loop, dloop, restore)
+    layout, options = plan.layout, plan.options
+    maps = Tangents(plan, loop, dloop, restore)
     dstate = jax.tree.map(instantiate, loop.state, dloop.state)
     before = numerics.shift(loop.state, tape[0], options.reverse)
     starts = chunks.first_steps(chunks.split(before, layout.chunk), options)
@@ -46,7 +43,7 @@ def push(
 
     # The backward pass saves nothing of a chunk: it recomputes chunk by chunk.
     chunk = jax.checkpoint(maps.chunk, prevent_cse=False)
-    slices = tuple(zip(starts, parts, strict=True))
+    slices = list(zip(starts, parts, strict=True))
     dstate, out = chunks.scan(chunk, dstate, slices, options)
     return Trajectory(dstate, *chunks.join(out))
 
@@ -54,18 +51,15 @@ def push(
 class Tangents:
     """The tangent map of a run, for one chunk of steps at a time."""
 
-    def __init__(
-        self, cell: Cell, options: Options, loop: Loop, dloop: Loop, restore: Any
-    ):
-        form: Any = cell.form
-        self.cell, self.form, self.options = cell, form, options
+    def __init__(self, plan: Plan, loop: Loop, dloop: Loop, restore: Any):
+        self.cell, self.form, self.options = plan.cell, plan.form, plan.options
         self.restore = restore  # of a flattened part of the tape
         self.params, self.fresh = loop.params, loop.fresh
         self.dfresh = jax.tree.map(instantiate, loop.fresh, dloop.fresh)
         self.weights = Varying(dloop.params)  # parameters with a tangent
         self.vary = self.weights.pick(loop.params)
         self.xs = Varying(dloop.inputs.xs)
-        self.recurrent = form.recurrent(loop.params).hoist()
+        self.recurrent = plan.form.recurrent(loop.params).hoist()
 
     def chunk(self, dstate: State, slices: Any) -> tuple[State, Any]:
         """Pushes the tangent of a state through the steps of a chunk.
