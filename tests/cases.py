@@ -12,6 +12,7 @@ from jrnn import testing
 from jrnn.testing import randomize as randomise
 from tests import (
     cases_gated,
+    cases_simple,
     conv_oracle,
     oracles,
     oracles_diagonal as diagonal,
@@ -132,7 +133,8 @@ CASES += [
     ),
 ]
 
-CASES += [Case(*row, brief=True) for row in cases_gated.ROWS]
+MORE = cases_gated.ROWS + cases_simple.ROWS
+CASES += [Case(*row, brief=True) for row in MORE]
 
 
 def setting(case: Case, batch: tuple[int, ...] = (B,), dtype: Any = jnp.float64) -> Any:

@@ -1,6 +1,10 @@
 """Cells: one time step each, as pure functions; and wrappers from cell to cell."""
 
 from jrnn.cells import activations as activations
+from jrnn.cells.antisymmetric import (
+    AntisymmetricParams as AntisymmetricParams,
+    AntisymmetricRNN as AntisymmetricRNN,
+)
 from jrnn.cells.attention import (
     AttentionCell as AttentionCell,
     AttentionCellParams as AttentionCellParams,
@@ -69,7 +73,18 @@ from jrnn.cells.mlstm import (
     MLSTMParams as MLSTMParams,
     MLSTMState as MLSTMState,
 )
+from jrnn.cells.modrelu import (
+    ModReLUParams as ModReLUParams,
+    ModReLURNN as ModReLURNN,
+)
 from jrnn.cells.multi_head import MultiHead as MultiHead
+from jrnn.cells.orthogonal import Orthogonal as Orthogonal
+from jrnn.cells.output_recurrence import (
+    Jordan as Jordan,
+    OutputParams as OutputParams,
+    OutputState as OutputState,
+    OutputToOutput as OutputToOutput,
+)
 from jrnn.cells.paragru import (
     ParaGRU as ParaGRU,
     ParaGRUParams as ParaGRUParams,

@@ -139,8 +139,8 @@ class GatedCell(HiddenCell):
     def project(self, params: Params, x: Array, *, key: PRNGKey | None = None) -> Gates:
         """Maps inputs [..., F] to their contributions to the k gates, each [..., H]."""
         del key
-        u = affine(x, params.w_x, params.b_x, getattr(params, "b_h", None))
-        return split(u, self.blocks)
+        biases = (getattr(params, name, None) for name in ("b_x", "b_h"))
+        return split(affine(x, params.w_x, *biases), self.blocks)
 
 
 class Wrapper(Cell):
