@@ -13,6 +13,7 @@ import jrnn
 from jrnn.kernels import Parallel
 from jrnn.kernels.parallel import newton
 from jrnn.kernels.parallel.frames import frame
+from jrnn.kernels.recurrence.places import Whole
 from tests.cases import H, assert_close
 from tests.test_parallel import DENSE, DIAGONAL, Pairs, setting
 
@@ -71,7 +72,7 @@ def test_what_is_not_finite_is_that_of_the_scan():
 def iterates(cell, number, params, state, us, guess):
     """Returns the guesses after 1, 2, ... iterations, and the states."""
     planes = frame(cell.structure, state, 1)
-    system = newton.System(cell, planes, False, "associative")
+    system = newton.System(cell, planes, False, "associative", Whole())
     steps = newton.Steps(params, state, state, us, None, None)
     start = newton.finite(guess)
 

@@ -1,6 +1,6 @@
 """Cells that are linear in the state, `h' = a * h + b`, for all steps at once."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jax
@@ -9,8 +9,9 @@ import jax.numpy as jnp
 from jrnn import checks, forms
 from jrnn.kernels.base import Inputs, Loop, Options, Trajectory, project
 from jrnn.kernels.recurrence import METHODS, solve
-from jrnn.kernels.recurrence.orders import Steps, advance
-from jrnn.kernels.recurrence.rings import Complex, Planes, Units
+from jrnn.kernels.recurrence.orders import Steps, advance, constant
+from jrnn.kernels.recurrence.places import Place, over
+from jrnn.kernels.recurrence.rings import Complex, Planes, Ring, Units
 from jrnn.masks import where
 from jrnn.types import Array, Cell, State
 from jrnn.values import value
@@ -39,6 +40,7 @@ class Linear:
     """
 
     order: str = "auto"
+    mesh_axis: str | None = None
 
     def __post_init__(self) -> None:
         checks.one_of("order", self.order, ["auto", *METHODS])
@@ -73,8 +75,7 @@ class Linear:
             if inputs.keep is not None:
                 a = where(inputs.keep, a, ring.ones(a))
                 b = where(inputs.keep, b, jax.tree.map(jnp.zeros_like, b))
-            backward, order = options.reverse, self.order
-            solved += solve(ring, a, b, h0, restart, reverse=backward, method=order)
+            solved += self._states(ring, (a, b, restart), h0, options.reverse)
         leaves, structure = jax.tree.flatten(state)
         typed = [h.astype(leaf.dtype) for h, leaf in zip(solved, leaves, strict=True)]
         states = jax.tree.unflatten(structure, typed)
@@ -83,6 +84,20 @@ class Linear:
             final = jax.tree.map(lambda leaf: leaf[last], states)
         ys = cell.read(params, states, us) if options.outputs else None
         return Trajectory(final, states if options.states else None, ys)
+
+    def _states(
+        self, ring: Ring, steps: Any, h0: Planes, reverse: bool
+    ) -> Sequence[Array]:
+        a, b, restart = steps
+        same = a if constant(Steps(*steps)) else None  # every device gets it
+
+        def run(place: Place, moving: Any, fixed: Any) -> Planes:
+            (a, b, restart), (same, h0) = moving, fixed
+            how: Any = {"reverse": reverse, "method": self.order, "place": place}
+            return solve(ring, a if same is None else same, b, h0, restart, **how)
+
+        moving = (a if same is None else None, b, restart)
+        return over(self.mesh_axis, b[0].shape[0], run, moving, (same, h0))
 
 
 def _planes(

@@ -21,6 +21,7 @@ from jrnn.kernels.parallel.window import (
     solve_window,
 )
 from jrnn.kernels.recurrence import METHODS
+from jrnn.kernels.recurrence.places import Place, Whole, over
 from jrnn.kernels.recurrence.rings import Matrices
 from jrnn.types import Cell, State
 from jrnn.values import value
@@ -62,6 +63,9 @@ class Parallel:
         None for all, or as many as keep the Jacobians in 256 MiB.
       order: How linear recurrences are computed: the `method` of
         `jrnn.linear_recurrence`.
+      mesh_axis: Name of an axis of the mesh in use (`jax.set_mesh`) that time is split
+        over. Each device iterates on its piece, and in every iteration the devices
+        exchange one state and one Jacobian each. Then there is one window.
 
     Example:
       >>> import jax, jax.numpy as jnp, jrnn
@@ -80,6 +84,7 @@ class Parallel:
     max_iterations: int = 32
     window: int | None = None
     order: str = "auto"
+    mesh_axis: str | None = None
 
     def __post_init__(self) -> None:
         if self.tolerance is not None:
@@ -88,6 +93,11 @@ class Parallel:
         if self.window is not None:
             checks.at_least("window", self.window, 1)
         checks.one_of("order", self.order, ["auto", *METHODS])
+        if self.window is not None and self.mesh_axis is not None:
+            raise ValueError(
+                "window and mesh_axis exclude each other, because devices solve their "
+                f"pieces together; got {self.window} and {self.mesh_axis!r}."
+            )
 
     def refusal(self, cell: Cell, inputs: Inputs, options: Options) -> str | None:
         """Says why this kernel cannot run a cell; None where it can."""
@@ -102,7 +112,7 @@ class Parallel:
     def run(self, cell: Cell, loop: Loop, options: Options) -> Trajectory:
         """Runs a cell along time."""
         if isinstance(cell.form, forms.Linear) or not loop.inputs.time:
-            return Linear(self.order).run(cell, loop, options)
+            return self._linear.run(cell, loop, options)
         states, us, _ = self._solve(cell, loop, options)
         last = 0 if options.reverse else -1
         final = jax.tree.map(lambda leaf: leaf[last], states)
@@ -114,7 +124,7 @@ class Parallel:
         if not isinstance(cell.form, forms.Linear):
             return self._solve(cell, loop, options)[2]
         whole = options._replace(states=True, outputs=False)
-        states = Linear(self.order).run(cell, loop, whole).states
+        states = self._linear.run(cell, loop, whole).states
         system = self._system(cell, loop, options)
         steps = _steps(cell, loop)
         h = system.frame.pack(states)
@@ -128,8 +138,9 @@ class Parallel:
         """Returns the states after all steps, projected inputs, and how it went."""
         system = self._system(cell, loop, options)
         time, *axes = jax.tree.leaves(loop.inputs.xs)[0].shape
-        length = min(time, self.window or _fitting(system.frame, loop.state))
-        windows = -(-time // length)
+        length = self.window or _fitting(system.frame, loop.state)
+        windows = 1 if self.mesh_axis is not None else -(-time // min(time, length))
+        length = -(-time // windows)
         if idle := windows * length - time:
             shape = (time, *axes[: len(axes) - cell.feature_axes])
             inputs = remat.lengthened(loop.inputs, idle, shape)
@@ -137,14 +148,35 @@ class Parallel:
         steps = _steps(cell, loop)
         tolerance = self.tolerance or _tolerance(system.frame)
         bounds = Bounds(tolerance, self.max_iterations)
-        states, info = _windows(system, bounds, steps, windows)
+        if windows == 1:
+            states, info = self._whole(system, bounds, steps, time)
+        else:
+            states, info = _windows(system, bounds, steps, windows)
         states, us = jax.tree.map(lambda leaf: leaf[:time], (states, steps.us))
         return states, us, info
+
+    def _whole(
+        self, system: System, bounds: Bounds, steps: Steps, time: int
+    ) -> tuple[State, ParallelInfo]:
+        """Solves all steps together, on one device or split over a mesh axis."""
+        fixed, moving = steps[:3], steps[3:]
+
+        def run(place: Place, moving: Any, fixed: Any) -> tuple[State, ParallelInfo]:
+            here = system._replace(place=place)
+            return solve_window(here, bounds, Steps(*fixed, *moving))
+
+        results = (True, False)  # states have an axis of time
+        states, info = over(self.mesh_axis, time, run, moving, fixed, results)
+        return states, jax.tree.map(lambda leaf: leaf[None], info)
+
+    @property
+    def _linear(self) -> Linear:
+        return Linear(self.order, self.mesh_axis)
 
     def _system(self, cell: Cell, loop: Loop, options: Options) -> System:
         batch_axes = jax.tree.leaves(loop.inputs.xs)[0].ndim - 1 - cell.feature_axes
         planes = frame(cell.structure, loop.state, batch_axes)
-        return System(cell, planes, options.reverse, self.order)
+        return System(cell, planes, options.reverse, self.order, Whole())
 
 
 @value
@@ -186,9 +218,6 @@ def _windows(
 
     The backward pass recomputes the Jacobians of one window at a time.
     """
-    if number == 1:
-        states, info = solve_window(system, bounds, steps)
-        return states, jax.tree.map(lambda leaf: leaf[None], info)
     moving = (steps.us, steps.keep, steps.restart)
     folded = jax.tree.map(lambda a: a.reshape(number, -1, *a.shape[1:]), moving)
     last = 0 if system.reverse else -1

@@ -10,7 +10,7 @@ from jrnn import checks
 from jrnn.forms import Structure
 from jrnn.kernels.recurrence.rings import Matrices, Planes, Ring, Units
 from jrnn.numerics import wide
-from jrnn.types import DType, State
+from jrnn.types import Array, DType, State
 
 
 class Frame(NamedTuple):
@@ -68,12 +68,14 @@ class Frame(NamedTuple):
         eye = jnp.eye(size, dtype=self.dtype).reshape(size, *(1,) * leading, size)
 
         def column(one: State) -> Planes:
-            shaped = jax.tree.map(
-                lambda a, b: jnp.broadcast_to(a, b.shape), one, before
-            )
-            return self.pack(along(shaped))
+            return self.pack(along(jax.tree.map(typed, one, before)))
 
         return self.pack(after), jax.vmap(column, out_axes=-1)(self.unpack((eye,)))
+
+
+def typed(a: Array, like: Array) -> Array:
+    """Broadcasts an array to the shape of another, and varies over devices as that."""
+    return jnp.where(like == like, a, a)
 
 
 def frame(structure: Structure, state: State, batch_axes: int) -> Frame:

@@ -5,7 +5,6 @@ current guess and solves the linear recurrence that results. After k iterations 
 first k states are exact, whatever the guess was.
 """
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -14,10 +13,10 @@ from jax import lax
 
 from jrnn.kernels.base import restarted
 from jrnn.kernels.parallel.frames import Frame
+from jrnn.kernels.recurrence.places import Place
 from jrnn.kernels.recurrence.rings import Planes
 from jrnn.kernels.recurrence.solve import solve
 from jrnn.masks import where
-from jrnn.numerics import shift
 from jrnn.types import Array, Cell, Params, State
 
 HUGE = 1e8  # a guess beyond it has diverged
@@ -41,6 +40,7 @@ class System(NamedTuple):
     frame: Frame
     reverse: bool
     order: str  # of the linear recurrence
+    place: Place  # of the steps
 
 
 class Point(NamedTuple):
@@ -94,12 +94,13 @@ def linear(
 ) -> Planes:
     """Solves the linear recurrence of the steps."""
     how: Any = {"reverse": system.reverse, "method": system.order}
+    how["place"] = system.place
     return solve(system.frame.ring, factors, addends, h0, steps.restart, **how)
 
 
 def before(system: System, steps: Steps, h: Planes) -> State:
     """Returns the states before all steps, given those after them."""
-    return shift(steps.state, system.frame.unpack(h), system.reverse)
+    return system.place.shift(steps.state, system.frame.unpack(h), system.reverse)
 
 
 def residual(after: Planes, h: Planes) -> Array:
@@ -118,7 +119,8 @@ def update(system: System, steps: Steps, point: Point) -> Planes:
     """Returns the next guess: the states of the linearized steps."""
     frame = system.frame
     h0 = frame.pack(steps.state)
-    moved = frame.ring.apply(point.factors, shift(h0, point.h, system.reverse))
+    old = system.place.shift(h0, point.h, system.reverse)
+    moved = frame.ring.apply(point.factors, old)
     addends = tuple(a - by for a, by in zip(point.after, moved, strict=True))
     if steps.restart is not None:
         addends = where(steps.restart, point.after, addends)
@@ -148,7 +150,6 @@ def iterate(
     system: System,
     steps: Steps,
     start: Planes,
-    largest: Callable[[Array], Array],
     tolerance: float,
     most: int,
 ) -> Point:
@@ -158,7 +159,6 @@ def iterate(
       system: What to solve.
       steps: The steps.
       start: The first guess.
-      largest: Function from the residual of a device to that of all.
       tolerance: The bound of the residual.
       most: The largest number of iterations.
     """
@@ -166,7 +166,7 @@ def iterate(
 
     def at(h: Planes, number: Array) -> Point:
         point = evaluate(system, steps, h, number)
-        return point._replace(residual=largest(point.residual))
+        return point._replace(residual=system.place.largest(point.residual))
 
     def going_on(point: Point) -> Array:
         solved = point.residual <= tolerance  # False for NaN

@@ -5,10 +5,10 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 
 from jrnn.kernels.parallel import newton
+from jrnn.kernels.parallel.frames import typed
 from jrnn.kernels.parallel.newton import Steps, System
 from jrnn.kernels.recurrence.rings import Planes
 from jrnn.types import Array, State
@@ -44,26 +44,28 @@ def solve_window(
 
     which is one more linear recurrence, exact at the solution whatever was iterated.
     """
-    return _solve(system, bounds, steps)
+    states, iterations, residual = _solve(system, bounds, steps)
+    converged = residual <= bounds.tolerance
+    return states, ParallelInfo(iterations.astype(jnp.int32), residual, converged)
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1))
-def _solve(system: System, bounds: Bounds, steps: Steps) -> tuple[State, ParallelInfo]:
+def _solve(system: System, bounds: Bounds, steps: Steps) -> tuple[State, Array, Array]:
+    """Returns states, number of iterations and residual, all of floating point."""
     start = newton.guess(system, steps)
-    point = newton.iterate(system, steps, start, lambda a: a, *bounds)
-    converged = point.residual <= bounds.tolerance
+    point = newton.iterate(system, steps, start, *bounds)
     states = lax.cond(
-        converged,
+        point.residual <= bounds.tolerance,
         lambda: system.frame.unpack(newton.update(system, steps, point)),
         lambda: one_by_one(system, steps),
     )
-    return states, ParallelInfo(point.iterations, point.residual, converged)
+    return states, point.iterations.astype(jnp.float32), point.residual
 
 
 @_solve.defjvp
 def _tangent(system: System, bounds: Bounds, primals: Any, tangents: Any) -> Any:
     (steps,), (moves,) = primals, tangents
-    states, info = _solve(system, bounds, steps)
+    states, *counts = _solve(system, bounds, steps)
     frozen, known = jax.tree.map(_once, (steps, states))
     frame = system.frame
     before = newton.before(system, frozen, frame.pack(known))
@@ -80,7 +82,8 @@ def _tangent(system: System, bounds: Bounds, primals: Any, tangents: Any) -> Any
     )
     first = frame.pack(moves.state)
     change = newton.linear(system, frozen, factors, addends, first)
-    return (states, info), (frame.unpack(change), jax.tree.map(_no_tangent, info))
+    still = [typed(jnp.zeros_like(count), count) for count in counts]
+    return (states, *counts), (frame.unpack(change), *still)
 
 
 def one_by_one(system: System, steps: Steps) -> State:
@@ -94,8 +97,11 @@ def one_by_one(system: System, steps: Steps) -> State:
         after = jax.tree.map(lambda leaf: leaf[0], after)
         return after, after
 
-    slices = (steps.us, steps.keep, steps.restart)
-    return lax.scan(body, steps.state, slices, reverse=system.reverse)[1]
+    def piece(state: State) -> State:
+        slices = (steps.us, steps.keep, steps.restart)
+        return lax.scan(body, state, slices, reverse=system.reverse)[1]
+
+    return system.place.pass_on(steps.state, piece, system.reverse)
 
 
 @jax.custom_jvp
@@ -110,9 +116,3 @@ def _twice(primals: Any, tangents: Any) -> Any:
         "method='parallel' has first derivatives only, in forward and reverse mode. "
         "For second derivatives use method='scan'."
     )
-
-
-def _no_tangent(leaf: Array) -> Any:
-    if jnp.issubdtype(leaf.dtype, jnp.floating):
-        return jnp.zeros_like(leaf)
-    return np.zeros(leaf.shape, jax.dtypes.float0)

@@ -1,12 +1,15 @@
 """Recurrences that are linear in the state, `h' = a h + b`, for all steps at once."""
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from jrnn import checks, masks
 from jrnn.kernels.recurrence import rings
+from jrnn.kernels.recurrence.places import Place, over
+from jrnn.kernels.recurrence.rings import Planes
 from jrnn.kernels.recurrence.solve import METHODS, solve
 from jrnn.masks import where
 from jrnn.types import Array
@@ -21,6 +24,7 @@ def linear_recurrence(
     reset: Array | None = None,
     reverse: bool = False,
     method: str = "auto",
+    mesh_axis: str | None = None,
 ) -> Array:
     """Computes `h_t = a_t h_t-1 + b_t` for all t, elementwise or in blocks.
 
@@ -44,6 +48,10 @@ def linear_recurrence(
         kernel for a TPU or a GPU, interpreted on a CPU, in float32 or less and for
         k <= 4. "auto" chooses between the first two by size and by the platform that
         the computation is compiled for: on a CPU it is "scan".
+
+      mesh_axis: Name of an axis of the mesh in use (`jax.set_mesh`) that time is split
+        over. Each device computes its piece, and the devices exchange one state and one
+        factor each. None leaves it to the compiler.
 
     Returns:
       The states h, of the shape of `b`.
@@ -90,14 +98,15 @@ def linear_recurrence(
     mask, reset = map(masks.as_flags, (mask, reset))
     checks.flags("mask", mask, batch, time, major=False)
     checks.flags("reset", reset, batch, time, major=False)
-    return _recurrence(reverse, method, a, b, h0, mask, reset)
+    return _recurrence(reverse, method, mesh_axis, a, b, h0, mask, reset)
 
 
 # Compiled here: outside `jit`, every call would compile its loop again.
-@functools.partial(jax.jit, static_argnums=(0, 1))
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))
 def _recurrence(
     reverse: bool,
     method: str,
+    mesh_axis: str | None,
     a: Array,
     b: Array,
     h0: Array,
@@ -119,5 +128,12 @@ def _recurrence(
         restart = restart if restart is None else restart & keep
     _, _, start = rings.split(a, h0.astype(dtype)[None])
     start = jax.tree.map(lambda leaf: leaf[0], start)
-    hs = solve(ring, factors, addends, start, restart, reverse=reverse, method=method)
+
+    def run(place: Place, moving: Any, start: Planes) -> Planes:
+        a, b, restart = moving
+        how: Any = {"reverse": reverse, "method": method, "place": place}
+        return solve(ring, a, b, start, restart, **how)
+
+    moving = (factors, addends, restart)
+    hs = over(mesh_axis, addends[0].shape[0], run, moving, start)
     return jnp.moveaxis(rings.join(ring, hs, b.shape), 0, axis)

@@ -10,11 +10,12 @@ import jax.numpy as jnp
 from jax import lax
 
 from jrnn.kernels.recurrence import orders, pallas
-from jrnn.kernels.recurrence.orders import Steps, advance, constant, seen
+from jrnn.kernels.recurrence.orders import Steps, constant, seen
+from jrnn.kernels.recurrence.places import Place, Whole, started
 from jrnn.kernels.recurrence.rings import Planes, Ring
-from jrnn.numerics import shift
 from jrnn.types import Array
 
+WHOLE = Whole()
 METHODS = ["scan", "associative", "chunk", "pallas"]
 MANY, WIDE = 32, 2**17  # steps, and elements in one, where a tree pays on a GPU
 LONG, NARROW = 512, 4096  # the same on a TPU
@@ -31,6 +32,7 @@ def solve(
     *,
     reverse: bool = False,
     method: str = "auto",
+    place: Place = WHOLE,
 ) -> Planes:
     """Computes `linear_recurrence` on planes, time first: a and b [T, ...], h0 [...].
 
@@ -49,33 +51,33 @@ def solve(
         raise ValueError(f"method='pallas' {reason}. Use method='auto'.")
     if not b[0].shape[0]:
         return b
-    first = -1 if reverse else 0
-    begin = jax.tree.map(lambda leaf: leaf[first], Steps(a, b, restart))
-    b = tuple(
-        lax.dynamic_update_index_in_dim(all_, one.astype(all_.dtype), first, axis=0)
-        for all_, one in zip(b, advance(ring, h0, begin), strict=True)
-    )
+    begun = started(ring, Steps(a, b, restart), h0, reverse).b
+    b = place.begin(begun, b, reverse)
     zeros = functools.partial(jax.tree.map, lambda leaf: jnp.zeros_like(leaf[0]))
 
+    def states(steps: Steps, reverse: bool) -> Planes:
+        run = functools.partial(compute, ring, reverse, method)
+        return place.join(ring, steps, reverse, run)
+
     def system(h: Planes) -> Planes:
-        before = seen(shift(zeros(h), h, reverse), restart)
+        before = seen(place.shift(zeros(h), h, reverse), restart)
         moved = ring.apply(a, before)
         return tuple(now - by for now, by in zip(h, moved, strict=True))
 
     def solution(_: Any, b: Planes) -> Planes:
-        return compute(ring, Steps(a, b, restart), reverse, method)
+        return states(Steps(a, b, restart), reverse)
 
     def transposed(_: Any, g: Planes) -> Planes:
         steps = Steps(ring.transpose(a), g, restart)
         moved = (() if constant(steps) else steps.a, restart)
-        after, restarts = shift(zeros(moved), moved, not reverse)
+        after, restarts = place.shift(zeros(moved), moved, not reverse)
         steps = steps._replace(a=after or steps.a, restart=restarts)
-        return compute(ring, steps, not reverse, method)
+        return states(steps, not reverse)
 
     return lax.custom_linear_solve(system, b, solution, transposed)
 
 
-def compute(ring: Ring, steps: Steps, reverse: bool, method: str) -> Planes:
+def compute(ring: Ring, reverse: bool, method: str, steps: Steps) -> Planes:
     """Computes all states from zeros, in an order or on the platform that runs it."""
     fixed: dict[str, Order] = {
         "scan": orders.scan,
