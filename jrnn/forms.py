@@ -42,6 +42,34 @@ def add_gates(params: Any, u: Any, v: Array) -> Any:
     return jax.tree.unflatten(structure, [a + b for a, b in added])
 
 
+def check_around(around: Around, params: Any, u: Any, state: Any) -> None:
+    """Raises unless `around` can be transposed, as what is linear can.
+
+    Arrays or their shapes; nothing is computed.
+
+    Raises:
+      TypeError: if it is not linear in the state and in what `advance` returns.
+    """
+
+    def transpose(params: Any, u: Any, state: Any) -> Any:
+        def both(state: Any, new: Any) -> Any:
+            return around(params, u, state, lambda state: new)
+
+        return jax.linear_transpose(both, state, state)(state)
+
+    if around is directly:
+        return
+    try:
+        jax.eval_shape(transpose, params, u, state)
+    except Exception as error:
+        raise TypeError(
+            "`around`, which a wrapper passes to `form.wrap`, must be linear in the "
+            "state and in what `advance` returns, because kernels apply it to tangents "
+            "too. To change the state in another way, return `jrnn.forms.Plain(step)` "
+            "with a step that calls `cell.form.step`."
+        ) from error
+
+
 def directly(params: Any, u: Any, state: Any, advance: Advance) -> Any:
     """Advances the state and changes nothing else."""
     del params, u
@@ -186,6 +214,7 @@ class Linear(NamedTuple):
         def coefficients(params: Any, u: Any) -> tuple[Any, Any]:
             a, b = self.coefficients(params, u)
             zero = jax.tree.map(lambda f, c: jnp.zeros_like(f * c), a, b)
+            check_around(around, params, u, zero)
             one = jax.tree.map(jnp.ones_like, zero)
             factor = around(params, u, one, lambda state: _affine(a, state, zero))
             return factor, around(params, u, zero, lambda state: _affine(a, state, b))

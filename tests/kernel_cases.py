@@ -1,4 +1,6 @@
-"""Sizes and situations of the tests of kernels, and a cell of two heads."""
+"""Sizes and situations of the tests of kernels, and cells of unusual shapes."""
+
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -62,6 +64,52 @@ class BlockDiagonal(jrnn.cells.HiddenCell):
 
     def initial_state(self, params, batch_shape=()):
         return jrnn.Elman(self.hidden_size).initial_state(params, batch_shape)
+
+    def project(self, params, x, *, key=None):
+        return x @ params.w_x + params.b_x
+
+
+@value
+class Around(jrnn.cells.Wrapper):
+    """Changes the state after each step, as a wrapper must not."""
+
+    cell: jrnn.Cell
+    change: Any
+
+    @property
+    def form(self):
+        return self.cell.form.wrap(
+            lambda params, u, state, advance: jax.tree.map(
+                self.change, state, advance(state)
+            )
+        )
+
+
+class Counted(NamedTuple):
+    h: jax.Array
+    steps: jax.Array  # integers
+
+
+@value
+class Counting(jrnn.cells.HiddenCell):
+    """An Elman network that counts its steps."""
+
+    hidden_size: int
+
+    @property
+    def form(self):
+        return forms.Gated(
+            hidden=lambda state: state.h,
+            recurrent=lambda params: forms.Matmul(params.w_h),
+            update=lambda params, s, p: Counted(jnp.tanh(p), s.steps + 1),
+        )
+
+    def init(self, key, input_size, dtype=jnp.float32):
+        return jrnn.Elman(self.hidden_size).init(key, input_size, dtype)
+
+    def initial_state(self, params, batch_shape=()):
+        h = jrnn.Elman(self.hidden_size).initial_state(params, batch_shape).h
+        return Counted(h, jnp.zeros(batch_shape, jnp.int32))
 
     def project(self, params, x, *, key=None):
         return x @ params.w_x + params.b_x

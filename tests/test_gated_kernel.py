@@ -22,7 +22,10 @@ from tests.kernel_cases import (
     RESET,
     SHORT,
     SITUATIONS,
+    Around,
     BlockDiagonal,
+    Counted,
+    Counting,
     long_setting,
 )
 
@@ -149,13 +152,13 @@ class Mixed(jrnn.cells.Wrapper):
 
         def update(params, state, p):
             shift = jnp.stack(p[1:], axis=-1).sum(-1, keepdims=True)
-            return inner.update(params, state, p[0] + shift)
+            return inner.update(params, state, (p[0] + shift,))
 
         combine = lambda params, u, v: (u[0] + v, u[1], u[2])
         return inner._replace(update=update, combine=combine, inputs=None)
 
     def project(self, params, x, *, key=None):
-        u = self.cell.project(params, x, key=key)
+        (u,) = self.cell.project(params, x, key=key)
         return u, jnp.sum(x, -1), jnp.mean(x, -1)
 
     def read(self, params, state, u):
@@ -180,6 +183,41 @@ class Scalars(jrnn.cells.Wrapper):
 
     def project(self, params, x, *, key=None):
         return jnp.sum(x, -1), jnp.mean(x, -1)
+
+
+@pytest.mark.parametrize(
+    "change", [lambda a, b: jnp.tanh(b), jnp.multiply, lambda a, b: b * (b > a)]
+)
+@pytest.mark.parametrize("mode", [jax.grad, jax.jacfwd])
+def test_a_wrapper_that_is_not_linear_in_the_state_is_refused(change, mode):
+    cell = Around(jrnn.Elman(4), change)
+    params, state, xs = long_setting(cell, dtype=jnp.float32)
+    loss = lambda params: weighted_sum(jrnn.scan(cell, params, state, xs))
+    with pytest.raises(TypeError, match="must be linear in the state.*forms.Plain"):
+        mode(loss)(params)
+
+
+def test_a_linear_form_refuses_such_a_wrapper_too():
+    cell = Around(jrnn.MinGRU(4), lambda a, b: jnp.tanh(b))
+    with pytest.raises(TypeError, match="must be linear in the state"):
+        params = cell.init(jax.random.key(0), F)
+        jrnn.scan(cell, params, None, jnp.ones((B, 3, F)))
+
+
+@pytest.mark.parametrize("wrap", [lambda cell: cell, lambda c: jrnn.Zoneout(c, 0.2)])
+def test_a_state_may_hold_integers(wrap):
+    cell = wrap(Counting(4))
+    params, state, xs = long_setting(jrnn.Elman(4), dtype=jnp.float32)
+    state = Counted(state.h, jnp.array([3, 5]))
+
+    def loss(params, method):
+        final, ys = jrnn.scan(cell, params, state, xs, method=method)
+        return weighted_sum(ys), final.steps
+
+    actual, steps = jax.grad(loss, has_aux=True)(params, "auto")
+    assert_close(actual, jax.grad(loss, has_aux=True)(params, "scan")[0])
+    if cell == Counting(4):
+        assert steps.tolist() == [3 + LONG, 5 + LONG]
 
 
 def same_gradients(one, other, args, method):

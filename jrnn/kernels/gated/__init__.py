@@ -29,6 +29,7 @@ import functools
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from jrnn import forms
 from jrnn.kernels.base import Inputs, Loop, Options, Trajectory
@@ -46,7 +47,8 @@ class Gated:
     """Runs a cell whose form is `jrnn.forms.Gated`, with fast gradients.
 
     Attributes:
-      layout: How time is split and what is saved; None to choose by the sizes.
+      layout: How time is split and what is saved; None to choose by the sizes. Under a
+        mesh with explicit axes, time is one chunk whatever it says.
 
     Example:
       >>> import jax, jax.numpy as jnp, jrnn
@@ -75,7 +77,9 @@ class Gated:
 
     def run(self, cell: Cell, loop: Loop, options: Options) -> Trajectory:
         """Runs a cell along time."""
-        if loop.inputs.time < 2:  # no loop
+        leaves = jax.tree.leaves(loop.state)
+        smooth = all(jnp.issubdtype(leaf.dtype, jnp.inexact) for leaf in leaves)
+        if loop.inputs.time < 2 or not smooth:  # no loop, or leaves without a tangent
             return Scan().run(cell, loop, options)
         layout = self.layout or layouts.choose(cell, loop)
         if meshed(jax.sharding.AxisType.Explicit):  # such arrays cannot be split

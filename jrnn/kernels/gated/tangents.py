@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jrnn import numerics
+from jrnn import forms, numerics
 from jrnn.cells.affine import join
 from jrnn.kernels import base
 from jrnn.kernels.base import Inputs, Loop, Trajectory, restarted
@@ -127,6 +127,7 @@ class Tangents:
             return linear(self.weights.tangents, dstart, total)
 
         dstart = restarted(dstate, self.dfresh, restart)
+        forms.check_around(form.around, self.params, u, dstart)
         dnew = form.around(self.params, u, dstart, advance)
         dnew = dnew if keep is None else where(keep, dnew, dstate)
         return dnew, dnew
@@ -135,8 +136,7 @@ class Tangents:
         """Returns the tangents of the outputs of a chunk."""
 
         def read(vary: list[Array], states: State, us: Any) -> Array:
-            params = self.weights.put(self.params, vary)
-            return self.cell.read(params, states, us)
+            return self.cell.read(self.weights.put(self.params, vary), states, us)
 
         at, along = (self.vary, states, us), (self.weights.tangents, dstates, dus)
         return jax.jvp(read, at, along)[1]

@@ -1,5 +1,6 @@
 """Trees of which only some leaves have a tangent."""
 
+import itertools
 from typing import Any
 
 import jax
@@ -13,14 +14,13 @@ class Varying:
     """Which leaves of a tree have a tangent, in the order of `jax.tree.leaves`."""
 
     def __init__(self, tangents: Any):
-        leaves = jax.tree.leaves(tangents, is_leaf=_is_zero)
-        self.flags = [not _is_zero(leaf) for leaf in leaves]
-        self.tangents = [leaf for leaf in leaves if not _is_zero(leaf)]
+        leaves = jax.tree.leaves(tangents)
+        self.flags = [not isinstance(leaf, SymbolicZero) for leaf in leaves]
+        self.tangents = self.pick(tangents)
 
     def pick(self, tree: Any) -> list[Array]:
         """Returns the leaves that have a tangent."""
-        leaves = zip(jax.tree.leaves(tree), self.flags, strict=True)
-        return [leaf for leaf, varies in leaves if varies]
+        return list(itertools.compress(jax.tree.leaves(tree), self.flags))
 
     def put(self, tree: Any, picked: list[Array]) -> Any:
         """Returns the tree with those leaves replaced."""
@@ -33,10 +33,6 @@ class Varying:
 
 def instantiate(primal: Array, tangent: Any) -> Array:
     """Returns the tangent as an array with the sharding of its primal."""
-    if not _is_zero(tangent):
-        return tangent
-    return jnp.where(False, primal, jnp.zeros_like(primal))
-
-
-def _is_zero(tangent: Any) -> bool:
-    return isinstance(tangent, SymbolicZero)
+    if isinstance(tangent, SymbolicZero):
+        return jnp.where(False, primal, jnp.zeros_like(primal))
+    return tangent
