@@ -12,13 +12,21 @@ import sys
 from experiments.errors import UserError
 
 COMMANDS = {
-    "train char_lm": (
-        "experiments.char_lm.commands:train",
-        "train a character model on any text",
+    "list": (
+        "experiments.run.commands:show_tasks",
+        "list the tasks, with the minutes they take and what they reach",
+    ),
+    "train": (
+        "experiments.run.commands:train",
+        "train a model for a task",
     ),
     "sample": (
-        "experiments.char_lm.commands:sample",
-        "continue a text with a trained character model",
+        "experiments.run.commands:sample",
+        "show what a trained model makes",
+    ),
+    "eval": (
+        "experiments.run.commands:evaluate",
+        "score a trained model on held-out data",
     ),
     "bench": (
         "experiments.bench.command:main",

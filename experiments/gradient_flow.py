@@ -37,7 +37,7 @@ class GradientFlow:
       sequences: Number of sequences for each network.
     """
 
-    out: pathlib.Path = pathlib.Path("docs/images/gradient_flow.png")
+    out: pathlib.Path = pathlib.Path("gradient_flow.png")
     hidden: int = 64
     inputs: int = 16
     steps: int = 100

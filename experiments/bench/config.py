@@ -77,7 +77,7 @@ class Bench:
     sampler: bool = True
     """Whether to time text generation with two LSTM layers."""
 
-    out: pathlib.Path = pathlib.Path("docs")
+    out: pathlib.Path = pathlib.Path()
     """Folder of benchmarks.md, benchmarks.json and benchmarks.svg."""
 
 

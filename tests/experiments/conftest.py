@@ -2,7 +2,7 @@
 
 import pytest
 
-from experiments.char_lm.config import Train
+from experiments.tasks.char_lm import CharOptions
 from tests.experiments.runs import TEXT
 
 
@@ -16,7 +16,7 @@ def text(tmp_path_factory):
 @pytest.fixture
 def tiny(text, tmp_path):
     """Options of a run of 40 updates that takes a moment; the same for all tests."""
-    return Train(
+    return CharOptions(
         text=text,
         steps=40,
         out=tmp_path / "run",

@@ -3,8 +3,9 @@
 import dataclasses
 import json
 
-from experiments.char_lm import corpus, run_folder, train
-from experiments.char_lm.session import Session
+from experiments.run import folder, train
+from experiments.run.session import Session
+from experiments.tasks.char_lm import TASK
 from jrnn.interop import files
 
 TEXT = "The quick brown fox jumps over the lazy dog. " * 50 + "\n"
@@ -13,26 +14,25 @@ CLOCKED = "seconds"
 
 def start(config):
     """Begins a run and returns its folder."""
-    assert train.run(config) == 0
+    assert train.run(TASK, config) == 0
     return config.out
 
 
 def resume(path, **changes):
     """Resumes a run as another process would."""
-    old, *_ = run_folder.read(path)
-    return train.run(dataclasses.replace(old, resume=path, **changes), old)
+    old = folder.read(path).options
+    return train.run(TASK, dataclasses.replace(old, resume=path, **changes), old)
 
 
 def open_session(config):
     """Returns a session without a folder, ready to train."""
-    data = corpus.split(*corpus.read_text(config.text), config.batch_size, config.chunk)
     config.out.mkdir(exist_ok=True)
-    return Session(config.out, config, data)
+    return Session(config.out, TASK, config, TASK.load(config))
 
 
 def newest(path):
     """Returns the arrays and the step of the newest checkpoint."""
-    arrays, texts = files.load_arrays(run_folder.checkpoints(path)[0], signed=True)
+    arrays, texts = files.load_arrays(folder.checkpoints(path)[0], signed=True)
     return files.digest(arrays, {}), int(texts["step"])
 
 

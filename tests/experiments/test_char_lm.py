@@ -1,6 +1,7 @@
 """Training runs of the character model, with a tiny one: stopped, resumed, damaged."""
 
 import dataclasses
+import errno
 import json
 import math
 import os
@@ -9,9 +10,10 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from experiments.char_lm import run_folder, train
-from experiments.char_lm.evaluate import held_out_loss
 from experiments.errors import UserError
+from experiments.run import folder, train
+from experiments.tasks import char_lm
+from experiments.tasks.char_lm import TASK
 from tests.experiments.runs import TEXT, log, newest, open_session, resume, start
 
 
@@ -35,7 +37,7 @@ def test_a_run_stopped_within_a_call_resumes_bit_for_bit(tiny, tmp_path):
 def test_a_run_leaves_all_that_it_promises(tiny, capsys):
     path = start(tiny)
     shown = capsys.readouterr().out
-    for word in ("fox.txt", "symbols", "parameters", "bits/char", "held out", "sample"):
+    for word in ("fox.txt", "symbols", "parameters", "nats/char", "held out", "sample"):
         assert word in shown
     assert f"--resume {path}" in shown and f"sample {path}" in shown
     result = json.loads((path / "result.json").read_text())
@@ -49,10 +51,29 @@ def test_a_run_leaves_all_that_it_promises(tiny, capsys):
 
 def test_a_finished_run_is_left_alone(tiny, capsys):
     path = start(tiny)
-    before = newest(path), log(path)
+    before = {file: file.read_bytes() for file in path.rglob("*") if file.is_file()}
+    for steps in (40, 30):
+        assert resume(path, steps=steps) == 0
+        shown = capsys.readouterr().out
+        assert "This run is finished: it trained 40 updates" in shown
+        assert "--steps 80" in shown
+    after = {file: file.read_bytes() for file in path.rglob("*") if file.is_file()}
+    assert after == before
+
+
+def test_damaged_metrics_do_not_stop_a_run(tiny):
+    path = start(dataclasses.replace(tiny, stop_after=20))
+    metrics = path / "metrics.jsonl"
+    first, second = metrics.read_bytes().splitlines()
+    metrics.write_bytes(first + b"\n\xff\xfe{\n[1]\n" + second + b"\n")
     assert resume(path) == 0
-    assert "This run is finished" in capsys.readouterr().out
-    assert (newest(path), log(path)) == before
+    assert [row["step"] for row in log(path)] == [10, 20, 30, 40]
+
+
+def test_a_run_that_diverges_ends_with_an_error(tiny, capsys):
+    config = dataclasses.replace(tiny, learning_rate=1e6, warmup=0.0)
+    assert train.run(TASK, config) == train.DIVERGED
+    assert "warning: the loss is larger than at the start" in capsys.readouterr().out
 
 
 def test_the_loss_falls_and_two_devices_agree_with_one(tiny):
@@ -72,7 +93,7 @@ def test_another_size_or_text_cannot_be_resumed(tiny, text, tmp_path):
         resume(path, chunk=8)
     other = tmp_path / "other.txt"
     other.write_text(TEXT.replace("fox", "cat"))
-    with pytest.raises(UserError, match="another text .*sha256 was"):
+    with pytest.raises(UserError, match="other data .*sha256 was"):
         resume(path, text=other)
     moved = tmp_path / "moved.txt"
     moved.write_text(TEXT)
@@ -82,13 +103,13 @@ def test_another_size_or_text_cannot_be_resumed(tiny, text, tmp_path):
 def test_a_folder_with_a_run_is_not_overwritten(tiny):
     start(dataclasses.replace(tiny, stop_after=10))
     with pytest.raises(UserError, match="already contains a run.*--resume"):
-        train.run(tiny)
+        train.run(TASK, tiny)
 
 
 def test_damage_is_noticed_and_the_checkpoint_before_is_used(tiny, capsys):
     path = start(dataclasses.replace(tiny, stop_after=10))
     resume(path, stop_after=20)
-    newer, older = run_folder.checkpoints(path)
+    newer, older = folder.checkpoints(path)
     damaged = bytearray(newer.read_bytes())
     damaged[-3] ^= 4
     newer.write_bytes(damaged)
@@ -99,7 +120,7 @@ def test_damage_is_noticed_and_the_checkpoint_before_is_used(tiny, capsys):
     shown = capsys.readouterr().out
     assert "checkpoint skipped" in shown and newer.name in shown
     assert log(path)[-1]["step"] == 11
-    for file in run_folder.checkpoints(path):
+    for file in folder.checkpoints(path):
         file.write_bytes(b"")
     with pytest.raises(UserError, match="no valid checkpoint"):
         resume(path)
@@ -110,17 +131,17 @@ def test_a_run_of_another_format_is_refused(tiny):
     file = path / "config.json"
     file.write_text(file.read_text().replace('"format": 1', '"format": 2'))
     with pytest.raises(UserError, match="format 2.*format 1"):
-        run_folder.read(path)
+        folder.read(path)
 
 
 def test_two_runs_cannot_share_a_folder(tmp_path):
     with (
-        run_folder.locked(tmp_path),
+        folder.locked(tmp_path),
         pytest.raises(UserError, match=f"in use by process {os.getpid()}"),
-        run_folder.locked(tmp_path),
+        folder.locked(tmp_path),
     ):
         pass
-    with run_folder.locked(tmp_path):
+    with folder.locked(tmp_path):
         pass
 
 
@@ -130,14 +151,22 @@ def test_devices_that_do_not_fit_are_told_before_a_folder_is_made(tiny):
         dataclasses.replace(tiny, devices="2", batch_size=3),
     ):
         with pytest.raises(UserError, match="devices"):
-            train.run(config)
+            train.run(TASK, config)
     assert not tiny.out.exists()
 
 
 def test_a_disk_that_cannot_be_written_is_told_before_training(tiny, tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match=r"cannot write .*file/run"):
-        train.run(dataclasses.replace(tiny, out=tmp_path / "file" / "run"))
+    with pytest.raises(UserError, match=r"cannot write .*file/run.*another folder"):
+        train.run(TASK, dataclasses.replace(tiny, out=tmp_path / "file" / "run"))
+
+
+def test_a_full_disk_is_told_with_what_to_do(tmp_path):
+    with (
+        pytest.raises(UserError, match="No space left.*free some space"),
+        folder.writing(tmp_path, 9),
+    ):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def test_bad_gradients_stop_a_run_and_are_never_saved(tiny):
@@ -153,22 +182,43 @@ def test_bad_gradients_stop_a_run_and_are_never_saved(tiny):
         session.advance(advance, ring)
     with pytest.raises(UserError, match="not finite"):
         session.save()
-    assert run_folder.checkpoints(tiny.out) == []
+    assert folder.checkpoints(tiny.out) == []
 
 
 def test_evaluation_carries_the_state_to_the_end(tiny, monkeypatch):
     session = open_session(tiny)
     data, params = session.data, jax.device_get(session.learner.params)
-    read = jnp.concatenate([data.train[-1:], data.held_out])[None]
+    read = jnp.concatenate([data.arrays[-1:], data.held_out])[None]
     _, logits = session.model.apply(params, None, read[:, :-1])
     chosen = jnp.take_along_axis(jax.nn.log_softmax(logits), read[:, 1:, None], -1)
-    monkeypatch.setattr("experiments.char_lm.evaluate.CHUNK", 100)
-    actual = held_out_loss(session.model, params, data)
-    assert actual == pytest.approx(-float(chosen.mean()), rel=1e-5)
-    part = held_out_loss(session.model, params, data, limit=150)
-    assert part == pytest.approx(-float(chosen[:, :150].mean()), rel=1e-5)
+
+    def score(**changes):
+        options = dataclasses.replace(tiny, **changes)
+        found = TASK.score(options, session.model, params, data, lambda done: None)
+        return found.figures["held_out_nats"]
+
+    monkeypatch.setattr(char_lm, "SCORED", 100)
+    assert score() == pytest.approx(-float(chosen.mean()), rel=1e-5)
+    part = -float(chosen[:, :150].mean())
+    assert score(score=150) == pytest.approx(part, rel=1e-5)
+
+
+def test_an_estimate_reads_places_spread_over_the_held_out_text(tiny, monkeypatch):
+    session = open_session(tiny)
+    data, params = session.data, jax.device_get(session.learner.params)
+    monkeypatch.setattr(char_lm, "GLANCE", (3, 10, 20))
+    score = TASK.glance(tiny, session.model, params, data)
+    losses = []
+    for place in (0, 97, 194):  # of 225 characters, 31 are read at each place
+        read = jnp.asarray(data.held_out[place : place + 31])
+        _, logits = session.model.apply(params, None, read[:-1])
+        chosen = jnp.take_along_axis(jax.nn.log_softmax(logits), read[1:, None], -1)
+        losses.append(-float(chosen[10:].mean()))
+    expected = sum(losses) / 3
+    assert score.figures["held_out_nats"] == pytest.approx(expected, rel=1e-5)
+    assert score.figures["held_out_characters"] == 60
 
 
 def test_a_run_that_is_none_is_an_error(tmp_path):
     with pytest.raises(UserError, match=r"is not a run: config\.json"):
-        run_folder.read(tmp_path)
+        folder.read(tmp_path)

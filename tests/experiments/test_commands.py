@@ -10,9 +10,10 @@ import time
 
 import pytest
 
-from experiments import __main__ as command_line, interruption
-from experiments.char_lm import config as options, run_folder, train
-from experiments.char_lm.session import Session
+from experiments import __main__ as command_line
+from experiments.run import folder, interruption, messages, options, train
+from experiments.run.session import Session
+from experiments.tasks.char_lm import TASK
 from tests.experiments.runs import log, newest, resume, start
 
 REPOSITORY = pathlib.Path(__file__).parents[2]
@@ -30,7 +31,7 @@ def run_command(*arguments):
 
 
 def test_ctrl_c_saves_what_was_learned(tiny, tmp_path, capsys):
-    given = options.to_json(tiny) | {"steps": 10**6, "out": tmp_path / "stopped"}
+    given = tiny.to_json() | {"steps": 10**6, "out": tmp_path / "stopped"}
     given = {options.flag(k): v for k, v in given.items() if v is not None}
     process = run_command("train", "char_lm", *sum(given.items(), ()))
     metrics = tmp_path / "stopped" / "metrics.jsonl"
@@ -47,7 +48,7 @@ def test_ctrl_c_saves_what_was_learned(tiny, tmp_path, capsys):
     words = ["sample", where, "--prime", "The Ω", "--length", "30", "--top-k", "3"]
     monkey = pytest.MonkeyPatch()
     with monkey.context() as patch:  # devices are chosen already
-        patch.setattr("experiments.devices.prepare", lambda devices: None)
+        patch.setattr("experiments.run.devices.prepare", lambda devices: None)
         patch.setattr(sys.stdout, "reconfigure", lambda **how: None, raising=False)
         assert command_line.main(words) == 0
     written = capsys.readouterr()
@@ -72,7 +73,8 @@ def test_a_signal_ends_a_run_after_the_call_and_resuming_goes_on(
     handlers = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
     with monkeypatch.context() as patch:
         patch.setattr(Session, "advance", strike)
-        assert train.run(dataclasses.replace(tiny, out=tmp_path / "struck")) == code
+        config = dataclasses.replace(tiny, out=tmp_path / "struck")
+        assert train.run(TASK, config) == code
     assert newest(tmp_path / "struck")[1] == 20
     assert handlers == (
         signal.getsignal(signal.SIGINT),
@@ -80,6 +82,37 @@ def test_a_signal_ends_a_run_after_the_call_and_resuming_goes_on(
     )
     assert resume(tmp_path / "struck") == 0
     assert newest(tmp_path / "struck") == newest(whole)
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, 75), (signal.SIGINT, 0)], ids=str
+)
+@pytest.mark.parametrize(
+    "stage", ["after the last update", "within the save", "while scoring"]
+)
+def test_a_signal_after_the_last_update_loses_nothing(
+    tiny, monkeypatch, number, code, stage
+):
+    def struck(function):
+        def call(*args, **options):
+            os.kill(os.getpid(), number)
+            return function(*args, **options)
+
+        return call
+
+    places = {
+        "after the last update": (Session, "save"),
+        "within the save": (folder, "save"),
+        "while scoring": (messages, "finish"),
+    }
+    place, name = places[stage]
+    with monkeypatch.context() as patch:
+        patch.setattr(place, name, struck(getattr(place, name)))
+        assert train.run(TASK, tiny) == code
+    assert newest(tiny.out)[1] == 40
+    assert (tiny.out / "weights.safetensors").exists()
+    if number == signal.SIGINT or stage == "while scoring":
+        assert (tiny.out / "result.json").exists()
 
 
 def test_a_second_signal_is_not_caught(capfd):
@@ -102,14 +135,14 @@ def test_a_signal_before_the_first_update_saves_nothing(tiny, monkeypatch):
         loop(*args)
 
     monkeypatch.setattr(train, "loop", strike)
-    assert train.run(tiny) == 130
-    assert run_folder.checkpoints(tiny.out) == []
+    assert train.run(TASK, tiny) == 130
+    assert folder.checkpoints(tiny.out) == []
     monkeypatch.undo()
     assert resume(tiny.out) == 0
     assert newest(tiny.out)[1] == 40
 
 
-@pytest.mark.parametrize("words", [["--help"], ["train", "char_lm", "--help"]], ids=str)
+@pytest.mark.parametrize("words", [["--help"], ["list"], ["train", "--help"]], ids=str)
 def test_help_is_instant_and_does_not_import_jax(words):
     code = (
         "import atexit, runpy, sys, time\n"
@@ -122,11 +155,11 @@ def test_help_is_instant_and_does_not_import_jax(words):
         [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True
     )
     assert out.returncode == 0, out.stderr
-    assert "usage: python -m experiments" in out.stdout
+    assert "usage: python -m experiments" in out.stdout or "char_lm" in out.stdout
     assert out.stdout.strip().endswith("False True")
 
 
 def test_unknown_commands_are_listed(capsys):
     assert command_line.main(["tarin"]) == 2
     shown = capsys.readouterr().err
-    assert "no command is called 'tarin'" in shown and "train char_lm" in shown
+    assert "no command is called 'tarin'" in shown and "train" in shown

@@ -1,6 +1,6 @@
 """The folder of a run.
 
-    config.json           options, corpus and vocabulary
+    config.json           task, options, and what identifies the data
     env.json              one entry per session: versions, devices, command
     metrics.jsonl         one line per ten updates
     samples.txt           samples from the model during training
@@ -13,6 +13,8 @@ which is verified when they are read.
 """
 
 import contextlib
+import errno
+import hashlib
 import importlib.metadata
 import json
 import os
@@ -23,11 +25,13 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from experiments.char_lm import config as options
-from experiments.char_lm.corpus import Corpus, Vocabulary
+import jax
+
+from experiments import tasks
 from experiments.errors import UserError
+from experiments.run.task import Data, Task
 from jrnn.interop import files
 from jrnn.storage import named_arrays
 
@@ -42,7 +46,15 @@ _CHECKPOINT = re.compile(r"(\d+)\.safetensors")
 _VERSIONS = ["jax", "jaxlib", "numpy", "optax"]
 
 
-def create(path: Path, config: options.Train, corpus: Corpus) -> None:
+class Run(NamedTuple):
+    """What config.json says of a run."""
+
+    task: Task
+    options: Any
+    data: Data  # without arrays
+
+
+def create(path: Path, task: Task, options: Any, data: Data) -> None:
     """Creates the folder of a new run.
 
     Raises:
@@ -55,45 +67,57 @@ def create(path: Path, config: options.Train, corpus: Corpus) -> None:
         )
     content = {
         "format": FORMAT,
-        "experiment": "char_lm",
-        "options": options.to_json(config),
-        "corpus": corpus.facts,
-        "vocabulary": corpus.vocabulary.characters,
+        "task": task.name,
+        "options": options.to_json(),
+        "data": {"name": data.name, "facts": data.facts, "saved": data.saved},
     }
     with writing(path):
         (path / "checkpoints").mkdir(exist_ok=True)
     write_json(path / "config.json", content)
 
 
-def rewrite_options(path: Path, config: options.Train) -> None:
+def rewrite_options(path: Path, options: Any) -> None:
     """Updates the options of a resumed run."""
     content = json.loads(files.read_regular(path / "config.json"))
-    content["options"] = options.to_json(config)
+    content["options"] = options.to_json()
     write_json(path / "config.json", content)
 
 
-def read(path: Path) -> tuple[options.Train, dict[str, Any], Vocabulary]:
-    """Returns the options, the facts about the corpus and the vocabulary of a run.
+def read(path: Path, task: Task | None = None) -> Run:
+    """Returns the task, the options and the identity of the data of a run.
+
+    Args:
+      path: The folder.
+      task: What the run must be of; None for any task.
 
     Raises:
-      UserError: If there is no run, or its format is another one.
+      UserError: If there is no run, or its format or its task is another one.
     """
     try:
         content = json.loads(files.read_regular(path / "config.json"))
         written = content["format"]
-        if content["experiment"] != "char_lm" or written != FORMAT:
+        if written != FORMAT:
             raise UserError(
-                f"it is a {content['experiment']} run of format {written}, and this "
-                f"program reads char_lm runs of format {FORMAT}."
+                f"it has format {written}, and this program reads format {FORMAT}."
             )
-        vocabulary = Vocabulary(content["vocabulary"])
-        return options.from_json(content["options"]), content["corpus"], vocabulary
+        if task is not None and content["task"] != task.name:
+            raise UserError(f"it is a run of {content['task']}, not of {task.name}.")
+        found = tasks.find(content["task"])
+        described = content["data"]
+        data = Data(described["name"], described["facts"], described["saved"], None)
+        return Run(found, found.options.from_json(content["options"]), data)
     except OSError as error:
         raise UserError(
             f"{path} is not a run: config.json: {error.strerror}."
         ) from None
     except (ValueError, KeyError, TypeError, UserError) as error:
         raise UserError(f"{path}/config.json cannot be used: {error}") from None
+
+
+def identity(data: Data) -> str:
+    """Returns a hash that identifies data."""
+    text = json.dumps([data.facts, data.saved], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def record_session(path: Path, devices: str) -> list[str]:
@@ -203,8 +227,9 @@ def trim_metrics(path: Path, step: int) -> None:
     file = path / "metrics.jsonl"
     kept = []
     with contextlib.suppress(OSError):
-        for line in file.read_text(encoding="utf-8").splitlines():
-            with contextlib.suppress(ValueError):  # a partial line: the run was killed
+        for line in file.read_text("utf-8", errors="replace").splitlines():
+            # A partial line, or damage: the checkpoints do not depend on it.
+            with contextlib.suppress(ValueError, KeyError, TypeError):
                 if json.loads(line)["step"] <= step:
                     kept.append(line + "\n")
     with writing(file):
@@ -253,16 +278,43 @@ def remove_leftovers(path: Path) -> None:
 
 @contextlib.contextmanager
 def writing(file: Path, size: int | None = None) -> Iterator[None]:
-    """Converts the errors of a full or read-only disk to a `UserError`."""
+    """Converts the errors of a disk that cannot be written to a `UserError`."""
     try:
         yield
     except OSError as error:
         bytes_ = "" if size is None else f" ({size} bytes)"
+        hint = _HINTS.get(error.errno or 0, "Pass another folder with --out.")
         raise UserError(
-            f"cannot write {file}{bytes_}: {error.strerror or error}. Earlier "
-            "checkpoints are intact: free some space and continue with --resume."
+            f"cannot write {file}{bytes_}: {error.strerror or error}. {hint}"
         ) from None
+
+
+_FULL = "Earlier checkpoints are intact: free some space and continue with --resume."
+_HINTS = {errno.ENOSPC: _FULL, errno.EDQUOT: _FULL}
 
 
 def _texts(facts: dict[str, Any]) -> dict[str, str]:
     return {name: json.dumps(value) for name, value in facts.items()}
+
+
+def trained(path: Path) -> tuple[Run, Any, Any]:
+    """Returns a run, its model and its parameters.
+
+    Raises:
+      UserError: If there is no run, or it has not saved a model.
+    """
+    run = read(path)
+    model = run.task.model(run.options, run.data.saved)
+    template = jax.eval_shape(model.init, jax.random.key(0))
+    weights = path / "weights.safetensors"
+    try:
+        params, facts = load(weights, template)
+    except OSError as error:
+        raise UserError(
+            f"{weights}: {error.strerror}. The run has not saved a model yet."
+        ) from None
+    except files.FileError as error:
+        raise UserError(str(error)) from None
+    if facts["data"] != identity(run.data):
+        raise UserError(f"{weights} and config.json are of different data.")
+    return run, model, params

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-from experiments.char_lm.corpus import SHOWN_UNKNOWN
+from jrnn.text.vocabulary import SHOWN_UNK
 
 if TYPE_CHECKING:
-    from experiments.char_lm.session import Standing
+    from experiments.run.session import Standing
 
 _NARROW = 105  # columns below which the bar is shortened
 _RECENT = 10  # number of calls over which the bar averages
@@ -63,7 +63,7 @@ def lines(text: str, width: int) -> list[str]:
 def printable(text: str) -> str:
     """Replaces control characters, so a sample cannot control the terminal."""
     return "".join(
-        c if c.isprintable() else (" " if c.isspace() else SHOWN_UNKNOWN)
+        c if c.isprintable() else (" " if c.isspace() else SHOWN_UNK)
         for c in text.replace("\t", "    ")
     )
 
@@ -71,8 +71,8 @@ def printable(text: str) -> str:
 class Bar:
     """A progress bar, or ten lines in total if the output is not a terminal."""
 
-    def __init__(self, done: float) -> None:
-        self.notch = done
+    def __init__(self, done: float, unit: str) -> None:
+        self.notch, self.unit = done, unit
         self.recent: deque[Any] = deque(maxlen=_RECENT)
         self.live = sys.stdout.isatty()
         self.bar = tqdm(
@@ -90,13 +90,19 @@ class Bar:
     def show(self, now: "Standing") -> None:
         """Shows the progress."""
         self.recent.append(now)
-        figures = _figures(self.recent, self.live and columns() < _NARROW)
+        narrow = self.live and columns() < _NARROW
+        figures = _figures(self.recent, self.unit, narrow)
         if self.live:
             self.bar.n, self.bar.ncols = min(now.done, 1.0), columns()
             self.bar.set_description_str(figures)
         elif now.done >= self.notch + 1 / _NOTCHES or now.done >= 1:
             self.notch = now.done
             say(f"{min(now.done, 1.0):4.0%}  step {now.step}  {figures}")
+
+    @property
+    def loss(self) -> float:
+        """The average loss that is shown."""
+        return _mean(self.recent, "loss")
 
     def close(self) -> None:
         """Removes the bar."""
@@ -168,22 +174,24 @@ def number(value: float) -> str:
     return f"{round(value):,}".replace(",", " ")
 
 
-def _figures(recent: "deque[Standing]", narrow: bool) -> str:
+def _mean(recent: "deque[Standing]", name: str) -> float:
+    """Returns an average over the calls that learned something."""
+    learned = [one for one in recent if math.isfinite(one.loss)] or [recent[-1]]
+    return sum(getattr(one, name) for one in learned) / len(learned)
+
+
+def _figures(recent: "deque[Standing]", unit: str, narrow: bool) -> str:
     last = recent[-1]
-    learned = [one for one in recent if math.isfinite(one.loss)] or [last]
-    loss, bits, norm, clipped = (
-        sum(getattr(one, name) for one in learned) / len(learned)
-        for name in ("loss", "bits", "norm", "clipped")
-    )
-    speed = sum(one.characters for one in recent) / sum(one.seconds for one in recent)
+    loss, norm, clipped = (_mean(recent, name) for name in ("loss", "norm", "clipped"))
+    speed = sum(one.rows for one in recent) / sum(one.seconds for one in recent)
     if narrow:
         return (
-            f"{loss:.3f} nats {bits:.2f} bits, grad {norm:.2f}, clip {clipped:.0%}, "
-            f"{speed / 1000:.0f}k/s, {clock(last.left)} left"
+            f"{loss:.3f}, grad {norm:.2f}, clip {clipped:.0%}, {speed:.0f} rows/s, "
+            f"{clock(last.left)} left"
         )
     return (
-        f"loss {loss:.3f}, {bits:.2f} bits/char, grad {norm:.2f}, clipped "
-        f"{clipped:.0%}, {number(speed)} chars/s, {clock(last.left)} left"
+        f"loss {loss:.3f} {unit}, grad {norm:.2f}, clipped {clipped:.0%}, "
+        f"{number(speed)} rows/s, {clock(last.left)} left"
     )
 
 

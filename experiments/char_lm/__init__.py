@@ -1,1 +1,0 @@
-"""A character model: an LSTM or GRU that predicts the next character of a text."""

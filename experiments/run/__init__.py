@@ -1,0 +1,1 @@
+"""What every run needs, written once: options, folder, updates, signals, terminal."""

@@ -1,0 +1,161 @@
+"""The commands `train`, `sample`, `eval` and `list`.
+
+JAX is imported after the name of the task is known, so `list` and help are fast.
+"""
+
+import dataclasses
+import importlib
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from experiments import tasks
+from experiments.errors import UserError
+from experiments.run.options import out_of_range
+
+_TRAIN = """Trains a model for the task {name}: {about}.
+
+Ctrl-C stops after the next few updates, saves the run and scores it. A second Ctrl-C
+stops immediately. Exit codes: 0 at the end or after Ctrl-C, 75 after SIGTERM (saved,
+continue with --resume), 130 if there was nothing to save, 1 if the loss has grown, 1 or
+2 for an error."""
+_SAMPLE = "Shows what the model of a run makes, such as text."
+_EVAL = "Scores the model of a run on held-out data."
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Sample:
+    """Options of `sample`.
+
+    Attributes:
+      run: Folder of a run.
+      prime: Text to continue, for a language model. Characters outside of the
+        vocabulary are read as <unk>. Default: a line break.
+      length: Number of tokens to generate.
+      temperature: Values above 1 give more random text, values below 1 less random
+        text. 0 always chooses the most likely token.
+      top_k: Sample only from the K most likely tokens.
+      top_p: Sample only from the most likely tokens with total probability P.
+      seed: Random seed.
+    """
+
+    run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
+    prime: Annotated[str | None, tyro.conf.arg(metavar="TEXT")] = None
+    length: int = 500
+    temperature: float = 0.8
+    top_k: Annotated[int | None, tyro.conf.arg(metavar="K")] = None
+    top_p: Annotated[float | None, tyro.conf.arg(metavar="P")] = None
+    seed: int = 0
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Evaluate:
+    """Options of `eval`.
+
+    Attributes:
+      run: Folder of a run.
+    """
+
+    run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
+
+
+def show_tasks(prog: str, arguments: list[str]) -> int:
+    """Prints the table of tasks."""
+    if arguments:
+        raise UserError(f"{prog} takes no options, got {' '.join(arguments)}.")
+    print(tasks.listing())
+    print("\nMinutes and results are those of two cores and the default options.")
+    return 0
+
+
+def train(prog: str, arguments: list[str]) -> int:
+    """Starts or resumes a run."""
+    if not arguments or arguments[0].startswith("-"):
+        print(f"usage: {prog} TASK [options]\n\n{tasks.listing()}")
+        return 0 if arguments else 2
+    task = tasks.find(arguments[0])
+    prog, arguments = f"{prog} {task.name}", arguments[1:]
+    description = _TRAIN.format(name=task.name, about=task.about)
+    options = tyro.cli(task.options, prog=prog, description=description, args=arguments)
+    options.check()
+    old = None
+    if options.resume is not None:
+        folder = _late("folder")
+        old = folder.read(options.resume, task).options
+        options = tyro.cli(task.options, prog=prog, args=arguments, default=old)
+        options = _one_length(old, options)
+        options.check()
+    _prepare(options.devices)
+    return _late("train").run(task, options, old)
+
+
+def sample(prog: str, arguments: list[str]) -> int:
+    """Prints what the model of a run makes.
+
+    Raises:
+      UserError: If the run cannot be used.
+    """
+    how = tyro.cli(Sample, prog=prog, description=_SAMPLE, args=arguments)
+    bounds = {"length": 0, "temperature": 0, "top_k": 1}
+    wrong = out_of_range(how, bounds, ["top_p"])
+    if how.prime == "":
+        wrong.append("--prime is empty: give at least one character, such as a space")
+    if wrong:
+        raise UserError("; ".join(wrong) + ".")
+    _prepare("1")
+    run, model, params = _late("folder").trained(how.run)
+    if hasattr(run.task, "write"):
+        text = run.task.write(model, params, run.data.saved, how)
+    else:
+        text = run.task.show(model, params, run.data.saved, how.seed, False)
+    if not text:
+        raise UserError(f"a run of {run.task.name} has nothing to show.")
+    if sys.stdout.isatty():
+        printable = _late("terminal").printable
+        text = "\n".join(map(printable, text.split("\n")))
+    print(text)
+    return 0
+
+
+def evaluate(prog: str, arguments: list[str]) -> int:
+    """Scores the model of a run on held-out data.
+
+    Raises:
+      UserError: If the run cannot be used, or its data is not there.
+    """
+    how = tyro.cli(Evaluate, prog=prog, description=_EVAL, args=arguments)
+    _prepare("1")
+    folder, terminal = _late("folder"), _late("terminal")
+    run, model, params = folder.trained(how.run)
+    data = run.task.load(run.options)
+    if folder.identity(data) != folder.identity(run.data):
+        raise UserError(f"{how.run} was trained on other data ({run.data.name}).")
+    with terminal.waiting("scoring held-out data") as progress:
+        score = run.task.score(run.options, model, params, data, progress)
+    print(score.words)
+    print(json.dumps(score.figures))
+    return 0
+
+
+def _one_length(old: Any, new: Any) -> Any:
+    """Lets a new length in steps replace an old length in minutes, and vice versa."""
+    names = ("minutes", "steps")
+    longer = {name: getattr(new, name) != getattr(old, name) for name in names}
+    if sum(longer.values()) != 1:
+        return new
+    if longer["steps"]:
+        return dataclasses.replace(new, minutes=None)
+    return dataclasses.replace(new, steps=None)
+
+
+def _prepare(devices: str) -> None:
+    # A text may contain characters that the terminal cannot encode.
+    sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
+    _late("devices").prepare(devices)
+
+
+def _late(name: str) -> Any:
+    return importlib.import_module(f"experiments.run.{name}")

@@ -1,0 +1,210 @@
+"""Options that all tasks share. This module does not import JAX."""
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+import tyro
+
+from experiments.errors import UserError
+
+DEFAULT_MINUTES = 2.0
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Options:
+    """Options of all tasks. A task adds its own, and may give other defaults.
+
+    Attributes:
+      minutes: Length of the training in minutes, without compilation, samples and
+        evaluation. Default without --steps: 2.
+      steps: Length of the training in updates. The learning rate decays over this
+        length.
+      stop_after: Stop the run after this many updates in total, as Ctrl-C does. It can
+        be continued with --resume.
+      out: Folder of the run. Default: runs/TASK-DATE-TIME.
+      resume: Folder of a run to continue with the same options. Only the length, the
+        number of samples, the time between checkpoints, --learning-rate, --warmup,
+        --clip and --devices may change.
+      cell: Kind of recurrent layer: the name of any cell of jrnn that needs only a
+        size, such as lstm, gru, mingru or lem.
+      hidden_size: Units of each recurrent layer.
+      layers: Number of recurrent layers.
+      dropout: Probability of dropping an output of a recurrent layer. The mask is the
+        same for all steps of a sequence.
+      batch_size: Number of rows of the batch.
+      learning_rate: Learning rate of Adam after the warmup. It decays along a cosine.
+      warmup: Fraction of the training in which the learning rate grows from zero.
+      clip: Largest norm of the gradient.
+      method: How recurrent layers are computed, a name in jrnn.kernels.METHODS.
+      seed: Random seed.
+      devices: Number of devices over which the batch is split, or auto for all cores or
+        accelerators.
+      samples: Number of short samples shown during training.
+      save_minutes: Minutes between two checkpoints.
+    """
+
+    minutes: Annotated[float | None, tyro.conf.arg(metavar="M")] = None
+    steps: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
+    stop_after: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
+    out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
+    resume: Annotated[Path | None, tyro.conf.arg(metavar="RUN")] = None
+    cell: str = "lstm"
+    hidden_size: int = 256
+    layers: int = 1
+    dropout: float = 0.0
+    batch_size: int = 32
+    learning_rate: float = 4e-3
+    warmup: float = 0.01
+    clip: float = 1.0
+    method: str = "auto"
+    seed: int = 0
+    devices: str = "auto"
+    samples: int = 4
+    save_minutes: float = 1.0
+
+    # Options that a resumed run may change: FREE silently, WARNED with a warning.
+    FREE = frozenset(
+        ["minutes", "steps", "stop_after", "out", "resume", "samples", "save_minutes"]
+    )
+    WARNED = frozenset(["learning_rate", "warmup", "clip", "devices"])
+
+    # Bounds, by the name of a field. A task may check more by extending `wrong`.
+    AT_LEAST = {
+        "steps": 1,
+        "stop_after": 1,
+        "hidden_size": 1,
+        "layers": 1,
+        "batch_size": 1,
+        "samples": 0,
+    }
+    POSITIVE = ("minutes", "learning_rate", "clip", "save_minutes")
+    FRACTIONS = ("dropout", "warmup")
+
+    @property
+    def budget(self) -> tuple[float | None, int | None]:
+        """The length of the training in minutes and steps; None for no limit."""
+        if self.minutes is None and self.steps is None:
+            return DEFAULT_MINUTES, None
+        return self.minutes, self.steps
+
+    @property
+    def recipe(self) -> Self:
+        """The options on which compiled updates depend, the others at defaults.
+
+        Example:
+          >>> Options(steps=20, seed=3).recipe == Options(seed=3)
+          True
+        """
+        others: dict[str, Any] = {
+            f.name: f.default for f in dataclasses.fields(self) if f.name in self.FREE
+        }
+        return dataclasses.replace(self, **others)
+
+    def check(self) -> None:
+        """Raises a `UserError` that lists all options that are out of range."""
+        wrong = self.wrong()
+        if wrong:
+            raise UserError("; ".join(wrong) + ".")
+
+    def wrong(self) -> list[str]:
+        """Returns what is out of range, in words."""
+        found = out_of_range(self, self.AT_LEAST, self.POSITIVE, self.FRACTIONS)
+        if self.devices != "auto" and not (
+            self.devices.isdecimal() and int(self.devices) > 0
+        ):
+            found.append(
+                f"--devices must be auto or a positive number, got {self.devices!r}"
+            )
+        if self.resume and self.out:
+            found.append("--resume continues in the folder of the run: omit --out")
+        return found
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the options as JSON values, with absolute paths."""
+        return {
+            name: str(value.resolve()) if isinstance(value, Path) else value
+            for name, value in vars(self).items()
+            if name not in _OF_THE_SESSION
+        }
+
+    @classmethod
+    def from_json(cls, plain: dict[str, Any]) -> Self:
+        """Returns the options from the result of `to_json`.
+
+        Raises:
+          UserError: If an option is unknown, missing or of another type.
+        """
+        fields = {f.name: f for f in dataclasses.fields(cls)}
+        odd = sorted(set(plain) ^ (set(fields) - set(_OF_THE_SESSION)))
+        if odd:
+            raise UserError(f"its configuration has unknown or missing options: {odd}.")
+        values = dict(plain)
+        for name, value in plain.items():
+            default = fields[name].default
+            types: Any = type(default)
+            if default is None:
+                types = (int, float, str, type(None))
+            if isinstance(value, bool) != isinstance(default, bool) or not isinstance(
+                value, types
+            ):
+                raise UserError(f"the option {name} of its configuration is {value!r}.")
+            if isinstance(value, str) and "Path" in str(fields[name].type):
+                values[name] = Path(value)
+        made = cls(**values)
+        made.check()
+        return made
+
+    def changes(self, new: Self) -> list[str]:
+        """Returns warnings about options that differ when a run is resumed.
+
+        Raises:
+          UserError: If an option differs that may not change.
+        """
+        changed = {
+            name: f"{flag(name)} was {value} and is now {getattr(new, name)}"
+            for name, value in vars(self).items()
+            if name not in self.FREE and getattr(new, name) != value
+        }
+        refused = [text for name, text in changed.items() if name not in self.WARNED]
+        if refused:
+            raise UserError(
+                f"the run cannot be resumed with other options: {'; '.join(refused)}. "
+                "Omit them, or start a new run."
+            )
+        return [
+            f"{text}: the result will differ from the original run."
+            for text in changed.values()
+        ]
+
+
+_OF_THE_SESSION = ["out", "resume", "stop_after"]  # not saved in the folder of the run
+
+
+def out_of_range(
+    options: Any, at_least: Mapping[str, float], positive: Any = (), fractions: Any = ()
+) -> list[str]:
+    """Returns what is out of range among the fields of a dataclass, in words."""
+    values = {k: v for k, v in vars(options).items() if v is not None}
+    wrong = [
+        f"{flag(name)} must be at least {bound}, got {values[name]}"
+        for name, bound in at_least.items()
+        if name in values and not values[name] >= bound
+    ]
+    wrong += [
+        f"{flag(name)} must be positive, got {values[name]}"
+        for name in positive
+        if name in values and not 0 < values[name] < float("inf")
+    ]
+    wrong += [
+        f"{flag(name)} must be at least 0 and below 1, got {values[name]}"
+        for name in fractions
+        if name in values and not 0 <= values[name] < 1
+    ]
+    return wrong
+
+
+def flag(name: str) -> str:
+    """Returns the command-line option of a field."""
+    return "--" + name.replace("_", "-")

@@ -1,0 +1,116 @@
+"""The protocol of a task: what a stranger writes to add one."""
+
+import abc
+from collections.abc import Callable
+from typing import Any, ClassVar, NamedTuple
+
+import jax
+
+from experiments.run.options import Options
+from jrnn.types import Array, Params, PRNGKey, State
+
+Progress = Callable[[float], Any]  # takes the fraction that is done
+
+
+class Data(NamedTuple):
+    """What a task trains on.
+
+    `saved` is stored in the folder of the run, and is all of the data that the model
+    and its samples need: a run can be sampled without the files it was trained on.
+    """
+
+    name: str  # shown to the user
+    facts: dict[str, Any]  # plain values that identify the data; equal to resume
+    saved: dict[str, Any]  # plain values, such as a vocabulary
+    arrays: Any  # what batches are made of; copied to every device
+    held_out: Any = None  # what is scored
+    about: dict[str, str] = {}  # lines to print
+
+
+class Score(NamedTuple):
+    """How good a model is: the main figure first."""
+
+    figures: dict[str, float]
+    words: str  # in a sentence, such as "1.90 bits per character"
+
+
+class Task(abc.ABC):
+    """An experiment: data, model, loss and score.
+
+    `experiments.run` does the rest: updates on one or more devices, checkpoints,
+    resuming, signals, progress. Batches are a function of the options and the step
+    number, so a resumed run equals a run without interruption.
+    """
+
+    name: ClassVar[str]  # as on the command line
+    about: ClassVar[str]  # one line of help
+    options: ClassVar[type[Options]]
+    unit: ClassVar[str]  # of the loss, such as "nats/char"
+    lower_is_better: ClassVar[bool] = True  # of the main figure of the score
+
+    @abc.abstractmethod
+    def load(self, options: Any) -> Data:
+        """Reads or makes the data.
+
+        Raises:
+          UserError: If it cannot be used.
+        """
+
+    @abc.abstractmethod
+    def model(self, options: Any, saved: dict[str, Any]) -> Any:
+        """Returns a model: a value with `init(key)`."""
+
+    @abc.abstractmethod
+    def batch(self, options: Any, arrays: Any, step: Array, rows: Array) -> Any:
+        """Returns the given rows of the batch of a step. It is compiled.
+
+        Args:
+          options: The recipe.
+          arrays: Of the data.
+          step: The number of updates before this one.
+          rows: Integers [rows], which rows of the batch this device computes.
+        """
+
+    @abc.abstractmethod
+    def loss(
+        self, model: Any, params: Params, state: State, batch: Any, key: PRNGKey | None
+    ) -> tuple[Array, State]:
+        """Returns the mean loss of a batch, and the state to carry to the next one."""
+
+    @abc.abstractmethod
+    def score(
+        self, options: Any, model: Any, params: Params, data: Data, progress: Progress
+    ) -> Score:
+        """Scores held-out data, the same for the same parameters."""
+
+    def initial_state(self, options: Any, model: Any, params: Params) -> State:
+        """Returns the state that updates carry, [batch_size, ...]; () for none."""
+        del options, model, params
+        return ()
+
+    def is_random(self, options: Any) -> bool:
+        """Whether the loss needs a key."""
+        return bool(options.dropout)
+
+    def glance(self, options: Any, model: Any, params: Params, data: Data) -> Score:
+        """Returns an estimate of the score, in a moment."""
+        return self.score(options, model, params, data, lambda fraction: None)
+
+    def show(
+        self, model: Any, params: Params, saved: dict[str, Any], seed: int, short: bool
+    ) -> str:
+        """Returns what the model makes, as text to print; empty for nothing."""
+        del model, params, saved, seed, short
+        return ""
+
+    def describe(self, options: Any) -> str:
+        """Returns the model in words."""
+        return (
+            f"{options.layers} x {options.cell.upper()} of {options.hidden_size} units"
+        )
+
+
+def row_keys(options: Any, step: Array, rows: Array) -> PRNGKey:
+    """Returns one key for each row of a batch: a function of seed, step and row."""
+    key = jax.random.fold_in(jax.random.key(options.seed), step)
+    return jax.vmap(lambda row: jax.random.fold_in(key, row))(rows)

@@ -1,0 +1,141 @@
+"""Trains a model and saves it in a folder."""
+
+import contextlib
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+from experiments.errors import UserError
+from experiments.run import devices, folder, messages, terminal, update
+from experiments.run.interruption import Request, requests
+from experiments.run.session import Session
+from experiments.run.task import Data, Task
+
+INTERRUPTED = 130  # exit code after Ctrl-C before the first update
+STOPPED = 75  # exit code after SIGTERM
+DIVERGED = 1  # exit code if the model is worse at the end than at the start
+
+
+def run(task: Task, options: Any, old: Any = None) -> int:
+    """Starts a run, or resumes a run with the options `old`; returns the exit code.
+
+    Raises:
+      UserError: If an option, the data or the folder cannot be used.
+    """
+    data = task.load(options)
+    path = options.resume or options.out or default_folder(task)
+    warnings = [] if old is None else check_resumed(path, task, old, options, data)
+    session = Session(path, task, options, data)
+    with folder.locked(path):
+        if old is None:
+            folder.create(path, task, options, data)
+        else:
+            warnings += session.restore()
+            if session.done >= 1:
+                return finished(session, options, old)
+            folder.trim_metrics(path, session.step)
+            folder.rewrite_options(path, options)
+        warnings += folder.record_session(path, devices.describe(session.mesh))
+        messages.introduce(session, warnings)
+        return train(session)
+
+
+def finished(session: Session, options: Any, old: Any) -> int:
+    """Says how to go on with a run that has nothing left; changes nothing."""
+    terminal.say(
+        f"\nThis run is finished: it trained {messages.trained(session)}"
+        + (", which is not less than asked for" if options != old else "")
+        + ". To continue:"
+    )
+    terminal.say(f"  {messages.resume_command(session)}")
+    return 0
+
+
+def default_folder(task: Task) -> Path:
+    """Returns a folder named after the task and the current time."""
+    return Path("runs") / time.strftime(f"{task.name}-%Y%m%d-%H%M%S")
+
+
+def check_resumed(path: Path, task: Task, old: Any, new: Any, data: Data) -> list[str]:
+    """Returns warnings about changed options of a resumed run.
+
+    Raises:
+      UserError: If the data or the model differs.
+    """
+    _, _, saved = folder.read(path, task)
+    warnings = old.changes(new)
+    differing = [
+        f"{name} was {saved.facts.get(name)} and is now {value}"
+        for name, value in data.facts.items()
+        if saved.facts.get(name) != value
+    ]
+    if saved.saved != data.saved:
+        differing.append("vocabulary" if "vocabulary" in data.saved else "data")
+    if differing:
+        raise UserError(
+            f"{path} was trained on other data ({saved.name}): {'; '.join(differing)}. "
+            "Pass the original data, or start a new run."
+        )
+    return warnings
+
+
+def train(session: Session) -> int:
+    """Trains until the end or an interruption; returns the exit code.
+
+    A signal at any time is a request: what was learned is saved before it is obeyed.
+    """
+    first = session.step
+    with requests() as request:
+        advance, arrays = session.compile()
+        bar = terminal.Bar(session.done, session.task.unit)
+        with contextlib.closing(bar):
+            loop(session, advance, arrays, bar, request)
+        if request and session.step == first:
+            terminal.say("\nStopped before the first update.")
+            return STOPPED if request.signal == signal.SIGTERM else INTERRUPTED
+        session.save()
+        if request.signal != signal.SIGTERM:
+            messages.finish(session, interrupted=bool(request))
+        diverged = session.done >= 1 and not (
+            bar.loss <= session.first_loss(advance, arrays)
+        )
+    if diverged:
+        terminal.warn(
+            "the loss is larger than at the start. Lower --learning-rate or --clip."
+        )
+    if request.signal == signal.SIGTERM:
+        terminal.say(
+            f"\nStopped and saved. To continue: {messages.resume_command(session)}"
+        )
+        return STOPPED
+    return DIVERGED if diverged else 0
+
+
+def loop(
+    session: Session,
+    advance: update.Advance,
+    arrays: Any,
+    bar: terminal.Bar,
+    request: Request,
+) -> None:
+    """Trains, shows progress, samples and saves until the end or a stop request."""
+    options, saved = session.options, time.monotonic()
+    while session.running and not request:
+        before = session.done
+        bar.show(session.advance(advance, arrays))
+        if session.running and crosses(before, session.done, options.samples):
+            messages.glance(session)
+        if time.monotonic() - saved > 60 * options.save_minutes:
+            session.save()
+            saved = time.monotonic()
+
+
+def crosses(before: float, after: float, samples: int) -> bool:
+    """Whether a sample is due: `samples` of them divide the training evenly.
+
+    Example:
+      >>> crosses(0.4, 0.6, samples=1), crosses(0.5, 0.6, samples=1)
+      (True, False)
+    """
+    return int(before * (samples + 1)) < int(after * (samples + 1))

@@ -1,0 +1,24 @@
+"""Every Python snippet of the pages runs, in the order of the page."""
+
+import pathlib
+import re
+
+import pytest
+
+DOCS = pathlib.Path(__file__).parent.parent / "docs"
+# Pages with tests of their own, which do more than run them.
+ELSEWHERE = {"coming_from.md", "design.md", "files.md", "your_own_cell.md"}
+PAGES = [page for page in sorted(DOCS.glob("*.md")) if page.name not in ELSEWHERE]
+
+
+def snippets(page):
+    return re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
+
+
+@pytest.mark.parametrize("page", filter(snippets, PAGES), ids=lambda page: page.name)
+def test_the_snippets_of_a_page_run(page):
+    if "plots" in page.read_text():
+        pytest.importorskip("matplotlib").use("Agg")
+    # Tests have two devices already, and the option is for the start of a program.
+    code = "\n".join(snippets(page)).replace("jax.config.update", "dict().get")
+    exec(compile(code, page.name, "exec"), {"__name__": page.name})
