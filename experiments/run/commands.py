@@ -20,8 +20,8 @@ _TRAIN = """Trains a model for the task {name}: {about}.
 
 Ctrl-C stops after the next few updates, saves the run and scores it. A second Ctrl-C
 stops immediately. Exit codes: 0 at the end or after Ctrl-C, 75 after SIGTERM (saved,
-continue with --resume), 130 if there was nothing to save, 1 if the loss has grown, 1 or
-2 for an error."""
+continue with --resume), 130 if there was nothing to save, 1 if the loss has grown, 2
+for an error."""
 _SAMPLE = "Shows what the model of a run makes, such as text."
 _EVAL = "Scores the model of a run on held-out data."
 

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.run import devices, folder, terminal
+from experiments.run import devices, disk, terminal
 from experiments.run.session import Session
 from experiments.run.terminal import amount, clock, fact, number, say
 
@@ -56,7 +56,7 @@ def finish(session: Session, interrupted: bool) -> None:
         "finished": session.done >= 1,
         **score.figures,
     }
-    folder.write_json(session.path / "result.json", result)
+    disk.write_json(session.path / "result.json", result)
     _show(session, params, f"held-out {score.words}", short=False)
     if interrupted:
         say("Interrupted. The model is saved.\n")
@@ -95,4 +95,4 @@ def _show(session: Session, params: Any, about: str, short: bool) -> None:
     )
     title = f"after {amount(session.step, 'update')}: {about}"
     terminal.sample(title, text)
-    folder.append_line(session.path / "samples.txt", f"=== {title}\n{text}")
+    disk.append_line(session.path / "samples.txt", f"=== {title}\n{text}")

@@ -11,7 +11,7 @@ import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
 from experiments.errors import UserError
-from experiments.run import devices, folder, terminal, update
+from experiments.run import devices, disk, folder, terminal, update
 from experiments.run.task import Data, Task
 from jrnn import training
 
@@ -112,7 +112,7 @@ class Session:
         row = standing._asdict() | {"seconds": self.seconds}
         del row["left"]
         row = {k: v if math.isfinite(v) else None for k, v in row.items()}
-        folder.append_line(self.path / "metrics.jsonl", json.dumps(row))
+        disk.append_line(self.path / "metrics.jsonl", json.dumps(row))
         try:
             training.raise_if_stuck(self.learner.opt_state)
         except training.NonFiniteError as error:

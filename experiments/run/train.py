@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.errors import UserError
-from experiments.run import devices, folder, messages, terminal, update
+from experiments.run import devices, disk, folder, messages, terminal, update
 from experiments.run.interruption import Request, requests
 from experiments.run.session import Session
 from experiments.run.task import Data, Task
@@ -27,7 +27,7 @@ def run(task: Task, options: Any, old: Any = None) -> int:
     path = options.resume or options.out or default_folder(task)
     warnings = [] if old is None else check_resumed(path, task, old, options, data)
     session = Session(path, task, options, data)
-    with folder.locked(path):
+    with disk.locked(path):
         if old is None:
             folder.create(path, task, options, data)
         else:

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import pytest
 
 from experiments.errors import UserError
-from experiments.run import folder, train
+from experiments.run import disk, folder, train
 from experiments.tasks import char_lm
 from experiments.tasks.char_lm import TASK
 from tests.experiments.runs import TEXT, log, newest, open_session, resume, start
@@ -136,12 +136,12 @@ def test_a_run_of_another_format_is_refused(tiny):
 
 def test_two_runs_cannot_share_a_folder(tmp_path):
     with (
-        folder.locked(tmp_path),
+        disk.locked(tmp_path),
         pytest.raises(UserError, match=f"in use by process {os.getpid()}"),
-        folder.locked(tmp_path),
+        disk.locked(tmp_path),
     ):
         pass
-    with folder.locked(tmp_path):
+    with disk.locked(tmp_path):
         pass
 
 
@@ -164,7 +164,7 @@ def test_a_disk_that_cannot_be_written_is_told_before_training(tiny, tmp_path):
 def test_a_full_disk_is_told_with_what_to_do(tmp_path):
     with (
         pytest.raises(UserError, match="No space left.*free some space"),
-        folder.writing(tmp_path, 9),
+        disk.writing(tmp_path, 9),
     ):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
