@@ -18,12 +18,12 @@ from tests.cases import H, assert_close
 from tests.test_parallel import DENSE, DIAGONAL, Pairs, setting
 
 
-def difficult(gain, time=64):
+def difficult(gain, time=64, dtype=jnp.float64):
     """An Elman network with a gain of its recurrent weights; chaotic for 3."""
     cell = jrnn.Elman(8)
-    params = cell.init(jax.random.key(0), 8, jnp.float64)
+    params = cell.init(jax.random.key(0), 8, dtype)
     params = params._replace(w_h=gain * params.w_h)  # orthogonal
-    return cell, params, jax.random.normal(jax.random.key(1), (time, 8), jnp.float64)
+    return cell, params, jax.random.normal(jax.random.key(1), (time, 8), dtype)
 
 
 @pytest.mark.parametrize("window", [None, 16])

@@ -98,3 +98,15 @@ def test_slopes_give_horizons():
     assert float(horizon) == pytest.approx(4.0)
     assert set(gradient_flow.cells(3)) >= {"Elman", "GRU", "LSTM"}
     assert isinstance(gradient_flow.cells(3)["LSTM"], jrnn.LSTM)
+
+
+def test_parallelizable_marks_what_did_not_converge():
+    result = lambda exponent, count, solved: diagnostics.Parallelizable(
+        jnp.array([exponent, exponent - 1]), None, count, solved, "scan", ""
+    )
+    found = {"GRU": [result(-0.5, 4, True), result(0.1, 32, False)]}
+    ax = plots.parallelizable(found)
+    solved, failed = ax.collections
+    np.testing.assert_allclose(solved.get_offsets(), [[-0.5, 4]])
+    np.testing.assert_allclose(failed.get_offsets(), [[0.1, 32]])
+    assert labeled(ax) and len(ax.get_legend().get_texts()) == 1

@@ -1,8 +1,9 @@
 """Diagnostics: measure gradients, states and gates through time.
 
 Every function takes a cell, its parameters, a state and inputs, as `jrnn.scan` does,
-and returns arrays. All but `describe` work under `jax.jit` with a static cell, and they
-are faster there. `jrnn.diagnostics.plots` plots the results; it needs matplotlib.
+and returns arrays. All but `describe` and `parallelizable` work under `jax.jit` with a
+static cell, and they are faster there. `jrnn.diagnostics.plots` plots the results; it
+needs matplotlib.
 """
 
 from jrnn.diagnostics.gates import (
@@ -30,7 +31,11 @@ from jrnn.diagnostics.nonfinite import (
     describe as describe,
     first_nonfinite as first_nonfinite,
 )
-from jrnn.diagnostics.parallel import parallel_info as parallel_info
+from jrnn.diagnostics.parallel import (
+    Parallelizable as Parallelizable,
+    parallel_info as parallel_info,
+    parallelizable as parallelizable,
+)
 from jrnn.diagnostics.structure import check_structure as check_structure
 from jrnn.diagnostics.taps import (
     Tapped as Tapped,

@@ -38,7 +38,7 @@ def state_jacobians(cell: Cell, params: Params, state: State | None, xs: Any) ->
 
     def one(state: State | None, xs: Any) -> Array:
         steps = replay(cell, params, state, xs)
-        return jax.vmap(assemble)(_all_blocks(cell, steps))
+        return jax.vmap(assemble)(all_blocks(cell, steps))
 
     return by_example(one, cell, state, xs)
 
@@ -89,7 +89,7 @@ def jacobian_product(
                 f"k and t must satisfy 0 <= k <= t <= {time} time steps of xs, got "
                 f"k={k} and t={end}."
             )
-        blocks = _all_blocks(cell, steps)
+        blocks = all_blocks(cell, steps)
         eye = jnp.zeros_like(blocks[0]) + jnp.eye(blocks.shape[-1], dtype=blocks.dtype)
         product, _ = jax.lax.scan(lambda p, j: (j @ p, None), eye, blocks[k:end])
         return assemble(product)
@@ -122,18 +122,18 @@ def jacobian_norms(cell: Cell, params: Params, state: State | None, xs: Any) -> 
     """
 
     def one(state: State | None, xs: Any) -> Array:
-        blocks = _all_blocks(cell, replay(cell, params, state, xs))
+        blocks = all_blocks(cell, replay(cell, params, state, xs))
         time, units, size, _ = blocks.shape
         eye = jnp.broadcast_to(jnp.eye(size, dtype=blocks.dtype), (units, size, size))
 
         def body(products: Array, step: Any) -> tuple[Array, Array]:
             t, block = step
             products = (block @ products).at[t].set(eye)  # [T + 1, U, k, k], by k
-            return products, _spectral_norm(products)
+            return products, spectral_norm(products)
 
         start = jnp.zeros((time + 1, *eye.shape), blocks.dtype).at[0].set(eye)
         _, norms = jax.lax.scan(body, start, (jnp.arange(1, time + 1), blocks))
-        return jnp.concatenate([_spectral_norm(start)[None], norms])
+        return jnp.concatenate([spectral_norm(start)[None], norms])
 
     return by_example(one, cell, state, xs)
 
@@ -176,13 +176,13 @@ def _dense(cell: Cell, params: Params, state: State, u: Any) -> Array:
     return jax.jacfwd(lambda h: ravel_pytree(cell.step(params, unravel(h), u))[0])(flat)
 
 
-def _all_blocks(cell: Cell, steps: Any) -> Array:
+def all_blocks(cell: Cell, steps: Any) -> Array:
     """Returns the blocks of every step, [T, U, k, k]."""
     first = jax.tree.map(lambda leaf: leaf[0], steps.before)
     blocks = block_maker(cell, first)
     return jax.vmap(blocks, in_axes=(None, 0, 0))(steps.params, steps.before, steps.us)
 
 
-def _spectral_norm(blocks: Array) -> Array:
+def spectral_norm(blocks: Array) -> Array:
     """Returns the largest singular value of block-diagonal matrices [..., U, k, k]."""
     return jnp.max(jnp.linalg.norm(blocks, ord=2, axis=(-2, -1)), axis=-1)

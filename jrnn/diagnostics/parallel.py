@@ -1,11 +1,17 @@
 """Whether a cell can be computed for all time steps at once, and how that goes."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
-from jrnn import checks
+import jax
+import jax.numpy as jnp
+
+from jrnn import checks, forms, kernels
+from jrnn.diagnostics.jacobians import all_blocks, spectral_norm
+from jrnn.diagnostics.lyapunov import lyapunov_spectrum
+from jrnn.diagnostics.replay import by_example, replay
 from jrnn.kernels import Parallel, ParallelInfo, Report
 from jrnn.scanning import scan
-from jrnn.types import Cell, Params, State
+from jrnn.types import Array, Cell, Params, State
 
 
 def parallel_info(
@@ -54,6 +60,115 @@ def parallel_info(
     for name in how:
         checks.one_of("an option of parallel_info", name, _OPTIONS)
     return scan(cell, params, state, xs, method=Report(kernel), **how)[0]
+
+
+class Parallelizable(NamedTuple):
+    """Whether Newton's method computes a cell for all time steps at once."""
+
+    exponent: Array  # [*batch] largest Lyapunov exponent, in nats per step
+    norms: Array  # [*batch, T] spectral norm of the Jacobian of each step
+    iterations: int  # of Newton's method on these inputs, in its slowest window
+    converged: bool  # whether no window was computed step by step
+    method: str  # what `method="auto"` takes
+    why: str  # the reason, and what can be expected of `method="parallel"`
+
+
+def parallelizable(
+    cell: Cell,
+    params: Params,
+    xs: Any,
+    *,
+    state: State | None = None,
+    method: Parallel | None = None,
+) -> Parallelizable:
+    """Says whether, and why, a cell can be computed for all time steps at once.
+
+    A recurrence that is linear in the state always can be. Any other can while it is
+    predictable: if the largest Lyapunov exponent is negative, small errors of a guess
+    fade, and Newton's method needs few iterations [1]. The exponent is a mean over
+    time. If the norms of single Jacobians are far above one, errors grow at first, and
+    more iterations are needed. So the iterations are counted, not estimated; other
+    inputs of this kind take about as many, at any length.
+
+    It returns Python numbers and strings, and cannot be called under `jax.jit`.
+
+    Args:
+      cell: What to compute in each step.
+      params: Its parameters.
+      xs: Inputs [*batch, T, features], such as those of one batch.
+      state: State before the first step; None for the initial state.
+      method: The kernel; None for `jrnn.kernels.Parallel()`.
+
+    Returns:
+      The exponent, the norms, the iterations, and what "auto" takes and why.
+
+    Example:
+      >>> import jax, jrnn
+      >>> cell = jrnn.ParaGRU(hidden_size=8)
+      >>> params = cell.init(jax.random.key(0), input_size=4)
+      >>> xs = jax.random.normal(jax.random.key(1), (200, 4))
+      >>> found = jrnn.diagnostics.parallelizable(cell, params, xs)
+      >>> float(found.exponent) < 0, found.converged, found.method
+      (True, True, 'scan')
+      >>> print(found.why)
+      "auto" takes "scan" because ... "parallel" takes 3 iterations...
+
+    References:
+      [1] Gonzalez et al., 2025, https://arxiv.org/abs/2508.16817
+    """
+    exponents = lyapunov_spectrum(cell, params, state, xs, exponents=1).exponents
+    exponent = exponents[..., 0]
+    info = parallel_info(cell, params, state, xs, method=method)
+    iterations, converged = int(info.iterations.max()), bool(info.converged.all())
+    name = _automatic(cell, xs)
+    reason = f'"auto" takes "{name}" because {_reason(cell)}'
+    if not isinstance(cell.form, forms.Linear):
+        largest = float(jnp.max(exponent))
+        reason += " " + _expectation(largest, iterations, converged)
+    norms = by_example(
+        lambda state, xs: spectral_norm(
+            all_blocks(cell, replay(cell, params, state, xs))
+        ),
+        cell,
+        state,
+        xs,
+    )
+    return Parallelizable(exponent, norms, iterations, converged, name, reason)
+
+
+def _automatic(cell: Cell, xs: Any) -> str:
+    batch, _ = checks.sequence_axes(xs, cell.feature_axes, time_major=False)
+    first = jax.tree.map(lambda a: jnp.moveaxis(a, len(batch), 0), xs)
+    inputs = kernels.Inputs(first, None, None, None)
+    chosen = kernels.choose("auto", cell, inputs, kernels.Options())
+    return next(name for name, value in kernels.METHODS.items() if value == chosen)
+
+
+def _reason(cell: Cell) -> str:
+    if isinstance(cell.form, forms.Linear):
+        return "the cell is linear in the state: one linear recurrence computes it."
+    return (
+        "the time of Newton's method depends on the parameters, and on a CPU it is "
+        "longer than that of a loop."
+    )
+
+
+def _expectation(exponent: float, iterations: int, converged: bool) -> str:
+    if converged:
+        return (
+            f'"parallel" takes {iterations} iterations, each a linear recurrence: the '
+            f"largest exponent is {exponent:.3g}, so guesses converge."
+        )
+    failed = f'"parallel" did not converge in {iterations} iterations'
+    if exponent >= 0:
+        return (
+            f"{failed}: the largest exponent is {exponent:.3g}, not negative, and the "
+            "steps of a chaotic sequence cannot be predicted."
+        )
+    return (
+        f"{failed} although the largest exponent is {exponent:.3g}: some Jacobians are "
+        "large. Shorter windows, as in `Parallel(window=64)`, may converge."
+    )
 
 
 _OPTIONS = ["lengths", "mask", "reset", "key", "reverse", "time_major"]

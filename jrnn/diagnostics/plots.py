@@ -252,6 +252,29 @@ def gradient_norms(curves: Mapping[str, Any], ax: Axes | None = None) -> Axes:
     return ax
 
 
+def parallelizable(found: Mapping[str, Any], ax: Axes | None = None) -> Axes:
+    """Plots iterations of Newton's method by the largest Lyapunov exponent.
+
+    Args:
+      found: Lists of results of `diagnostics.parallelizable`, by name. What did not
+        converge is a cross.
+      ax: The axes; None for a new figure.
+
+    Returns:
+      The axes.
+    """
+    ax = _axes(ax)
+    for color, (name, results) in zip(_colors(len(found)), found.items(), strict=True):
+        for marker, solved in (("o", True), ("x", False)):
+            some = [r for r in results if r.converged == solved]
+            at = [float(np.max(r.exponent)) for r in some], [r.iterations for r in some]
+            ax.scatter(*at, s=30, color=color, marker=marker, label=name * solved)
+    ax.axvline(0, color="0.3", linewidth=0.8)
+    ax.set(yscale="log", xlabel="largest Lyapunov exponent", ylabel="iterations")
+    ax.legend(frameon=False)
+    return ax
+
+
 def _axes(ax: Axes | None, size: tuple[float, float] = (6.4, 4.0)) -> Axes:
     if ax is None:
         _, ax = plt.subplots(figsize=size, layout="constrained")
