@@ -12,6 +12,7 @@ from jrnn import testing
 from jrnn.testing import randomize as randomise
 from tests import (
     cases_gated,
+    cases_memory,
     cases_simple,
     conv_oracle,
     oracles,
@@ -133,7 +134,7 @@ CASES += [
     ),
 ]
 
-MORE = cases_gated.ROWS + cases_simple.ROWS
+MORE = cases_gated.ROWS + cases_simple.ROWS + cases_memory.ROWS
 CASES += [Case(*row, brief=True) for row in MORE]
 
 

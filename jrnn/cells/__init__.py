@@ -60,6 +60,7 @@ from jrnn.cells.layer_normed import (
     LayerNormed as LayerNormed,
     LayerNormedParams as LayerNormedParams,
 )
+from jrnn.cells.lem import LEM as LEM, LEMParams as LEMParams, LEMState as LEMState
 from jrnn.cells.lru import LRU as LRU, LRUParams as LRUParams, LRUState as LRUState
 from jrnn.cells.lstm import (
     LSTM as LSTM,
@@ -79,6 +80,13 @@ from jrnn.cells.modrelu import (
 )
 from jrnn.cells.multi_head import MultiHead as MultiHead
 from jrnn.cells.orthogonal import Orthogonal as Orthogonal
+from jrnn.cells.oscillators import (
+    CoRNN as CoRNN,
+    CoRNNParams as CoRNNParams,
+    OscillatorState as OscillatorState,
+    UnICORNN as UnICORNN,
+    UnICORNNParams as UnICORNNParams,
+)
 from jrnn.cells.output_recurrence import (
     Jordan as Jordan,
     OutputParams as OutputParams,
