@@ -97,7 +97,7 @@ class Gated(NamedTuple):
     inputs: Callable[[Any], Array] | None = None  # params -> [F, k*H], see below
     gates: Show | None = None  # params, state, p -> gates, for diagnostics
     around: Around = directly
-    mask: Callable[[Any], Array] | None = None  # params -> [*batch, H], times `hidden`
+    mask: Callable[[Any], Array | None] | None = None  # params -> factor of `hidden`
     local: bool = True  # each parameter reaches one unit, that of its last axis
 
     # With `inputs`, `recurrent` is a `Matmul`, and kernels may join both matmuls:
@@ -123,8 +123,8 @@ class Gated(NamedTuple):
 
     def seen(self, params: Any, state: Any) -> Array:
         """Returns what the linear map multiplies, [..., H]."""
-        h = self.hidden(state)
-        return h if self.mask is None else h * self.mask(params).astype(h.dtype)
+        h, mask = self.hidden(state), self.mask and self.mask(params)
+        return h if mask is None else h * mask.astype(h.dtype)
 
     def focus(self, params: Focus = None, u: Focus = None) -> "Gated":
         """Returns the form of a cell that holds this one's params and u inside.

@@ -4,7 +4,7 @@ from typing import Any
 
 import jrnn
 from jrnn import activations
-from tests import oracles, oracles_gated as gated
+from tests import oracles, oracles_gated as gated, oracles_wrapped as wrapped
 
 F, H = 3, 4  # as in `cases`
 CLIPPED = activations.Clipped(activations.tanh, bound=0.7)
@@ -35,5 +35,17 @@ ROWS: list[tuple[Any, ...]] = [
     (
         jrnn.ClipState(jrnn.ResetBeforeGRU(H), bounds=0.6),
         gated.clip_state(oracles.reset_before_gru),
+    ),
+    (
+        jrnn.RecurrentDropout(jrnn.Zoneout(jrnn.LSTM(H), (0.1, 0.4)), 0.3),
+        wrapped.unchanged(wrapped.zoneout(oracles.lstm)),
+    ),
+    (
+        jrnn.InputDropout(jrnn.RecurrentDropout(jrnn.GRU(H), 0.3), 0.4, locked=True),
+        wrapped.unchanged(wrapped.unchanged(oracles.gru)),
+    ),
+    (
+        jrnn.InputDropout(jrnn.ResetBeforeGRU(H), 0.4),
+        wrapped.unchanged(oracles.reset_before_gru),
     ),
 ]

@@ -102,12 +102,12 @@ def test_heads_do_not_mix_and_each_starts_like_a_small_cell():
         (
             lambda: jrnn.MultiHead(jrnn.Zoneout(jrnn.LSTM(4), 0.1), 2),
             TypeError,
-            "put other wrappers around it",
+            "Put other wrappers around",
         ),
         (
             lambda: jrnn.MultiHead(jrnn.MultiHead(jrnn.LSTM(4), 2), 2),
             TypeError,
-            "put other wrappers around it",
+            "Put other wrappers around",
         ),
         (lambda: jrnn.AntisymmetricRNN(1), ValueError, "hidden_size must be at least"),
     ],

@@ -28,6 +28,11 @@ from jrnn.cells.conv_lstm import (
     ConvLSTM as ConvLSTM,
     ConvLSTMParams as ConvLSTMParams,
 )
+from jrnn.cells.cut_gradient import CutRecurrentGradient as CutRecurrentGradient
+from jrnn.cells.dropout import (
+    InputDropout as InputDropout,
+    RecurrentDropout as RecurrentDropout,
+)
 from jrnn.cells.elman import (
     Elman as Elman,
     ElmanParams as ElmanParams,

@@ -235,6 +235,16 @@ def draw(
     return w_x, w_h, b_x, b_h
 
 
+def require_gated(wrapper: Any, does: str) -> None:
+    """Raises unless the cell inside a wrapper has a gated form."""
+    if not isinstance(wrapper.cell.form, Gated):
+        raise TypeError(
+            f"{type(wrapper).__name__} {does} of a cell whose form is "
+            f"`jrnn.forms.Gated`, but {wrapper.cell} has another form. Wrap an `LSTM`, "
+            "a `GRU` or an `Elman` network."
+        )
+
+
 def inner_params(prepared: Any) -> Any:
     """Returns the parameters of the cell inside a wrapper."""
     return prepared.cell

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from jrnn.cells.affine import join
-from jrnn.cells.base import Wrapper, inner_params
+from jrnn.cells.base import Wrapper, inner_params, require_gated
 from jrnn.forms import Gated
 from jrnn.numerics import normalize
 from jrnn.types import Array, Cell, DType, Params, PRNGKey, Shape, State
@@ -56,12 +56,7 @@ class LayerNormed(Wrapper):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not isinstance(self.cell.form, Gated):
-            raise TypeError(
-                "LayerNormed normalizes the two matmuls of a cell whose form is "
-                f"`jrnn.forms.Gated`, but {self.cell} has another form. Wrap an "
-                "`LSTM`, a `GRU` or an `Elman` network."
-            )
+        require_gated(self, "normalizes the two matmuls")
 
     @property
     def form(self) -> Gated:

@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 
 from jrnn import checks
-from jrnn.cells.base import Wrapper
-from jrnn.forms import BlockDiagonal, Form, Gated, Matmul
+from jrnn.cells.base import Wrapper, require_gated
+from jrnn.forms import BlockDiagonal, Form, Matmul
 from jrnn.types import Cell, DType, Params, PRNGKey
 from jrnn.values import value
 
@@ -47,13 +47,12 @@ class MultiHead(Wrapper):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        form = self.cell.form
+        require_gated(self, "splits the recurrent weights")
         fields = {field.name for field in dataclasses.fields(self.cell)}  # type: ignore[arg-type]
-        if not isinstance(form, Gated) or "hidden_size" not in fields:
+        if "hidden_size" not in fields:
             raise TypeError(
-                "MultiHead splits the recurrent weights `w_h` of a cell whose form is "
-                f"`jrnn.forms.Gated`, and {self.cell} is no such cell. Use an `LSTM`, "
-                "a `GRU` or an `Elman` network, and put other wrappers around it."
+                f"MultiHead needs a cell with a field `hidden_size`, and {self.cell} "
+                "has none. Put other wrappers around MultiHead."
             )
         checks.divides("heads", self.heads, "hidden_size", self.output_size)
 
