@@ -26,12 +26,12 @@ from jrnn.linear_maps import (
 
 Array = jax.Array
 Structure = str | tuple[str, int]  # "dense", "diagonal", ("block", k) or "linear"
-Gates = dict[str, Array]  # by name, each [..., H] and within [0, 1]
 Step = Callable[[Any, Any, Any], Any]  # params, state, u -> state
 Advance = Callable[[Any], Any]  # state -> state
 Around = Callable[[Any, Any, Any, Advance], Any]  # params, u, state, advance -> state
 Focus = Callable[[Any], Any] | None  # None for the identity
-Show = Callable[[Any, Any, Any], Gates]
+# Returns gates by name for diagnostics, each [..., H] and within [0, 1].
+Show = Callable[[Any, Any, Any], dict[str, Array]]
 
 
 def add_gates(params: Any, u: Any, v: Array) -> Any:
