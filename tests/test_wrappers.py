@@ -29,6 +29,18 @@ def test_zoneout_keeps_units_at_its_rates_and_draws_at_every_step():
         jrnn.Zoneout(jrnn.LSTM(4), rates=(0.1,)).init(jax.random.key(0), 3)
 
 
+def test_a_residual_cell_adds_images_of_one_size():
+    cell = jrnn.ResidualCell(jrnn.ConvLSTM(2, (3,), (4,), padding="same"))
+    for size in (2, (4, 2)):
+        params = cell.init(jax.random.key(0), size)
+    xs = randomise(jnp.zeros((B, 1, 4, 2)), 3)
+    _, ys = jrnn.scan(cell, params, None, xs)
+    assert_close(ys, xs + jrnn.scan(cell.cell, params, None, xs)[1])
+    small = jrnn.ResidualCell(jrnn.ConvLSTM(2, (4,), (4,)))  # one column of output
+    with pytest.raises(ValueError, match="must have the shape of its input"):
+        jrnn.scan(small, small.init(jax.random.key(0), 2), None, xs)
+
+
 def test_weight_drop_holds_one_mask_for_a_sequence():
     cell = jrnn.WeightDrop(jrnn.Elman(H, bias=False), 0.5)
     params, state, xs = setting(cell)

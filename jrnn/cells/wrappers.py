@@ -146,7 +146,8 @@ class ResidualCell(Wrapper):
         Raises:
           ValueError: if the cell changes the number of features.
         """
-        checks.equal_sizes("the cell of ResidualCell", self.output_size, input_size)
+        features = input_size if isinstance(input_size, int) else input_size[-1]
+        checks.equal_sizes("the cell of ResidualCell", self.output_size, features)
         return self.cell.init(key, input_size, dtype)
 
     def project(self, params: Params, x: Array, *, key: PRNGKey | None = None) -> Any:
@@ -154,8 +155,14 @@ class ResidualCell(Wrapper):
         return self.cell.project(params, x, key=key), x
 
     def read(self, params: Params, state: State, u: Any) -> Array:
-        """Returns the output of the cell plus its input."""
-        return self.cell.read(params, state, u[0]) + u[1]
+        """Returns the output of the cell plus its input.
+
+        Raises:
+          ValueError: if their shapes differ, as after a convolution that shrinks.
+        """
+        y, x = self.cell.read(params, state, u[0]), u[1]
+        checks.same_shape("The output of the cell", y, x.shape, "its input")
+        return y + x
 
 
 @exportable
