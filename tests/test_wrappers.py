@@ -77,6 +77,13 @@ def test_weight_drop_reaches_a_cell_inside_another_wrapper(wrap):
     assert bool(jnp.all((w_h == 0) | (w_h == doubled)))
 
 
+def test_a_learned_state_shares_no_memory_with_the_parameters():
+    cell = jrnn.LearnedState(jrnn.LearnedState(jrnn.GRU(H)))
+    params = cell.init(jax.random.key(0), F)
+    leaves = jax.tree.leaves((params, cell.initial_state(params)))
+    assert len({leaf.unsafe_buffer_pointer() for leaf in leaves}) == len(leaves)
+
+
 def test_a_learned_state_starts_sequences_and_episodes():
     cell = jrnn.LearnedState(jrnn.GRU(H))
     params, _, xs = setting(cell)

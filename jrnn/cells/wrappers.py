@@ -203,9 +203,14 @@ class LearnedState(Wrapper):
     def initial_state(
         self, params: LearnedStateParams, batch_shape: Shape = ()
     ) -> State:
-        """Returns the learned state, for every example of a batch."""
+        """Returns the learned state, for every example of a batch.
+
+        It is a copy also without a batch: otherwise donating it would take the
+        parameters along.
+        """
         return jax.tree.map(
-            lambda a: jnp.broadcast_to(a, (*batch_shape, *a.shape)), params.state
+            lambda a: jnp.copy(jnp.broadcast_to(a, (*batch_shape, *a.shape))),
+            params.state,
         )
 
     def prepare(
