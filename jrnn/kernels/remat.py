@@ -16,15 +16,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jrnn.kernels.base import (
-    Inputs,
-    Kernel,
-    Loop,
-    Options,
-    Trajectory,
-    divisor,
-    unroll,
-)
+from jrnn.kernels import base
+from jrnn.kernels.base import Inputs, Kernel, Loop, Options, Trajectory
 from jrnn.types import Array, Cell, State
 
 
@@ -59,8 +52,8 @@ def run(kernel: Kernel, cell: Cell, loop: Loop, options: Options) -> Trajectory:
             final, *out = kernel.run(cell, whole, inner)
             return final, out
         # The loop around each piece keeps XLA from merging it with its second run.
-        again = functools.partial(piece, depth + 1)
-        return unroll(jax.checkpoint(again, prevent_cse=False), state, inputs, outer)
+        again = jax.checkpoint(functools.partial(piece, depth + 1), prevent_cse=False)
+        return base.unroll(again, state, inputs, outer)
 
     inputs = lengthened(inputs, idle, (time, *batch)) if idle else inputs
     folded = jax.tree.map(lambda a: a.reshape(*loops, *a.shape[1:]), inputs)
@@ -89,7 +82,7 @@ def lengths(remat: str | tuple[int, ...] | None, time: int) -> tuple[int, ...]:
     if remat == "step" or not isinstance(time, int):  # symbolic, in exports
         return (time, 1)
     if remat == "sqrt":
-        inner = divisor(time, math.isqrt(max(time - 1, 0)) + 1)
+        inner = base.divisor(time, math.isqrt(max(time - 1, 0)) + 1)
         return (-(-time // inner), inner)
     if not isinstance(remat, tuple) or not _cover(remat, time):
         raise ValueError(

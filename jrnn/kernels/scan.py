@@ -2,15 +2,8 @@
 
 from typing import Any
 
-from jrnn.kernels.base import (
-    Inputs,
-    Loop,
-    Options,
-    Trajectory,
-    project,
-    restarted,
-    unroll,
-)
+from jrnn.kernels import base
+from jrnn.kernels.base import Inputs, Loop, Options, Trajectory
 from jrnn.masks import where
 from jrnn.types import Cell, State
 from jrnn.values import value
@@ -40,14 +33,14 @@ class Scan:
 
         def body(state: State, slices: Any) -> tuple[State, Any]:
             u, keep, restart = slices
-            start = restarted(state, fresh, restart)
+            start = base.restarted(state, fresh, restart)
             new = cell.step(params, start, u)
             y = cell.read(params, new, u) if options.outputs else None
             if keep is not None:
                 new = where(keep, new, state)
             return new, (new if options.states else None, y)
 
-        us = project(cell, params, inputs)
+        us = base.project(cell, params, inputs)
         slices = (us, inputs.keep, inputs.restart)
-        final, (states, ys) = unroll(body, state, slices, options)
+        final, (states, ys) = base.unroll(body, state, slices, options)
         return Trajectory(final, states, ys)
