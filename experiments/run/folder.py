@@ -13,6 +13,7 @@ which is verified when they are read.
 """
 
 import contextlib
+import functools
 import hashlib
 import importlib.metadata
 import json
@@ -235,7 +236,8 @@ def trained(path: Path) -> tuple[Run, Any, Any]:
     """
     run = read(path)
     model = run.task.model(run.options, run.data.saved)
-    template = jax.eval_shape(model.init, jax.random.key(0))
+    draw = functools.partial(run.task.init, model)
+    template = jax.eval_shape(draw, jax.random.key(0))
     weights = path / "weights.safetensors"
     try:
         params, facts = load(weights, template)

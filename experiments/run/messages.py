@@ -94,5 +94,8 @@ def _show(session: Session, params: Any, about: str, short: bool) -> None:
         session.model, params, session.data.saved, session.step, short
     )
     title = f"after {amount(session.step, 'update')}: {about}"
-    terminal.sample(title, text)
+    if text:
+        terminal.sample(title, text)
+    else:
+        say(f"  {title}")
     disk.append_line(session.path / "samples.txt", f"=== {title}\n{text}")

@@ -42,8 +42,12 @@ def make_cell(options: Options) -> Cell:
     )
 
 
-def recurrent(options: Options, cell: Cell | None = None) -> list[Layer]:
+def recurrent(options: Options, last: bool = False) -> list[Layer]:
     """Returns recurrent layers, with dropout above each.
+
+    Args:
+      options: The options of the run.
+      last: Whether the top layer returns the output of the last step only.
 
     Raises:
       UserError: If a cell or a method does not exist.
@@ -56,11 +60,13 @@ def recurrent(options: Options, cell: Cell | None = None) -> list[Layer]:
         raise UserError(
             f"--method {options.method} is none of auto, {', '.join(kernels.METHODS)}."
         )
-    cell = make_cell(options) if cell is None else cell
+    cell = make_cell(options)
     layers: list[Layer] = []
-    for _ in range(options.layers):
-        layers.append(jrnn.Recurrent(cell, method=options.method))
+    for number in range(1, options.layers + 1):
+        ends = last and number == options.layers
+        method = options.method
+        layers.append(jrnn.Recurrent(cell, method=method, return_sequence=not ends))
         if options.dropout:
             # One mask for a whole sequence needs fewer random values.
-            layers.append(jrnn.Dropout(options.dropout, locked=True))
+            layers.append(jrnn.Dropout(options.dropout, locked=not ends))
     return layers

@@ -58,7 +58,7 @@ class Task(abc.ABC):
 
     @abc.abstractmethod
     def model(self, options: Any, saved: dict[str, Any]) -> Any:
-        """Returns a model: a value with `init(key)`."""
+        """Returns a model, usually a layer."""
 
     @abc.abstractmethod
     def batch(self, options: Any, arrays: Any, step: Array, rows: Array) -> Any:
@@ -82,6 +82,10 @@ class Task(abc.ABC):
         self, options: Any, model: Any, params: Params, data: Data, progress: Progress
     ) -> Score:
         """Scores held-out data, the same for the same parameters."""
+
+    def init(self, model: Any, key: PRNGKey) -> Params:
+        """Draws the parameters of the model."""
+        return model.init(key)
 
     def initial_state(self, options: Any, model: Any, params: Params) -> State:
         """Returns the state that updates carry, [batch_size, ...]; () for none."""

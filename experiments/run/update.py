@@ -143,7 +143,7 @@ _SPECS = Learner(PartitionSpec(), PartitionSpec(), PartitionSpec(AXIS))
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2))
 def _draw(task: Task, options: Any, model: Any, key: PRNGKey) -> Learner:
-    params = model.init(key)
+    params = task.init(model, key)
     state = task.initial_state(options, model, params)
     return Learner(params, optimizer(options, 0.0).init(params), state)
 

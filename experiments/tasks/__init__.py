@@ -26,6 +26,13 @@ TABLE = {
         2,
         "1.9 bits per character of the Python language reference",
     ),
+    "digits": Row("many to one", "the digit in an image, pixel by pixel", 2, ""),
+    "names": Row("one to many", "names of several languages, by category", 2, ""),
+    "addition": Row("encoder-decoder", "the sum of two numbers, as text", 3, ""),
+    "sunspots": Row("time series", "the sunspots of the next year", 1, ""),
+    "adding": Row("memory", "the sum of two marked numbers", 2, ""),
+    "copy": Row("memory", "ten symbols, repeated after a long gap", 2, ""),
+    "parity": Row("memory", "whether the number of ones so far is odd", 1, ""),
 }
 
 

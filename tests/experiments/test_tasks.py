@@ -1,0 +1,136 @@
+"""Every task trains, scores, resumes bit for bit, and shows what it makes."""
+
+import dataclasses
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from experiments import tasks
+from experiments.__main__ import main
+from experiments.errors import UserError
+from experiments.run import folder, train
+from experiments.tasks import parts
+from tests.experiments.runs import newest
+
+NAMES = "\n".join(f"{a}{b}" for a in ("Anna", "Bob", "Cy") for b in ("s", "lyn", "d"))
+TINY = {
+    "addition": {"digits": 1, "examples": 40, "held_out": 10, "embedding_size": 3},
+    "adding": {"length": 6, "examples": 7},
+    "copy": {"gap": 3, "examples": 7},
+    "digits": {"cell": "elman", "noise": 0.1, "dropout": 0.2},
+    "names": {"embedding_size": 3},
+    "parity": {"length": 5, "unseen": 9, "examples": 7},
+    "sunspots": {"window": 15},
+}
+# One task of each kind is trained twice; the others share all of that code.
+RESUMED = ["addition", "names", "parity"]
+
+
+def tiny(name, tmp_path):
+    """Returns a task and options of a run that takes a moment."""
+    task, given = tasks.find(name), dict(TINY[name])
+    if name == "digits":
+        pytest.importorskip("sklearn")
+    if name == "names":
+        given["text"] = tmp_path / "names.txt"
+        given["text"].write_text(NAMES)
+    shared = {"hidden_size": 4, "batch_size": 4, "steps": 12, "samples": 1}
+    options = task.options(**shared, **given, out=tmp_path / "run")
+    options.check()
+    return task, dataclasses.replace(options, devices="2")
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_a_task_trains_and_its_score_is_found_again(
+    name, tmp_path, monkeypatch, capsys
+):
+    task, options = tiny(name, tmp_path)
+    assert train.run(task, options) in (0, train.DIVERGED)
+    shown = capsys.readouterr().out
+    assert "held out" in shown and "updates" in shown
+    result = json.loads((options.out / "result.json").read_text())
+    monkeypatch.setattr("experiments.run.devices.prepare", lambda devices: None)
+    monkeypatch.setattr("sys.stdout.reconfigure", lambda **how: None, raising=False)
+    assert main(["eval", str(options.out)]) == 0
+    figures = json.loads(capsys.readouterr().out.splitlines()[-1])
+    for key, value in figures.items():
+        assert result[key] == pytest.approx(value, rel=1e-6), key
+        assert np.isfinite(value)
+
+
+@pytest.mark.parametrize("name", RESUMED)
+def test_a_stopped_run_of_a_task_resumes_bit_for_bit(name, tmp_path):
+    task, options = tiny(name, tmp_path)
+    train.run(task, options)
+    part = dataclasses.replace(options, out=tmp_path / "part", stop_after=5)
+    train.run(task, part)
+    old = folder.read(part.out).options
+    train.run(task, dataclasses.replace(old, resume=part.out), old)
+    assert newest(part.out) == newest(options.out)
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_rows_of_a_batch_do_not_depend_on_the_devices(name, tmp_path):
+    task, options = tiny(name, tmp_path)
+    options = dataclasses.replace(
+        options, **({"noise": 0.0} if name == "digits" else {})
+    )
+    arrays = jax.tree.map(jnp.asarray, task.load(options).arrays)
+    step = jnp.int32(3)
+    whole = task.batch(options, arrays, step, jnp.arange(4))
+    part = task.batch(options, arrays, step, jnp.array([2, 3]))
+    jax.tree.map(lambda a, b: np.testing.assert_array_equal(a[2:], b), whole, part)
+    other = task.batch(options, arrays, step + 1, jnp.arange(4))
+    assert any(
+        np.any(a != b)
+        for a, b in zip(jax.tree.leaves(whole), jax.tree.leaves(other), strict=True)
+    )
+
+
+def test_the_list_has_every_task(capsys):
+    assert main(["list"]) == 0
+    shown = capsys.readouterr().out
+    for name in tasks.TABLE:
+        assert name in shown and tasks.find(name).name == name
+    assert set(TINY) | {"char_lm"} == set(tasks.TABLE)
+
+
+def test_an_unknown_task_names_the_nearest():
+    with pytest.raises(UserError, match="Do you mean digits"):
+        tasks.find("digit")
+
+
+def test_an_unknown_cell_names_the_nearest(tmp_path):
+    task, options = tiny("parity", tmp_path)
+    with pytest.raises(UserError, match="--cell lstn is not a cell. Do you mean lstm"):
+        train.run(task, dataclasses.replace(options, cell="lstn"))
+    with pytest.raises(UserError, match="--method gatted is none of auto"):
+        train.run(task, dataclasses.replace(options, method="gatted"))
+    assert not options.out.exists()
+
+
+def test_a_mean_counts_every_example_once():
+    arrays = {"x": np.arange(11.0)}
+    found = parts.mean_over_examples(
+        lambda batch: {"x": batch["x"], "two": 2 * batch["x"]},
+        arrays,
+        lambda fraction: None,
+        size=4,
+    )
+    assert found == {"x": 5.0, "two": 10.0}
+
+
+def test_the_sunspot_baseline_is_the_published_one():
+    task = tasks.find("sunspots")
+    about = task.load(task.options()).about["baseline"]
+    assert "0.126 in 1921-55 and 0.351 in 1956-79" in about  # published: .127, .353
+
+
+def test_questions_that_are_scored_are_not_in_training():
+    task = tasks.find("addition")
+    data = task.load(task.options(examples=400, held_out=50))
+    both = np.concatenate([data.arrays["source"], data.held_out["source"]])
+    assert len(np.unique(both, axis=0)) == len(both) == 400
