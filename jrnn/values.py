@@ -1,5 +1,6 @@
 """Decorators for cells, layers and their trees: plain values that print and compare."""
 
+import copy
 import dataclasses
 import functools
 from typing import Any, TypeVar, dataclass_transform
@@ -31,22 +32,31 @@ def init_only(default: Any) -> Any:
     return dataclasses.field(default=default, metadata={"init_only": True})
 
 
-@functools.lru_cache(maxsize=1024)
-def without_init_options(node: Any) -> Any:
-    """Returns a cell with every init-only field, at any depth, at its default."""
-    if not dataclasses.is_dataclass(node) or isinstance(node, type):
+def without_init_options(node: _T) -> _T:
+    """Returns a cell or layer with every init-only field, at any depth, at its default.
+
+    Programs that are compiled for the result serve all nodes that differ in such
+    fields.
+    """
+    result: _T = _cached(node)
+    return result
+
+
+def _without_init_options(node: Any) -> Any:
+    if type(node) is tuple:
+        return tuple(map(_without_init_options, node))
+    if isinstance(node, type) or not dataclasses.is_dataclass(node):
         return node
-    changes = {}
+    new = copy.copy(node)  # `replace` would call an `__init__` of other arguments
     for field in dataclasses.fields(node):
         old = getattr(node, field.name)
-        new = old
-        if field.metadata.get("init_only"):
-            new = field.default
-        elif dataclasses.is_dataclass(old) and not isinstance(old, type):
-            new = without_init_options(old)  # type: ignore[arg-type]
-        if new is not old:
-            changes[field.name] = new
-    return dataclasses.replace(node, **changes) if changes else node
+        plain = field.metadata.get("init_only")
+        kept = field.default if plain else _without_init_options(old)
+        object.__setattr__(new, field.name, kept)
+    return new
+
+
+_cached: Any = functools.lru_cache(maxsize=1024)(_without_init_options)
 
 
 def exportable(node: type[_T]) -> type[_T]:

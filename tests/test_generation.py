@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import jrnn
-from jrnn.layers import sample
+from jrnn.layers import generation, sample
 from tests.cases import assert_close, randomise
 
 V, STEPS = 6, 5
@@ -114,3 +114,14 @@ def test_no_steps():
     state, ids = jrnn.generate(MODEL, PARAMS, None, PRIME, 0)
     assert ids.shape == (2, 0)
     assert_close(state, MODEL.apply(PARAMS, None, PRIME)[0])
+
+
+def test_what_only_init_reads_compiles_nothing_anew():
+    def ids(**options):
+        layers = jrnn.Embed(7, 4), jrnn.Recurrent(jrnn.GRU(5, **options)), jrnn.Dense(7)
+        model = jrnn.Sequential(*layers)
+        params = model.init(jax.random.key(0))
+        jrnn.generate(model, params, None, jnp.array([[1, 2]]), 2)
+        return generation._generate._cache_size()
+
+    assert ids() == ids(scheme="torch")

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jrnn import checks, numerics
 from jrnn.layers.priming import check_finite, check_prime, read_prime
 from jrnn.types import Array, Layer, Params, PRNGKey, State
+from jrnn.values import without_init_options
 
 NONE = -1  # returned instead of a token if the logits of a model are NaN
 
@@ -84,6 +85,7 @@ def generate(
         checks.positive("top_p", top_p)
     greedy = key is None or temperature == 0
     cuts = None if greedy else (temperature, top_k, top_p)
+    model = without_init_options(model)
     state, ids = _generate(model, params, state, prime, steps, key, cuts, end, lengths)
     check_finite(ids == NONE)
     return state, ids
