@@ -36,6 +36,10 @@ COMMANDS = {
         "experiments.layouts:main",
         "time the memory layouts of the gated kernel",
     ),
+    "parallel": (
+        "experiments.parallel:main",
+        "measure computing all time steps at once",
+    ),
     "gradient_flow": (
         "experiments.gradient_flow:main",
         "plot how gradients vanish in Elman networks, GRUs and LSTMs",

@@ -48,7 +48,7 @@ def main(prog: str, arguments: list[str]) -> int:
                 name: _compiled(layout, Size(time_, batch, inputs, units), mode)
                 for name, layout in layouts.items()
             }
-            found = _turns(runs, config.rounds)
+            found = turns(runs, config.rounds)
             row = " | ".join(f"{name} {ms:.1f}" for name, ms in found.items())
             print(f"| {size} | {mode} | {row} |", flush=True)
     return 0
@@ -78,7 +78,7 @@ def _compiled(layout: Layout | None, size: Size, mode: str) -> Callable[[], Any]
     return lambda: jax.block_until_ready(compiled(params))
 
 
-def _turns(runs: dict[str, Callable[[], Any]], rounds: int) -> dict[str, float]:
+def turns(runs: dict[str, Callable[[], Any]], rounds: int) -> dict[str, float]:
     """Returns the fastest of calls that take turns, in milliseconds."""
     best = dict.fromkeys(runs, float("inf"))
     for _ in range(rounds + 1):  # the first is a warm-up, and never the fastest

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import jrnn
+from experiments import parallel as measured
 from jrnn.kernels import Parallel
 from jrnn.kernels.parallel import newton
 from jrnn.kernels.parallel.frames import frame
@@ -66,6 +67,26 @@ def test_what_is_not_finite_is_that_of_the_scan():
     np.testing.assert_array_equal(run("parallel"), run("scan"))
     info = jrnn.parallel_info(cell, params, state, xs)
     assert not info.converged[0] and np.isnan(info.residual[0])
+
+
+@pytest.mark.parametrize(
+    ("name", "counts"),
+    [("GRU", (4, 4, 5, 5)), ("Elman", (3, 5, 8, 28)), ("ParaGRU", (4, 4, 10, 20))],
+)
+def test_iterations_are_as_many_as_another_program_needed(name, counts):
+    """The counts are of one network for each gain, of unknown weights."""
+    cell, method = measured.CELLS[name], Parallel(1e-10, max_iterations=100)
+    with jax.enable_x64(True):
+        for gain, expected in zip((0.5, 1.0, 1.5, 2.0), counts, strict=True):
+            args = [measured.network(cell, gain, seed) for seed in range(5)]
+            infos = [
+                jrnn.parallel_info(cell, params, None, xs, method=method)
+                for params, xs in args
+            ]
+            found = [int(info.iterations[0]) for info in infos]
+            assert min(found) - 1 <= expected <= max(found) + 1, (gain, found)
+            if gain <= 1:  # where all networks are predictable
+                assert max(found) - min(found) <= 2, (gain, found)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))

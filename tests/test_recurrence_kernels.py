@@ -9,6 +9,7 @@ import pytest
 from jax import export
 
 import jrnn
+from experiments import parallel
 from jrnn.kernels.recurrence import orders, pallas
 from jrnn.kernels.recurrence.orders import Steps
 from jrnn.kernels.recurrence.rings import Complex, Units
@@ -104,32 +105,11 @@ def test_the_platform_decides_when_a_recurrence_is_lowered():
     assert counts(lowered("cuda")) == counts(lowered("tpu")) == tree
 
 
-def log_space(a, b):
-    """h from logarithms, as the paper of minGRU computes it."""
-    decay = jnp.cumsum(jnp.log(a))
-    return jnp.exp(decay + jax.lax.cumlogsumexp(jnp.log(b) - decay))
-
-
 @pytest.mark.parametrize("gate", [0.5, 0.95])
 def test_no_accuracy_is_lost_over_long_sequences(gate):
     """Heinsen, 2023, https://arxiv.org/abs/2311.06281, has the form in logarithms."""
-    rng = np.random.default_rng(2)
-    logit = np.log(gate / (1 - gate)) + rng.standard_normal(16384)
-    a = 1 / (1 + np.exp(-logit))
-    b = (1 - a) * rng.uniform(0.5, 1.5, 16384)
-    h, expected = 0.0, []
-    for factor, addend in zip(a, b, strict=True):
-        h = factor * h + addend
-        expected.append(h)
-
-    def error(run):
-        found = jax.jit(run)(jnp.asarray(a, "f4"), jnp.asarray(b, "f4"))
-        return np.max(np.abs(found - np.array(expected)) / np.array(expected))
-
-    def linear(method):
-        how = {"method": method}
-        return lambda a, b: jrnn.linear_recurrence(a[:, None], b[:, None], **how)[:, 0]
-
-    assert error(log_space) >= 1e-4
+    measured = parallel.gated_average(16384, gate)
+    assert parallel.relative_error(parallel.log_space, *measured) >= 1e-4
     for method in ("scan", "associative", "chunk", "pallas"):
-        assert error(linear(method)) <= 1e-6, method
+        run = parallel.linear(method)
+        assert parallel.relative_error(run, *measured) <= 1e-6, method

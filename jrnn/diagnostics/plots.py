@@ -267,8 +267,9 @@ def parallelizable(found: Mapping[str, Any], ax: Axes | None = None) -> Axes:
     for color, (name, results) in zip(_colors(len(found)), found.items(), strict=True):
         for marker, solved in (("o", True), ("x", False)):
             some = [r for r in results if r.converged == solved]
-            at = [float(np.max(r.exponent)) for r in some], [r.iterations for r in some]
-            ax.scatter(*at, s=30, color=color, marker=marker, label=name * solved)
+            at = [np.max(np.asarray(r.exponent)) for r in some]
+            counts = [r.iterations for r in some]
+            ax.scatter(at, counts, color=color, marker=marker, label=name * solved)
     ax.axvline(0, color="0.3", linewidth=0.8)
     ax.set(yscale="log", xlabel="largest Lyapunov exponent", ylabel="iterations")
     ax.legend(frameon=False)
