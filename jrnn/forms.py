@@ -23,6 +23,7 @@ from jrnn.linear_maps import (
     LinearMap as LinearMap,
     Matmul as Matmul,
 )
+from jrnn.numerics import along
 
 Array = jax.Array
 Structure = str | tuple[str, int]  # "dense", "diagonal", ("block", k) or "linear"
@@ -124,7 +125,7 @@ class Gated(NamedTuple):
     def seen(self, params: Any, state: Any) -> Array:
         """Returns what the linear map multiplies, [..., H]."""
         h, mask = self.hidden(state), self.mask and self.mask(params)
-        return h if mask is None else h * mask.astype(h.dtype)
+        return h if mask is None else h * along(mask.astype(h.dtype), h)
 
     def focus(self, params: Focus = None, u: Focus = None) -> "Gated":
         """Returns the form of a cell that holds this one's params and u inside.
@@ -184,6 +185,7 @@ class Linear(NamedTuple):
         leaves, structure = jax.tree.flatten(state)
         if self.pair:  # by parts: XLA does not vectorize complex loops on a CPU
             re, im = (leaf.astype(a.real.dtype) for leaf in leaves)
+            a, b = along(a, re), along(b, re)
             new = [
                 a.real * re - a.imag * im + b.real,
                 a.real * im + a.imag * re + b.imag,
@@ -213,7 +215,7 @@ class Linear(NamedTuple):
 
         def coefficients(params: Any, u: Any) -> tuple[Any, Any]:
             a, b = self.coefficients(params, u)
-            zero = jax.tree.map(lambda f, c: jnp.zeros_like(f * c), a, b)
+            zero = jax.tree.map(lambda f, c: jnp.zeros_like(along(f, c) * c), a, b)
             check_around(around, params, u, zero)
             one = jax.tree.map(jnp.ones_like, zero)
             factor = around(params, u, one, lambda state: _affine(a, state, zero))
@@ -253,7 +255,7 @@ def _same(tree: Any) -> Any:
 
 
 def _affine(a: Any, state: Any, b: Any) -> Any:
-    return jax.tree.map(lambda f, h, c: f * h + c, a, state, b)
+    return jax.tree.map(lambda f, h, c: along(f, h) * h + along(c, h), a, state, b)
 
 
 def _focus(function: Any, params: Focus, u: Focus) -> Any:

@@ -5,8 +5,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-
-from jrnn.types import Array, DType
+from jax import Array
 
 
 class Norm(NamedTuple):
@@ -139,7 +138,21 @@ def shift(first: Any, after: Any, reverse: bool = False) -> Any:
     return jax.tree.map(one, first, after)
 
 
-def wide(leaf: Array) -> DType:
+def along(a: Array, like: Array) -> Array:
+    """Returns an array with axes of length one in front, as many as `like` has more.
+
+    Then arithmetic of parameters [H] and values [..., H] needs no promotion of ranks,
+    which JAX can be told to refuse.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> along(jnp.ones(4), jnp.ones((2, 5, 4))).shape
+      (1, 1, 4)
+    """
+    return jnp.expand_dims(a, tuple(range(like.ndim - a.ndim)))
+
+
+def wide(leaf: Array) -> Any:
     """Returns the dtype in which sums over an array are accumulated: a floating one.
 
     `jnp.promote_types` would refuse half precision under strict promotion.

@@ -14,11 +14,11 @@ REPOSITORY = ROOT.parent
 FILES = sorted(ROOT.rglob("*.py"))
 # From the ground up. A room may import the rooms before it, and its own files.
 ROOMS = [
+    "numerics",
     "linear_maps",
     "forms",
     "values",
     "types",
-    "numerics",
     "checks",
     "options",
     "masks",

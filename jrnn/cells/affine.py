@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from jrnn import checks
+from jrnn.numerics import along
 from jrnn.types import Array
 
 Gates = tuple[Array, ...]  # each [..., H]
@@ -28,7 +29,7 @@ def affine(x: Array, w_x: Array, *biases: Array | None) -> Array:
     checks.last_axis("xs", x, w_x.shape[0])
     u = x @ w_x
     for bias in biases:
-        u = u if bias is None else u + bias
+        u = u if bias is None else u + along(bias, u)
     return u
 
 

@@ -9,6 +9,7 @@ from jrnn.cells.affine import Gates, split
 from jrnn.cells.convolution import ConvCell, Convolution, convolve
 from jrnn.cells.gru import GRU_REMEMBERS, GRUState
 from jrnn.forms import Form, Gated, Plain, add_gates
+from jrnn.numerics import along
 from jrnn.types import Activation, Array, DType, GateBias, PRNGKey, Shape
 from jrnn.values import exportable, init_only, value
 
@@ -112,7 +113,7 @@ class ConvGRU(ConvCell):
     def _combine(self, params: ConvGRUParams, u: Gates, v: Array) -> Gates:
         """Adds the contributions to r and z; those to n stay separate."""
         v_r, v_z, v_n = split(v, 3)
-        v_n = v_n if params.b_h is None else v_n + params.b_h
+        v_n = v_n if params.b_h is None else v_n + along(params.b_h, v_n)
         return u[0] + v_r, u[1] + v_z, u[2], v_n
 
     def _update(self, params: ConvGRUParams, state: GRUState, p: Gates) -> GRUState:

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jrnn import checks, initializers
 from jrnn.cells.affine import Gates, split
 from jrnn.cells.base import PlainCell, zeros
+from jrnn.numerics import along
 from jrnn.types import Array, DType, Params, PRNGKey, Shape, State
 
 
@@ -188,7 +189,7 @@ class ConvCell(PlainCell):
         u = convolve(x, params.w_x, padding=padding, **how)
         for bias in (params.b_x, params.b_h):
             if bias is not None and bias.shape == u.shape[-1:]:  # of all gates
-                u = u + bias
+                u = u + along(bias, u)
         return split(u, self.blocks)
 
     @final

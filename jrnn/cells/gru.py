@@ -10,6 +10,7 @@ from jrnn.cells import activations
 from jrnn.cells.affine import Gates, affine, split
 from jrnn.cells.base import HiddenCell, draw, zeros
 from jrnn.forms import Gated, Matmul, Plain, add_gates
+from jrnn.numerics import along
 from jrnn.types import Activation, Array, DType, GateBias, PRNGKey, Shape
 from jrnn.values import exportable, init_only, value
 
@@ -115,7 +116,7 @@ class GRU(HiddenCell):
         r, z, n = split(affine(x, params.w_x, params.b_x), 3)
         if params.b_h is not None and params.b_h.shape == params.w_x.shape[1:]:
             b_r, b_z, _ = split(params.b_h, 3)  # that of n stays under the reset gate
-            r, z = r + b_r, z + b_z
+            r, z = r + along(b_r, r), z + along(b_z, z)
         return r, z, n
 
     def _combine(self, params: GRUParams, u: Gates, v: Array) -> Gates:
@@ -123,7 +124,7 @@ class GRU(HiddenCell):
         u_r, u_z, u_n = u
         v_r, v_z, v_n = split(v, 3)
         if params.b_h is not None:
-            v_n = v_n + params.b_h[-self.hidden_size :]
+            v_n = v_n + along(params.b_h[-self.hidden_size :], v_n)
         return u_r + v_r, u_z + v_z, u_n, v_n
 
     def _update(self, params: GRUParams, state: GRUState, p: Gates) -> GRUState:

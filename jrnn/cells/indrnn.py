@@ -10,6 +10,7 @@ from jrnn.cells import activations
 from jrnn.cells.affine import affine
 from jrnn.cells.base import HiddenCell, zeros
 from jrnn.forms import Plain
+from jrnn.numerics import along
 from jrnn.types import Activation, Array, DType, PRNGKey, Shape
 from jrnn.values import exportable, init_only, value
 
@@ -101,4 +102,5 @@ class IndRNN(HiddenCell):
         return affine(x, params.w_x, params.b_x)
 
     def _step(self, params: IndRNNParams, state: IndRNNState, u: Array) -> IndRNNState:
-        return IndRNNState(h=self.activation(u + params.w_h * state.h))
+        w_h = along(params.w_h, state.h)
+        return IndRNNState(h=self.activation(u + w_h * state.h))

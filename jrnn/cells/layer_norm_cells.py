@@ -11,7 +11,7 @@ from jrnn.cells.base import HiddenCell, draw, zeros
 from jrnn.cells.gru import GRU_REMEMBERS, GRUState
 from jrnn.cells.lstm import LSTM_REMEMBERS, LSTMState
 from jrnn.forms import Gated, Matmul
-from jrnn.numerics import normalize
+from jrnn.numerics import along, normalize
 from jrnn.types import Activation, Array, DType, GateBias, PRNGKey, Shape
 from jrnn.values import exportable, init_only, value
 
@@ -120,19 +120,21 @@ class LayerNormLSTM(HiddenCell):
     ) -> Array:
         """Maps inputs [..., F] to their normalized matmul plus the bias, [..., 4H]."""
         del key
-        u = params.scale_x * normalize(affine(x, params.w_x), self.epsilon)
-        return u if params.b is None else u + params.b
+        u = normalize(affine(x, params.w_x), self.epsilon) * along(params.scale_x, x)
+        return u if params.b is None else u + along(params.b, u)
 
     def _pre(self, params: LayerNormLSTMParams, p: tuple[Array, Array]) -> Gates:
         u, v = p
-        return split(u + params.scale_h * normalize(v, self.epsilon), 4)
+        scale = along(params.scale_h, v)
+        return split(u + scale * normalize(v, self.epsilon), 4)
 
     def _update(
         self, params: LayerNormLSTMParams, state: LSTMState, p: tuple[Array, Array]
     ) -> LSTMState:
         i, f, g, o = self._pre(params, p)
         c = self.gate(f) * state.c + self.gate(i) * self.activation(g)
-        seen = params.scale_c * normalize(c, self.epsilon) + params.shift_c
+        scale, shift = along(params.scale_c, c), along(params.shift_c, c)
+        seen = scale * normalize(c, self.epsilon) + shift
         h = self.gate(o) * self.activation(seen)
         return LSTMState(h=h, c=c if self.carry == "raw" else seen)
 
@@ -235,20 +237,23 @@ class LayerNormGRU(HiddenCell):
     ) -> Array:
         """Maps inputs [..., F] to their normalized matmul plus the bias, [..., 3H]."""
         del key
-        u = params.scale_x * self._normalize(affine(x, params.w_x))
-        return u if params.b_x is None else u + params.b_x
+        u = self._normalize(affine(x, params.w_x)) * along(params.scale_x, x)
+        return u if params.b_x is None else u + along(params.b_x, u)
 
     def _normalize(self, a: Array) -> Array:
         """Normalizes the two gates together, and the candidate."""
         parts = jnp.split(a, [2 * self.hidden_size], axis=-1)
         return jnp.concatenate([normalize(p, self.epsilon) for p in parts], axis=-1)
 
+    def _scaled(self, params: LayerNormGRUParams, v: Array) -> Array:
+        return along(params.scale_h, v) * self._normalize(v)
+
     def _update(
         self, params: LayerNormGRUParams, state: GRUState, p: tuple[Array, Array]
     ) -> GRUState:
         u_r, u_z, u_n = split(p[0], 3)
-        v_r, v_z, v_n = split(params.scale_h * self._normalize(p[1]), 3)
-        v_n = v_n if params.b_h is None else v_n + params.b_h
+        v_r, v_z, v_n = split(self._scaled(params, p[1]), 3)
+        v_n = v_n if params.b_h is None else v_n + along(params.b_h, v_n)
         n = self.activation(u_n + self.gate(u_r + v_r) * v_n)
         return GRUState(h=n + self.gate(u_z + v_z) * (state.h - n))
 
@@ -256,6 +261,6 @@ class LayerNormGRU(HiddenCell):
         self, params: LayerNormGRUParams, state: GRUState, p: tuple[Array, Array]
     ) -> dict[str, Array]:
         del state
-        pre = p[0] + params.scale_h * self._normalize(p[1])
+        pre = p[0] + self._scaled(params, p[1])
         r, z, _ = split(pre, 3)
         return {"r": self.gate(r), "z": self.gate(z)}

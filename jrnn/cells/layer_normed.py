@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jrnn.cells.affine import join
 from jrnn.cells.base import Wrapper, inner_params, require_gated
 from jrnn.forms import Gated
-from jrnn.numerics import normalize
+from jrnn.numerics import along, normalize
 from jrnn.types import Array, Cell, DType, Params, PRNGKey, Shape, State
 from jrnn.values import exportable, value
 
@@ -119,7 +119,9 @@ class LayerNormed(Wrapper):
         # The projection is affine: at zero it is the biases alone.
         zero = jnp.zeros(x.shape[x.ndim - self.feature_axes :], x.dtype)
         bias, _ = join(self.cell.project(params.cell, zero), zero.ndim)
-        return separate(self._normalize(u - bias, params.scale_x) + bias)
+        return separate(
+            self._normalize(u - along(bias, u), params.scale_x) + along(bias, u)
+        )
 
     def read(self, params: LayerNormedParams, state: State, u: Any) -> Array:
         """Returns the output of the cell."""
@@ -127,7 +129,7 @@ class LayerNormed(Wrapper):
 
     def _normalize(self, a: Array, scale: Array) -> Array:
         """Returns LN(a) * scale, in the precision of `a`: that of the cell inside."""
-        return scale.astype(a.dtype) * normalize(a, self.epsilon)
+        return along(scale.astype(a.dtype), a) * normalize(a, self.epsilon)
 
     def _check_width(self, params: Params, x: Array, key: PRNGKey, width: int) -> None:
         """Raises if the projected input holds more than the matmul, as of zoneout."""

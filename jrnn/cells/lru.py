@@ -132,7 +132,7 @@ class LRU(VectorCell):
         """Maps inputs [..., F] to their contributions to the state and the output."""
         del key
         checks.last_axis("xs", x, params.w_re.shape[0])
-        gain = jnp.exp(params.gamma)
+        gain = numerics.along(jnp.exp(params.gamma), x)
         return LRUInput(
             re=gain * (x @ params.w_re), im=gain * (x @ params.w_im), y=x @ params.d
         )

@@ -10,6 +10,7 @@ from jrnn.cells import activations
 from jrnn.cells.affine import Gates, affine, split
 from jrnn.cells.base import HiddenCell, draw, zeros
 from jrnn.forms import Gated, Matmul
+from jrnn.numerics import along
 from jrnn.types import Activation, Array, DType, GateBias, PRNGKey, Shape
 from jrnn.values import exportable, init_only, value
 
@@ -115,7 +116,7 @@ class MGU(HiddenCell):
         u_f, u_n = u
         v_f, v_n = split(v, 2)
         if params.b_h is not None:
-            v_n = v_n + params.b_h
+            v_n = v_n + along(params.b_h, v_n)
         return u_f + v_f, u_n, v_n
 
     def _update(self, params: MGUParams, state: MGUState, p: Gates) -> MGUState:

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jrnn.cells import activations
 from jrnn.cells.affine import Gates
 from jrnn.cells.base import GatedCell, HiddenState, draw
+from jrnn.numerics import along
 from jrnn.types import Array, DType, PRNGKey
 from jrnn.values import exportable, init_only, value
 
@@ -68,5 +69,5 @@ class ModReLURNN(GatedCell):
     ) -> HiddenState:
         """Returns the next state."""
         del state
-        size = activations.relu(jnp.abs(p[0]) + params.b)
+        size = activations.relu(jnp.abs(p[0]) + along(params.b, p[0]))
         return HiddenState(h=jnp.sign(p[0]) * size)

@@ -10,6 +10,7 @@ import numpy as np
 from jrnn import checks, numerics
 from jrnn.cells.base import Wrapper
 from jrnn.forms import Form
+from jrnn.numerics import along
 from jrnn.types import Array, Cell, DType, Params, PRNGKey, Shape
 from jrnn.values import value
 
@@ -34,7 +35,7 @@ def skew(packed: Array) -> Array:
 
 def cayley(a: Array) -> Array:
     """Returns the orthogonal (I + A)^-1 (I - A) of skew-symmetric matrices A."""
-    one = jnp.eye(a.shape[-1], dtype=a.dtype)
+    one = along(jnp.eye(a.shape[-1], dtype=a.dtype), a)
     return jnp.linalg.solve(one + a, one - a)
 
 

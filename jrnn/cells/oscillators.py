@@ -10,6 +10,7 @@ from jrnn.cells import activations
 from jrnn.cells.affine import affine
 from jrnn.cells.base import VectorCell, zeros
 from jrnn.forms import Gated, Matmul, Plain
+from jrnn.numerics import along
 from jrnn.types import Activation, Array, DType, PRNGKey, Shape
 from jrnn.values import exportable, value
 
@@ -214,7 +215,8 @@ class UnICORNN(_Oscillators):
     def _step(
         self, params: UnICORNNParams, state: OscillatorState, u: Array
     ) -> OscillatorState:
-        s = self.dt * activations.sigmoid(params.c)
-        force = self.activation(u + params.w_h * state.y) + self.alpha * state.y
+        s = self.dt * activations.sigmoid(along(params.c, u))
+        w_h = along(params.w_h, u)
+        force = self.activation(u + w_h * state.y) + self.alpha * state.y
         z = state.z - s * force
         return OscillatorState(y=state.y + s * z, z=z)

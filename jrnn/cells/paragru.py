@@ -10,6 +10,7 @@ from jrnn.cells import activations
 from jrnn.cells.affine import Gates, affine, split
 from jrnn.cells.base import HiddenCell, zeros
 from jrnn.forms import Plain
+from jrnn.numerics import along
 from jrnn.types import Activation, Array, DType, PRNGKey, Shape
 from jrnn.values import exportable, value
 
@@ -114,14 +115,14 @@ class ParaGRU(HiddenCell):
         self, params: ParaGRUParams, state: ParaGRUState, u: Gates
     ) -> ParaGRUState:
         gates = self._gates(params, state, u)
-        w_n = params.w_h[2 * self.hidden_size :]
+        w_n = along(params.w_h[2 * self.hidden_size :], state.h)
         n = self.activation(u[2] + w_n * (gates["r"] * state.h))
         return ParaGRUState(h=state.h + gates["z"] * (n - state.h))
 
     def _gates(
         self, params: ParaGRUParams, state: ParaGRUState, u: Gates
     ) -> dict[str, Array]:
-        w_r, w_z, _ = jnp.split(params.w_h, 3)
+        w_r, w_z, _ = jnp.split(along(params.w_h, state.h), 3, axis=-1)
         return {
             "r": self.gate(u[0] + w_r * state.h),
             "z": self.gate(u[1] + w_z * state.h),

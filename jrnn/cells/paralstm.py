@@ -10,6 +10,7 @@ from jrnn.cells import activations
 from jrnn.cells.affine import Gates, affine, split
 from jrnn.cells.base import HiddenCell, zeros
 from jrnn.forms import Plain
+from jrnn.numerics import along
 from jrnn.types import Array, DType, PRNGKey, Shape
 from jrnn.values import exportable, value
 
@@ -123,7 +124,8 @@ class ParaLSTM(HiddenCell):
         self, params: ParaLSTMParams, state: ParaLSTMState, u: Gates
     ) -> tuple[Array, Array, Array]:
         """Returns the forget gate, the new cell state and the output gate."""
-        (w_f, w_z, w_o), (p_f, p_o) = split(params.w_h, 3), split(params.w_c, 2)
+        w_h, w_c = along(params.w_h, state.h), along(params.w_c, state.h)
+        (w_f, w_z, w_o), (p_f, p_o) = split(w_h, 3), split(w_c, 2)
         f = activations.sigmoid(u[0] + w_f * state.h + p_f * state.c)
         z = jnp.tanh(u[1] + w_z * state.h)
         c = f * state.c + (1 - f) * z

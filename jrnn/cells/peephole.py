@@ -10,6 +10,7 @@ from jrnn.cells import activations
 from jrnn.cells.affine import Gates
 from jrnn.cells.base import GatedCell
 from jrnn.cells.lstm import LSTM_REMEMBERS, LSTMState
+from jrnn.numerics import along
 from jrnn.types import Activation, Array, DType, GateBias, PRNGKey
 from jrnn.values import exportable, init_only, value
 
@@ -140,5 +141,5 @@ class PeepholeLSTM(GatedCell):
         """Returns the peepholes of the gates before the candidate, and of o."""
         gates = self.blocks - 1
         if params.p is None:
-            return [jnp.zeros((), o.dtype)] * gates
-        return jnp.split(params.p, gates)
+            return [along(jnp.zeros((), o.dtype), o)] * gates
+        return jnp.split(along(params.p, o), gates, axis=-1)

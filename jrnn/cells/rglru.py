@@ -9,6 +9,7 @@ from jrnn import checks, initializers, options
 from jrnn.cells import activations
 from jrnn.cells.base import VectorCell, zeros
 from jrnn.forms import BlockDiagonal, Form, Linear, Plain
+from jrnn.numerics import along
 from jrnn.types import Array, DType, PRNGKey, Shape
 from jrnn.values import exportable, value
 
@@ -127,9 +128,9 @@ class RGLRU(VectorCell):
         """Computes both gates and the logarithm of a, each [..., H]."""
         del key
         checks.last_axis("xs", x, self.hidden_size)
-        gates = BlockDiagonal(params.w_x)(x) + params.b_x
+        gates = BlockDiagonal(params.w_x)(x) + along(params.b_x, x)
         r, i = (activations.sigmoid(gate) for gate in jnp.split(gates, 2, axis=-1))
-        log_a = -_DECAY * r * jax.nn.softplus(params.decay)
+        log_a = -_DECAY * r * along(jax.nn.softplus(params.decay), r)
         return RGLRUInput(x, log_a, i, r)
 
     def read(self, params: RGLRUParams, state: RGLRUState, u: RGLRUInput) -> Array:

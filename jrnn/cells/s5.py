@@ -122,13 +122,14 @@ class S5(VectorCell):
         real = 2 * size * self.blocks
 
         def rotate(w: Array, by: np.ndarray) -> Array:  # [F, 2H] to [F, H]
+            w = jax.lax.complex(w, jnp.zeros_like(w)) if w.dtype.kind == "f" else w
             w = w.reshape(inputs, self.blocks, 2 * size)
-            return jnp.einsum("fbn,nh->fbh", w, by).reshape(inputs, -1)
+            return jnp.einsum("fbn,nh->fbh", w, jnp.asarray(by, w.dtype))
 
         b = jax.random.normal(key_b, (inputs, real)) / math.sqrt(inputs)
-        b = rotate(b, v.conj())
+        b = rotate(b, v.conj()).reshape(inputs, -1)
         c = jax.random.normal(key_c, (2, inputs, real)) / math.sqrt(real)
-        c = rotate(jax.lax.complex(c[0], c[1]), v).T
+        c = rotate(jax.lax.complex(c[0], c[1]), v).reshape(inputs, -1).T
         low, high = math.log(self.step_min), math.log(self.step_max)
         every = np.tile(eigenvalues, self.blocks)
         parts = S5Params(
@@ -158,8 +159,9 @@ class S5(VectorCell):
         checks.last_axis("xs", x, self.features)
         _, b = self._discrete(params)
         re, im = x @ params.b_re, x @ params.b_im
+        b, d = numerics.along(b, x), numerics.along(params.d, x)
         b_re, b_im = b.real.astype(x.dtype), b.imag.astype(x.dtype)
-        return S5Input(re * b_re - im * b_im, re * b_im + im * b_re, params.d * x)
+        return S5Input(re * b_re - im * b_im, re * b_im + im * b_re, d * x)
 
     def read(self, params: S5Params, state: S5State, u: S5Input) -> Array:
         """Returns twice the real part of `h C`, plus the input's contribution."""

@@ -10,6 +10,7 @@ from jrnn.cells import activations
 from jrnn.cells.affine import affine, split
 from jrnn.cells.base import VectorCell, zeros
 from jrnn.forms import Form, Linear, Plain
+from jrnn.numerics import along
 from jrnn.types import Activation, Array, DType, PRNGKey, Shape
 from jrnn.values import exportable, value
 
@@ -116,7 +117,7 @@ class SRU(VectorCell):
         del key
         blocks = params.w_x.shape[1] // self.hidden_size
         c, f, r, *skip = split(affine(x, params.w_x), blocks)
-        b_f, b_r = split(params.b_x, 2)
+        b_f, b_r = split(along(params.b_x, x), 2)
         return SRUInput(c, f + b_f, r + b_r, skip[0] if skip else x)
 
     def read(self, params: SRUParams, state: SRUState, u: SRUInput) -> Array:
@@ -130,7 +131,7 @@ class SRU(VectorCell):
     ) -> dict[str, Array]:
         f, r = u.f, u.r
         if params.v is not None:
-            v_f, v_r = split(params.v, 2)
+            v_f, v_r = split(along(params.v, state.c), 2)
             f, r = f + v_f * state.c, r + v_r * state.c
         return {"f": activations.sigmoid(f), "r": activations.sigmoid(r)}
 

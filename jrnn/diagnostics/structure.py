@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jrnn.forms import Gated, Linear
+from jrnn.numerics import along
 from jrnn.types import Array, Cell, Params, State
 
 
@@ -99,7 +100,8 @@ def reach(traces: Params, change: Params, leaf: Array) -> Array:
     total = jnp.zeros_like(leaf)
     for trace, by in zip(jax.tree.leaves(traces), jax.tree.leaves(change), strict=True):
         if by.ndim and not by.shape[-1] % size:
-            total = total + jnp.sum((trace * by).reshape(*batch, -1, size), axis=-2)
+            effect = trace * along(by, trace)
+            total = total + jnp.sum(effect.reshape(*batch, -1, size), axis=-2)
     return total
 
 

@@ -70,7 +70,7 @@ class Linear:
         for planes in _planes(form.pair, factors, addends, state, fresh):
             a, b, h0, new = planes
             if inputs.restart is not None:
-                begun = advance(ring, new, Steps(a, b, None))
+                begun = advance(ring, tuple(h[None] for h in new), Steps(a, b, None))
                 b = where(inputs.restart, begun, b)
             if inputs.keep is not None:
                 a = where(inputs.keep, a, ring.ones(a))

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from jrnn import checks, initializers, masks, options
+from jrnn.cells.affine import affine
 from jrnn.cells.attention import SCORES, AttentionParams, attend, init_attention
 from jrnn.types import Array, DType, PRNGKey, Shape
 from jrnn.values import exportable, value
@@ -110,7 +111,7 @@ class Attention:
         xs = masks.without_padding(xs, lengths, mask)
         contexts, _ = attend(params.attention, xs)
         joined = jnp.concatenate([xs, contexts], axis=-1)
-        return (), jnp.tanh(joined @ params.w + params.b)
+        return (), jnp.tanh(affine(joined, params.w, params.b))
 
     def weights(self, params: AttentionLayerParams, xs: Array) -> Array:
         """Returns where each step looks: [*batch, time, S], for a picture."""

@@ -127,10 +127,14 @@ def _search(
         vocabulary = logits.shape[-1]
         gains = jax.nn.log_softmax(logits.astype(wide), axis=-1)
         # A sequence that has ended has one continuation, which costs nothing.
-        ended = jnp.where(jnp.arange(vocabulary) == filler, 0.0, -jnp.inf)
+        ended = jnp.where(
+            jnp.arange(vocabulary, dtype=filler.dtype) == filler, 0.0, -jnp.inf
+        )
         gains = jnp.where(search.done[..., None], ended.astype(wide), gains)
         totals = search.total[..., None] + gains  # [beams, *batch, vocabulary]
-        search = search._replace(length=search.length + ~search.done)
+        search = search._replace(
+            length=search.length + (~search.done).astype(jnp.int32)
+        )
         ranked = jnp.moveaxis(score(search, totals), 0, -2)
         _, best = jax.lax.top_k(ranked.reshape(*batch, -1), beams)
         best = jnp.moveaxis(best, -1, 0)  # [beams, *batch]

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from jrnn import checks, initializers, options
+from jrnn.cells.affine import affine
 from jrnn.cells.attention import AttentionState
 from jrnn.types import Array, DType, Layer, Params, PRNGKey, State
 from jrnn.values import exportable, value
@@ -80,8 +81,8 @@ class Bridge:
         checks.count("params.w", params.w, len(leaves), "one per leaf of the state")
         made = []
         for w, b, leaf in zip(params.w, params.b, leaves, strict=True):
-            checks.last_axis("x", x, w.shape[0])
-            made.append(jnp.tanh(x @ w + b).reshape(*x.shape[:-1], *leaf.shape))
+            flat = jnp.tanh(affine(x, w, b))
+            made.append(flat.reshape(*x.shape[:-1], *leaf.shape))
         return _with_contexts(
             jax.tree.unflatten(structure, made),
             self.layer.initial_state(layer_params, x.shape[:-1]),

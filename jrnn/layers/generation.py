@@ -160,7 +160,7 @@ def sample(
         return jax.random.categorical(key, logits)
     order = jnp.argsort(-logits, axis=-1)  # breaks ties by id
     ranked = jnp.take_along_axis(logits, order, axis=-1)
-    rank = jnp.arange(logits.shape[-1])
+    rank = numerics.along(jnp.arange(logits.shape[-1]), logits)
     if top_k is not None:
         ranked = jnp.where(rank < top_k, ranked, -jnp.inf)
     if top_p is not None:

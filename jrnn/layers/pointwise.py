@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 
 from jrnn import checks, initializers, masks, numerics, options
+from jrnn.cells.affine import affine
 from jrnn.types import Array, DType, PRNGKey, Shape
 from jrnn.values import exportable, value
 
@@ -73,8 +74,7 @@ class Dense:
         del state, reset, key
         checks.last_axis("xs", xs, params.w.shape[0])
         xs = masks.without_padding(xs, lengths, mask)
-        ys = xs @ params.w
-        return (), ys if params.b is None else ys + params.b
+        return (), affine(xs, params.w, params.b)
 
 
 @exportable
@@ -227,4 +227,5 @@ class LayerNorm:
         checks.last_axis("xs", xs, params.scale.shape[0])
         xs = masks.without_padding(xs, lengths, mask)
         normal = numerics.normalize(xs, self.epsilon)
-        return (), params.scale * normal + params.shift
+        scale, shift = (numerics.along(a, xs) for a in params)
+        return (), scale * normal + shift

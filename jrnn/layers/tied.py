@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from jrnn import checks, options
 from jrnn.layers.pointwise import Embed, EmbedParams
+from jrnn.numerics import along
 from jrnn.types import Array, DType, Layer, Params, PRNGKey, Shape, State
 from jrnn.values import exportable, value
 
@@ -98,4 +99,4 @@ class Tied:
             params.body, state, ys, reset=reset, key=key, **flags
         )
         logits = ys @ params.embed.table.T
-        return state, logits if params.b is None else logits + params.b
+        return state, logits if params.b is None else logits + along(params.b, logits)

@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jrnn import checks
+from jrnn import checks, numerics
 from jrnn.training.optimizers import gradient_norm
 from jrnn.types import Array, Params
 
@@ -92,20 +92,26 @@ def zclip(
         high = finite & ~starting & (z > threshold)
         allowed = state.mean + threshold**2 / jnp.where(high, z, 1) * deviation
         clipped_norm = jnp.where(high, allowed, norm)
-        scale = jnp.where(high, clipped_norm / norm, 1)
+        scale = jnp.where(high, clipped_norm / jnp.where(high, norm, 1), 1)
+        seen = (state.seen + 1).astype(jnp.float32)
         # During the warm-up, the averages include all gradients with equal weight.
-        weight = jnp.where(starting, 1 / (state.seen + 1), 1 - decay)
+        weight = jnp.where(starting, 1 / seen, 1 - decay)
         gap = clipped_norm - state.mean
         new = ZClipState(
             mean=state.mean + weight * gap,
             variance=(1 - weight) * (state.variance + weight * jnp.square(gap)),
             seen=state.seen + 1,
-            clipped=state.clipped + high,
+            clipped=state.clipped + high.astype(jnp.int32),
             norm=norm,
         )
         kept = state._replace(norm=norm)
         new = jax.tree.map(lambda a, b: jnp.where(finite, a, b), new, kept)
-        return jax.tree.map(lambda g: (g * scale).astype(g.dtype), updates), new
+
+        def scaled(g: Array) -> Array:
+            wide = numerics.wide(g)
+            return (g.astype(wide) * scale.astype(wide)).astype(g.dtype)
+
+        return jax.tree.map(scaled, updates), new
 
     return optax.GradientTransformation(init, update)
 

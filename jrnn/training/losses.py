@@ -37,7 +37,7 @@ def mean_over_valid(values: Array, mask: Array | None = None) -> Array:
         return jnp.sum(values) / max(1, values.size)
     checks.step_mask(mask, values.shape)
     kept = jnp.where(mask, values, 0)
-    return jnp.sum(kept) / jnp.maximum(1, jnp.sum(mask))
+    return jnp.sum(kept) / jnp.maximum(1, jnp.sum(mask)).astype(kept.dtype)
 
 
 def cross_entropy(logits: Array, labels: Array, mask: Array | None = None) -> Array:

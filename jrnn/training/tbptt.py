@@ -81,7 +81,8 @@ def split_into_chunks(
         )
     number = -(-time // length)
 
-    steps = jnp.arange(number)[:, None] * length + jnp.arange(overlap + length)
+    steps = jnp.arange(number)[:, None] * length
+    steps = steps + jnp.arange(overlap + length)[None]
 
     def split(a: Array) -> Array:
         pad = [(0, 0)] * a.ndim

@@ -10,6 +10,7 @@ on a CPU.
 import jax.numpy as jnp
 from jax import lax
 
+from jrnn.numerics import along
 from jrnn.types import Array, Shape
 from jrnn.values import value
 
@@ -96,7 +97,8 @@ class Matrices:
     def ones(self, like: Planes) -> Planes:
         """Returns factors that change nothing, of the shape of others."""
         size = like[0].shape[-1]
-        return (jnp.zeros_like(like[0]) + jnp.eye(size, dtype=like[0].dtype),)
+        zero = jnp.zeros_like(like[0])
+        return (zero + along(jnp.eye(size, dtype=zero.dtype), zero),)
 
 
 Ring = Units | Complex | Matrices

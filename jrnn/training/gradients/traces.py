@@ -16,6 +16,7 @@ import jax.numpy as jnp
 
 from jrnn.diagnostics.structure import leaves_of_ones, reach, sums_by_unit
 from jrnn.forms import Gated, Plain
+from jrnn.numerics import along
 from jrnn.types import Array, Cell, Params, PRNGKey, Shape, State
 from jrnn.values import value
 
@@ -143,7 +144,8 @@ class Traced(Cell):
             seen = v
             if self.recurrence == "self":
                 own, by = recurrent.diagonal(), form.seen(params, moved) - h
-                seen = v + own * jnp.tile(by, own.size // h.shape[-1])
+                by = jnp.tile(by, own.size // h.shape[-1])
+                seen = v + along(own, by) * by
             return form.update(params, moved, form.combine(params, u, seen))
 
         return form.around(params, u, moved, advance)

@@ -93,7 +93,7 @@ def windowed(
     chunks = Chunk(Window(xs, targets, reset, first), flags & chunks.mask)
     full = mask is None and k1 == k2 and shape[-1] % k1 == 0  # kernels prefer no mask
     valid = math.prod(shape) if mask is None else jnp.sum(mask)
-    total = jnp.maximum(1, valid) if mean_of_all else None
+    total = jnp.maximum(1, jnp.asarray(valid)) if mean_of_all else None
     start = _started(layer.initial_state(params, shape[:-1]), state)
     piece_loss = _window_loss(layer, loss, window, axes, state is None, full, total)
     return Windowed(piece_loss, (start, start), chunks)
@@ -141,7 +141,8 @@ def _window_loss(
         targets, mask = part((chunk.data.targets, chunk.mask), k2 - k1, k2)
         value = loss(ys, targets, None if full else mask)
         if total is not None:
-            value = value * jnp.sum(mask) / total
+            valid, steps = jnp.sum(mask).astype(value.dtype), total.astype(value.dtype)
+            value = value * valid / steps
         return value, (following, end)
 
     return piece_loss
