@@ -72,6 +72,22 @@ def load(path: pathlib.Path) -> Case:
     )
 
 
+def honors(case: Case, options: str, inputs: str) -> None:
+    """Raises unless a reader knows every option and every input that a case names.
+
+    Args:
+      case: What was recorded.
+      options: Names of the options that the reader honors or that are sizes, separated
+        by spaces.
+      inputs: Names of the inputs, without the number at their end.
+    """
+    sizes = "seed B T D H source wscale xscale"
+    unknown = set(case.config) - set(f"{sizes} {options}".split())
+    given = {name.rstrip("0123456789") for name in case.inputs}
+    unknown |= given - {name.rstrip("0123456789") for name in inputs.split()}
+    assert not unknown, f"{case.name} names {sorted(unknown)}, which no reader honors"
+
+
 def replay(case: Case, run: Callable[..., dict[str, Any]]) -> None:
     """Compares outputs, loss and all gradients with a function of the foreign arrays.
 

@@ -20,6 +20,7 @@ def named(state, ys, expected):
 @recorded.every("haiku")
 def test_recorded_cases_of_haiku(path):
     case = recorded.load(path)
+    recorded.honors(case, "core resets reverse shape", "x resets reset state")
 
     def run(weights, inputs):
         modules = {}
@@ -31,7 +32,10 @@ def test_recorded_cases_of_haiku(path):
         xs = jnp.swapaxes(inputs["x"], 0, 1)
         flags = inputs.get("resets", inputs.get("reset"))
         reset = None if flags is None else jnp.swapaxes(flags, 0, 1) != 0
-        state, ys = layer.apply(params, None, xs, reset=reset)
+        given = [jnp.asarray(inputs[k]) for k in sorted(inputs) if "state" in k]
+        value = given[0] if len(given) == 1 else tuple(given)
+        state = haiku.state_from_haiku(layer, value) if given else None
+        state, ys = layer.apply(params, state, xs, reset=reset)
         return named(state, jnp.swapaxes(ys, 0, 1), case.outputs)
 
     with jax.enable_x64(True):
@@ -41,6 +45,7 @@ def test_recorded_cases_of_haiku(path):
 @recorded.every("equinox")
 def test_recorded_cases_of_equinox(path):
     case = recorded.load(path)
+    recorded.honors(case, "cell", "x h0 c0")
 
     def run(weights, inputs):
         layer, params = equinox.from_params(weights)

@@ -42,6 +42,7 @@ def run_keras(weights, inputs, config):
 @recorded.every("keras")
 def test_recorded_cases_of_keras(path):
     case = recorded.load(path)
+    recorded.honors(case, "keras layer calls masked x_shape", "x mask init x_call")
 
     def run(weights, inputs):
         config = case.config["keras"]
@@ -78,6 +79,9 @@ def linear(config):
 @recorded.every("keras_literals")
 def test_literals_of_the_tests_of_keras(path):
     case = recorded.load(path)
+    options = "keras layer output_path select_batch_row stateful_calls_before"
+    recorded.honors(case, f"{options} call_kwargs", "x mask init x_before")
+    assert not case.config["call_kwargs"]
     config = linear(case.config["keras"])
     if config["class_name"] == "TimeDistributed":
         pytest.skip("not a recurrent layer")

@@ -33,6 +33,8 @@ def model_of(case):
 
 def replay(path):
     case = recorded.load(path)
+    names = "X sequence_lens initial_h initial_c"
+    recorded.honors(case, "op attributes inputs outputs opset lens I", names)
     layer, params = interop.from_model(model_of(case))
     layout = case.config["attributes"].get("layout", 0)
     xs, state = case.inputs["X"], None

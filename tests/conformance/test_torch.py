@@ -10,6 +10,10 @@ from tests.conformance import recorded
 @recorded.every("torch")
 def test_recorded_cases_of_pytorch(path):
     case = recorded.load(path)
+    names = "kind nonlinearity batch_first unbatched lengths"
+    read = "layers bias bidirectional dropout proj_size h0"  # from the weights
+    recorded.honors(case, f"{names} {read}", "x h0 c0 lengths")
+    assert case.config.get("dropout", 0.0) == 0.0
     single = case.config["kind"].endswith("cell")
 
     def run(weights, inputs):
