@@ -46,7 +46,8 @@ def _restored(name: str, array: np.ndarray, leaf: Any, cast: bool) -> Any:
     if named_arrays.is_random_key(leaf):
         integers = jax.eval_shape(jax.random.key_data, leaf)
         data = _restored(name, array, integers, cast=False)
-        return jax.random.wrap_key_data(data, impl=jax.random.key_impl(leaf))
+        key = jax.random.wrap_key_data(data, impl=jax.random.key_impl(leaf))
+        return _place(key, leaf)
     like = leaf if hasattr(leaf, "dtype") else np.asarray(leaf)
     require(
         array.shape == like.shape,
@@ -60,11 +61,20 @@ def _restored(name: str, array: np.ndarray, leaf: Any, cast: bool) -> Any:
     array = array.astype(like.dtype)  # a copy, which is writable
     if not isinstance(leaf, jax.Array | jax.ShapeDtypeStruct):
         return array if isinstance(leaf, np.ndarray) else type(leaf)(array)
-    anywhere = isinstance(leaf, jax.Array) and not getattr(leaf, "committed", True)
-    made = jax.device_put(array, None if anywhere else leaf.sharding)
+    made = _place(array, leaf)
     require(
         made.dtype == like.dtype,
         f"{name} must be {like.dtype}, got {made.dtype} from JAX. Enable it with "
         "`jax.config.update('jax_enable_x64', True)`.",
     )
     return made
+
+
+def _place(array: Any, leaf: Any) -> jax.Array:
+    """Returns an array on the devices of a leaf, those of other processes included."""
+    if isinstance(leaf, jax.Array) and not getattr(leaf, "committed", True):
+        return jax.device_put(array)
+    sharding = leaf.sharding
+    if sharding is None or sharding.is_fully_addressable:
+        return jax.device_put(array, sharding)
+    return jax.make_array_from_callback(array.shape, sharding, lambda at: array[at])

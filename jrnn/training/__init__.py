@@ -1,5 +1,6 @@
 """Training: losses, optimizers, regularizers, truncated BPTT and other gradients."""
 
+from jrnn.training import checkpoints as checkpoints, processes as processes
 from jrnn.training.clipping import per_layer as per_layer, zclip as zclip
 from jrnn.training.fit import Fit as Fit, History as History, fit as fit
 from jrnn.training.folding import folded_loss as folded_loss

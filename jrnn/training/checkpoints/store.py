@@ -1,0 +1,291 @@
+"""Saves the state of a training loop, and restores it."""
+
+import contextlib
+import os
+import warnings
+from collections.abc import Callable, Collection, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import jax
+import numpy as np
+
+from jrnn import checks
+from jrnn.storage.disk import MAX_BYTES
+from jrnn.training import processes
+from jrnn.training.checkpoints import files, folder as folders, leaves, manifest
+from jrnn.training.checkpoints.changes import refuse_changes
+from jrnn.training.checkpoints.manifest import (
+    CheckpointError,
+    CheckpointWarning,
+    Manifest,
+)
+from jrnn.training.checkpoints.reading import (
+    Restored,
+    build,
+    choose_steps,
+    compare_environments,
+)
+
+
+class Checkpoints:
+    """The checkpoints of a run, in a folder that this process locks.
+
+    Each checkpoint is a folder with plain arrays (`.safetensors`) and a manifest with
+    the sha256 of every file. It gets its name when it is complete and on the disk.
+
+    Under `jax.distributed` every process makes one and calls its methods in the same
+    order. Process 0 writes and reads, and a failure is raised by every process.
+
+    Attributes:
+      folder: The folder.
+      step: The step that was saved or restored last; None if there is none.
+
+    Example:
+      >>> import tempfile, jax.numpy as jnp
+      >>> temporary = tempfile.TemporaryDirectory()
+      >>> facts = {"config": {"hidden_size": 4}, "data": "3f786850e387"}
+      >>> with Checkpoints(temporary.name, facts) as store:
+      ...     start = store.restore({"w": jnp.zeros(3)})
+      ...     store.save(10, {"w": jnp.ones(3)}, {"seconds": 1.5})
+      >>> with Checkpoints(temporary.name, facts) as store:
+      ...     again = store.restore({"w": jnp.zeros(3)})
+      >>> start, again.step, again.tree["w"].tolist(), again.progress
+      (None, 10, [1.0, 1.0, 1.0], {'seconds': 1.5})
+      >>> temporary.cleanup()
+    """
+
+    def __init__(
+        self,
+        folder: str | os.PathLike[str],
+        facts: Mapping[str, Any] | None = None,
+        *,
+        may_change: Collection[str] = (),
+        keep: int = 3,
+        background: bool = False,
+        require_finite: bool = True,
+        max_bytes: int = MAX_BYTES,
+    ) -> None:
+        """Locks the folder and removes what a killed process left in it.
+
+        Args:
+          folder: The folder; made if it does not exist.
+          facts: What identifies the run, as nested dictionaries of plain values: its
+            configuration, its vocabulary, the `fingerprint` of its data. They are
+            saved, and `restore` compares them.
+          may_change: Paths to facts that may differ when a run is resumed, such as
+            "config.learning_rate", or "config" for all of it. A change is reported.
+          keep: The number of checkpoints to keep.
+          background: Whether `save` returns before the files are written.
+          require_finite: Whether to refuse to save NaN or infinity.
+          max_bytes: The largest size of a checkpoint that is read.
+
+        Raises:
+          CheckpointError: If another process uses the folder, or it cannot be written.
+        """
+        checks.at_least("keep", keep, 1)
+        self.folder = Path(folder)
+        self.facts = manifest.plain("facts", dict(facts or {}))
+        self.may_change = frozenset(may_change)
+        self.keep, self.background, self.max_bytes = keep, background, max_bytes
+        self.require_finite = require_finite
+        self._open = contextlib.ExitStack()
+        self._writer = ThreadPoolExecutor(1, "checkpoints") if background else None
+        self._pending: Future[None] | None = None
+        self.step: int | None = self._on_first(self._enter)
+
+    def _enter(self) -> int | None:
+        self._open.enter_context(folders.locked(self.folder))
+        return max(folders.list_steps(self.folder), default=None)
+
+    def steps(self) -> list[int]:
+        """Returns the steps of all checkpoints, in increasing order."""
+        return self._on_first(lambda: folders.list_steps(self.folder))
+
+    def save(
+        self, step: int, tree: Any, progress: Mapping[str, Any] | None = None
+    ) -> None:
+        """Saves a tree, then deletes all but the newest checkpoints.
+
+        When it returns, the checkpoint is on the disk; with `background`, when `wait`
+        or the next `save` returns. To save the step that was saved or restored last
+        does nothing.
+
+        Args:
+          step: The number of updates so far.
+          tree: Parameters, state of the optimizer, recurrent state, random key and all
+            else that the run needs: arrays, numbers and random keys. In a NamedTuple
+            or a dictionary, each field becomes a file.
+          progress: Plain values, such as the position in the data.
+
+        Raises:
+          CheckpointError: If it cannot be written, if the save before failed in the
+            background, if the tree is not finite, or if there is a later checkpoint.
+        """
+        checks.at_least("step", step, 0)
+        self.wait()
+        if step == self.step:
+            return
+        if self.step is not None and step < self.step:
+            raise CheckpointError(
+                f"step {step} cannot be saved, because {self.folder} has step "
+                f"{self.step}. Restore it first, or use another folder."
+            )
+        described = Manifest(
+            step=int(step),
+            files={},
+            leaves=leaves.outline(tree),
+            facts=self.facts,
+            environment=manifest.environment(),
+            progress=manifest.plain("progress", dict(progress or {})),
+        )
+        arrays = leaves.to_host(tree, processes.to_host)
+        parts: dict[str, Any] = {}
+
+        def check() -> None:
+            if self.require_finite and (bad := leaves.not_finite(arrays)):
+                raise CheckpointError(
+                    f"{', '.join(bad[:5])} is not finite at step {step}, so it was "
+                    "not saved. Earlier checkpoints are intact. Pass "
+                    "`require_finite=False` to save it nevertheless."
+                )
+            parts.update(leaves.parts(tree, leaves.encode(arrays)))
+            if self._writer is not None:
+                self._pending = self._writer.submit(
+                    self._write, described, _copies(parts)
+                )
+
+        self._on_first(check)
+        if self._writer is None:
+            self._on_first(lambda: self._write(described, parts))
+            self.step = int(step)
+        else:
+            self._saving = int(step)
+
+    def wait(self) -> None:
+        """Waits until the last checkpoint is on the disk.
+
+        Raises:
+          CheckpointError: If it could not be written.
+        """
+        if self._writer is None:
+            return
+
+        def finish() -> bool:
+            pending, self._pending = self._pending, None
+            if pending is None:
+                return False
+            pending.result()
+            return True
+
+        if self._on_first(finish):
+            self.step = self._saving
+
+    def restore(
+        self, like: Any, *, step: int | None = None, cast: bool = False
+    ) -> Restored | None:
+        """Restores the newest intact checkpoint, or that of a step.
+
+        Damaged checkpoints that are newer, and with `step` all that are newer, are
+        renamed `aside_...`. A warning says what was wrong with them, what changed in
+        the run, and whether equal results bit for bit can be expected.
+
+        Args:
+          like: A tree of arrays, or of shapes, with the structure of the saved tree.
+            Leaves get its types, shardings and devices.
+          step: The step to go back to; None for the newest intact checkpoint.
+          cast: Whether dtypes may differ. Otherwise that is an error.
+
+        Returns:
+          The tree, its step and progress; None if there is no checkpoint yet.
+
+        Raises:
+          CheckpointError: If all checkpoints are damaged, if facts differ that may not
+            change, or if the tree differs. The message lists every difference. Nothing
+            is renamed then.
+        """
+        self.wait()
+        found = self._read(step)
+        if found is None:
+            return None
+        saved = found.manifest
+        notes = [*found.skipped.values()]
+        notes += refuse_changes(saved.facts, self.facts, self.may_change)
+        notes += compare_environments(saved.environment, manifest.environment())
+        leaves.require_same(saved.leaves, leaves.outline(like), cast)
+        tree = build(found, like, cast)
+        self._on_first(lambda: self._set_aside(saved.step))
+        self.step = saved.step
+        for note in notes:
+            warnings.warn(note, CheckpointWarning, stacklevel=2)
+        return Restored(tree, saved.step, saved.progress, notes)
+
+    def close(self) -> None:
+        """Waits for the last checkpoint and releases the lock.
+
+        Raises:
+          CheckpointError: If the last checkpoint could not be written.
+        """
+        try:
+            self.wait()
+        finally:
+            if self._writer is not None:
+                self._writer.shutdown()
+            self._open.close()
+
+    def __enter__(self) -> "Checkpoints":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _write(self, described: Manifest, parts: dict[str, Any]) -> None:
+        files.write(self.folder, described, parts)
+        folders.prune(self.folder, self.keep)
+
+    def _read(self, step: int | None) -> files.Found | None:
+        """Returns a checkpoint that process 0 found, on every process."""
+        own: list[files.Found] = []
+
+        def find() -> dict[str, str] | None:
+            steps = choose_steps(self.folder, step)
+            found = files.find_newest(self.folder, steps, None, self.max_bytes)
+            if found is None:
+                return None
+            own.append(found)
+            return {str(number): reason for number, reason in found.skipped.items()}
+
+        skipped = self._on_first(find)
+        if skipped is None or jax.process_count() == 1:
+            return own[0] if own else None
+        saved = manifest.encode(own[0].manifest) if own else b""
+        described = manifest.decode(processes.broadcast(saved))
+        contents = {
+            name: processes.broadcast(own[0].contents[name] if own else b"")
+            for name in described.files
+        }
+        reasons = {int(number): reason for number, reason in skipped.items()}
+        return files.Found(described, contents, reasons)
+
+    def _set_aside(self, step: int) -> None:
+        for newer in folders.list_steps(self.folder):
+            if newer > step:
+                folders.set_aside(self.folder, newer)
+
+    def _on_first(self, action: Callable[[], Any]) -> Any:
+        return processes.on_first(action, CheckpointError)
+
+
+def _copies(parts: Mapping[str, leaves.Arrays]) -> dict[str, leaves.Arrays]:
+    """Copies arrays, because the loop may donate or change them meanwhile."""
+    return {
+        stem: {name: np.array(array) for name, array in arrays.items()}
+        for stem, arrays in parts.items()
+    }
