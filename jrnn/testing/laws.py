@@ -156,8 +156,10 @@ def structure_is_as_declared(subject: Subject) -> None:
 def buffers_are_distinct(subject: Subject) -> None:
     """No two leaves share memory: they could not be donated."""
     params = subject.cell.init(jax.random.key(0), _input_size(subject.xs))
-    state = subject.cell.initial_state(params, (B,))
-    leaves = checks.named_leaves("state", state) | checks.named_leaves("params", params)
+    leaves = checks.named_leaves("params", params)
+    for batch in ((B,), ()):
+        state = subject.cell.initial_state(params, batch)
+        leaves |= checks.named_leaves(f"state of the batch {batch}", state)
     seen: dict[int, str] = {}
     for name, leaf in leaves.items():
         other = seen.setdefault(leaf.unsafe_buffer_pointer(), name)

@@ -78,8 +78,9 @@ def zclip(
 
     def init(params: Params) -> ZClipState:
         del params
-        zero, none = jnp.zeros((), jnp.float32), jnp.zeros((), jnp.int32)
-        return ZClipState(zero, zero, none, none, zero)
+        mean, variance, norm = (jnp.zeros((), jnp.float32) for _ in range(3))
+        seen, clipped = jnp.zeros((), jnp.int32), jnp.zeros((), jnp.int32)
+        return ZClipState(mean, variance, seen, clipped, norm)  # all may be donated
 
     def update(
         updates: Params, state: ZClipState, params: Params | None = None

@@ -115,8 +115,8 @@ def skip_nonfinite(
     tx = optax.with_extra_args_support(tx)
 
     def init(params: Params) -> SkipState:
-        zero = jnp.zeros((), jnp.int32)
-        return SkipState(tx.init(params), skipped=zero, in_a_row=zero)
+        skipped, in_a_row = jnp.zeros((), jnp.int32), jnp.zeros((), jnp.int32)
+        return SkipState(tx.init(params), skipped, in_a_row)  # both may be donated
 
     def update(
         updates: Params, state: SkipState, params: Params | None = None, **extra: Any

@@ -135,14 +135,14 @@ class Average(NamedTuple):
 
 
 def start_average(params: Params) -> Average:
-    """Returns a running average that holds these parameters.
+    """Returns a running average that holds a copy of these parameters.
 
     Example:
       >>> import jax.numpy as jnp
       >>> int(start_average(jnp.array(1.0)).number)
       1
     """
-    return Average(params, jnp.ones((), jnp.int32))
+    return Average(jax.tree.map(jnp.copy, params), jnp.ones((), jnp.int32))
 
 
 def add_to_average(average: Average, params: Params) -> Average:
