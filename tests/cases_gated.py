@@ -33,8 +33,8 @@ ROWS: list[tuple[Any, ...]] = [
         gated.cell_clipped_lstm,
     ),
     (
-        jrnn.ClipState(jrnn.ResetBeforeGRU(H), bounds=0.6),
-        gated.clip_state(oracles.reset_before_gru),
+        jrnn.ClipState(jrnn.Zoneout(jrnn.GRU(H), 0.3), bounds=0.4),
+        gated.clip_state(wrapped.zoneout(oracles.gru)),
     ),
     (
         jrnn.RecurrentDropout(jrnn.Zoneout(jrnn.LSTM(H), (0.1, 0.4)), 0.3),

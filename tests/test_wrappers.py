@@ -200,3 +200,22 @@ def test_a_wide_clip_changes_nothing_and_a_narrow_one_bounds_each_example():
     assert float(jnp.abs(by_value.h).max()) <= 1e-3
     with pytest.raises(ValueError, match="give one of them"):
         jrnn.ClipCotangent(EXPLODING)
+
+
+def test_a_clipped_state_keeps_the_structure_that_a_clip_leaves():
+    for cell, structure in (
+        (jrnn.IndRNN(H), "diagonal"),
+        (jrnn.LRU(H), ("block", 2)),
+        (jrnn.MinGRU(H), "dense"),
+        (jrnn.LSTM(H), "dense"),
+    ):
+        clipped = jrnn.ClipState(cell, bounds=0.25)
+        assert clipped.structure == structure
+        params = randomise(clipped.init(jax.random.key(0), F), 1)
+        jrnn.check_structure(clipped, params, input_size=F)
+        state, _ = jrnn.scan(clipped, params, None, jnp.ones((B, T, F)))
+        assert max(float(jnp.abs(a).max()) for a in jax.tree.leaves(state)) <= 0.25
+    with pytest.raises(ValueError, match="one per leaf of the state"):
+        jrnn.ClipState(jrnn.LSTM(H), bounds=(0.2,)).init(jax.random.key(0), F)
+    with pytest.raises(ValueError, match="bounds must be positive"):
+        jrnn.ClipState(jrnn.LSTM(H), bounds=-1.0)

@@ -12,6 +12,7 @@ from jrnn import kernels
 from jrnn.cells import GatedCell
 
 PAGE = pathlib.Path(__file__).parent.parent / "docs" / "your_own_cell.md"
+KEY = jax.random.key(0)
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +40,15 @@ def test_the_page_runs_and_its_cell_has_the_fast_kernel(blocks):
     assert chosen == kernels.Gated()
 
 
+def test_the_cells_of_papers_are_what_the_page_says():
+    rows = [row for row in PAGE.read_text().splitlines() if row.startswith("| ")]
+    calls = [row.split("`")[1] for row in rows if row.count("`") == 2 and "(4" in row]
+    assert len(calls) == 15
+    for call in calls:
+        cell = eval(call, vars(jrnn))
+        assert jax.eval_shape(lambda key, cell=cell: cell.init(key, 3), KEY)
+
+
 @jrnn.value
 class Options(GatedCell):
     """A cell with every option that the page lists."""
@@ -57,9 +67,9 @@ class Options(GatedCell):
 
 
 def test_the_options_of_the_page_are_used():
-    params = Options(4, separate_biases=True).init(jax.random.key(0), 3)
+    params = Options(4, separate_biases=True).init(KEY, 3)
     assert jnp.abs(params.w_x).max() <= 0.5  # PyTorch's bound, 1 / sqrt(H)
     assert jnp.abs(params.b_x[:4]).max() <= 0.5 and jnp.all(params.b_x[4:] < -4)
     assert params.b_h.shape == (8,)
-    bare = Options(4, bias=False).init(jax.random.key(0), 3)
+    bare = Options(4, bias=False).init(KEY, 3)
     assert bare.b_x is None and bare.b_h is None
