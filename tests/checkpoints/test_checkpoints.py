@@ -2,6 +2,7 @@
 
 import json
 import os
+import threading
 import warnings
 
 import jax
@@ -226,12 +227,20 @@ def test_a_full_disk_leaves_earlier_checkpoints_and_nothing_else(tmp_path, monke
 
 
 def test_saving_in_the_background_copies_and_reports_a_failure(tmp_path, monkeypatch):
-    host = {"x": np.arange(5)}
+    host, go_on, write = {"x": np.arange(5)}, threading.Event(), files.write
+
+    def slow(*args):
+        go_on.wait()
+        write(*args)
+
+    monkeypatch.setattr(files, "write", slow)
     with Checkpoints(tmp_path, background=True) as store:
         store.save(1, host)
         host["x"] += 100  # the loop goes on
+        go_on.set()
         store.wait()
         assert store.step == 1
+    monkeypatch.undo()
     with Checkpoints(tmp_path) as store:
         assert store.restore({"x": np.zeros(5, int)}).tree["x"].tolist() == [*range(5)]
 
