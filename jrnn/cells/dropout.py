@@ -126,8 +126,8 @@ class RecurrentDropout(Wrapper):
     instead of v = h Wh: one mask for a whole sequence, for each row of a batch, for all
     gates. The state itself is kept: the path h' = z h + ... of a GRU, the memory of an
     LSTM and the output are not dropped. This is the recurrent part of variational
-    dropout, and Keras's `recurrent_dropout`. Without a key, in evaluation, nothing is
-    dropped.
+    dropout. Keras's `recurrent_dropout` draws one mask for each gate instead. Without a
+    key, in evaluation, nothing is dropped.
 
     Each call of `jrnn.step` with a key draws a new mask. `Zoneout` instead keeps
     units, and `WeightDrop` drops weights.

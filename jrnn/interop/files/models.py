@@ -13,7 +13,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jrnn import cells, kernels, layers
+from jrnn import cells, initializers, kernels, layers
 from jrnn.cells import activations
 from jrnn.interop.common.modules import param_shapes
 from jrnn.layers import Sequential
@@ -31,11 +31,13 @@ CLASSES: dict[str, Any] = {
     if isinstance(each, type) and dataclasses.is_dataclass(each)
 }
 CLASSES["Layout"] = kernels.Layout  # an option of a kernel
+CLASSES["Chrono"] = initializers.Chrono  # how forget biases are drawn
 FUNCTIONS: dict[str, Any] = {
     name: each
     for name, each in vars(activations).items()
     if isinstance(each, types.FunctionType) and each.__module__ == activations.__name__
 }
+FUNCTIONS["uniform_gate"] = initializers.uniform_gate
 MAX_DEPTH = 32
 _MODEL = "jrnn.model"
 

@@ -64,6 +64,14 @@ def test_every_cell_can_be_described(case):
 
 
 @pytest.mark.parametrize(
+    "draw", [jrnn.initializers.Chrono(longest=50), jrnn.initializers.uniform_gate]
+)
+def test_how_forget_biases_are_drawn_can_be_described(draw):
+    cell = jrnn.LSTM(4, forget_bias=draw)
+    assert files.from_config(json.loads(json.dumps(files.to_config(cell)))) == cell
+
+
+@pytest.mark.parametrize(
     "config, why",
     [
         ({"kind": "os.system"}, "the kind must be one of .*, got 'os.system'"),
