@@ -106,7 +106,7 @@ def test_descriptions_name_nothing_but_what_jrnn_has(config, why):
 
 
 def test_each_name_stands_for_one_class():
-    rooms = jrnn.cells, jrnn.layers, jrnn.kernels, jrnn.activations
+    rooms = jrnn.cells, jrnn.layers, jrnn.kernels, jrnn.activations, jrnn.initializers
     for name, known in {**models.CLASSES, **models.FUNCTIONS}.items():
         assert {id(vars(room)[name]) for room in rooms if name in vars(room)} == {
             id(known)
