@@ -106,3 +106,28 @@ def test_without_a_mesh_in_context_each_device_keeps_its_examples(cell, scan):
     assert "all-gather" not in compiled.as_text()
     actual = jax.device_get(compiled(*args))
     assert_close(actual, jax.device_get(expected(cell, params, xs)))
+
+
+@pytest.mark.parametrize(
+    ("cell", "features", "key"),
+    [
+        (jrnn.ConvGRU(2, (2,), (3,)), (3, F), None),
+        (jrnn.RecurrentDropout(jrnn.LSTM(H), 0.4), (F,), jax.random.key(5)),
+        (jrnn.InputDropout(jrnn.GRU(H), 0.4, locked=True), (F,), jax.random.key(5)),
+    ],
+    ids=str,
+)
+def test_convolutions_and_masks_on_an_explicit_mesh(cell, features, key):
+    params = randomise(cell.init(jax.random.key(0), F), 1)
+    xs = randomise(jnp.zeros((BATCH, T, *features)), 3)
+
+    def slope(params, xs):
+        run = lambda p: jnp.sum(jnp.sin(jrnn.scan(cell, p, None, xs, key=key)[1]))
+        return jax.value_and_grad(run)(params)
+
+    mesh = jax.make_mesh((2,), ("data",), axis_types=(AxisType.Explicit,))
+    with jax.set_mesh(mesh):
+        spread = jax.device_put(xs, NamedSharding(mesh, P("data")))
+        copied = jax.device_put(params, NamedSharding(mesh, P()))
+        actual = jax.device_get(jax.jit(slope)(copied, spread))
+    assert_close(actual, jax.device_get(slope(params, xs)), 1e-4)

@@ -47,6 +47,9 @@ def convolve(
     axes = w.ndim - 2
     letters = "DHW"[-axes:]
     batch = x.shape[: x.ndim - axes - 1]
+    if len(batch) > 1 and _explicit():  # such axes cannot be merged
+        how: Any = {"strides": strides, "padding": padding, "dilation": dilation}
+        return jax.lax.map(lambda part: convolve(part, w, **how), x)
     out = jax.lax.conv_general_dilated(
         x.reshape(math.prod(batch), *x.shape[len(batch) :]),
         w,
@@ -56,6 +59,12 @@ def convolve(
         dimension_numbers=(f"N{letters}C", f"{letters}IO", f"N{letters}C"),
     )
     return out.reshape(*batch, *out.shape[1:])
+
+
+def _explicit() -> bool:
+    """Whether the type of an array says how it is sharded."""
+    types = jax.sharding.get_abstract_mesh().axis_types
+    return jax.sharding.AxisType.Explicit in types
 
 
 def output_spatial(
