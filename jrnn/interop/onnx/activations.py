@@ -28,6 +28,7 @@ DEFAULTS = {
     "GRU": ["Sigmoid", "Tanh"],
     "LSTM": ["Sigmoid", "Tanh", "Tanh"],
 }
+WITHOUT_DEFAULTS = {"Affine", "ScaledTanh"}  # ONNX defines no alpha and beta for them
 _BY_LOWER_CASE = {name.lower(): name for name in FUNCTIONS}
 
 
@@ -62,7 +63,8 @@ def from_attributes(
     not bound the input of an LSTM's output activation.
 
     Raises:
-      ValueError: if a name is unknown, or if there are too few or too many names.
+      ValueError: if a name is unknown, if there are too few or too many names, or if an
+        activation lacks an alpha or beta that has no default.
     """
     defaults = DEFAULTS[op_type]
     names = attributes.get("activations") or defaults * directions
@@ -133,6 +135,12 @@ def _function(name: str, alphas: list[float], betas: list[float]) -> Activation:
     if not isinstance(known, type):
         return known
     fields = dataclasses.fields(known)
+    if _BY_LOWER_CASE[name.lower()] in WITHOUT_DEFAULTS and not (alphas and betas):
+        raise ValueError(
+            f"ONNX defines no default alpha and beta for {name}, and "
+            "`activation_alpha` or `activation_beta` has no entry for it. Add both, as "
+            "the runtime that made the model assumes them."
+        )
     values = {
         field.name: float(given.pop(0))
         for field, given in zip(fields, (alphas, betas), strict=False)

@@ -1,6 +1,6 @@
 """The graph of an ONNX model, and the path through it from input to output."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import onnx
@@ -12,6 +12,25 @@ _MOVES = {"Concat", "Gather", "Identity", "Reshape", "Slice", "Split", "Squeeze"
 _MOVES |= {"Cast", "Expand", "Transpose", "Unsqueeze"}
 MAX_SIZE = 1 << 28  # elements of a computed constant, which joins can double
 _TWO_SIDED = {"Add", "Gather", "MatMul"}  # either of two inputs may be constant
+_JOINS = {"Add", "Concat", "Mul"}  # nodes that may join both directions
+RECURRENT = {"RNN", "GRU", "LSTM"}
+
+
+class Step(NamedTuple):
+    """One node of a path.
+
+    Attributes:
+      node: The node.
+      output: The index of its output that is on the path.
+      entry: The entry that a `Gather` picks, if it is not that of its own input.
+      branches: For a node that joins directions, the steps from the operator to each
+        of its inputs.
+    """
+
+    node: Any
+    output: int
+    entry: int | None = None
+    branches: tuple[tuple["Step", ...], ...] = ()
 
 
 class Graph:
@@ -27,23 +46,99 @@ class Graph:
             if each.name not in self.arrays
         }
 
-    def path(self, name: str) -> tuple[list[tuple[Any, int]], list[Any]]:
-        """Returns the nodes from the input to a tensor, and the axes of the input.
-
-        Each node comes with the index of its output that is on the path.
-        """
-        found: list[tuple[Any, int]] = []
+    def path(self, name: str) -> tuple[list[Step], str]:
+        """Returns the steps from an input of the model to a tensor, and that input."""
+        found: list[Step] = []
         while name not in self.inputs:
-            expect(name in self.makers, f"no node computes {name!r}.")
+            step, name = self._step(name)
             expect(len(found) < len(self.makers), "the graph has a cycle.")
-            node = self.makers[name]
-            found.append((node, list(node.output).index(name)))
-            name = self.source(node)
+            found.append(step)
+        return found[::-1], name
+
+    def axes_of_input(self, name: str) -> tuple[list[Any], dict[Any, int | None]]:
+        """Returns the axes of an input, and the sizes of those that are fixed.
+
+        The axes are 0 and 1, and "f" for features unless the input is ids.
+        """
         kind = self.inputs[name]
         ids = kind.elem_type in (onnx.TensorProto.INT64, onnx.TensorProto.INT32)
-        rank = len(kind.shape.dim) if kind.HasField("shape") else 3 - ids
+        known = kind.HasField("shape")
+        rank = len(kind.shape.dim) if known else 3 - ids
         axes = list(range(rank)) if ids else [*range(rank - 1), "f"]
-        return found[::-1], axes
+        sizes = [
+            each.dim_value if each.HasField("dim_value") else None
+            for each in (kind.shape.dim if known else ())
+        ]
+        return axes, dict(zip(axes, sizes, strict=False))
+
+    def _step(self, name: str) -> tuple[Step, str]:
+        """Returns the step that makes a tensor, and the name of what it reads."""
+        expect(name in self.makers, f"no node computes {name!r}.")
+        node = self.makers[name]
+        output = list(node.output).index(name)
+        data = [each for each in node.input if each and self.constant(each) is None]
+        if node.op_type in _JOINS and len(data) == len(node.input) > 1:
+            return self._branches(node, data)
+        index, source = self._picked(node)
+        return Step(node, output, index), source or self.source(node)
+
+    def _branches(self, node: Any, names: list[str]) -> tuple[Step, str]:
+        """Returns the step that joins tensors made from one recurrent operator."""
+        branches, ends = [], set()
+        for name in names:
+            steps: list[Step] = []
+            while True:
+                maker = self.makers.get(name)
+                single = maker is not None and maker.op_type in _MOVES | RECURRENT
+                expect(
+                    single and len(steps) < len(self.makers),
+                    f"{node.op_type} must join directions of one recurrent operator, "
+                    f"got {names}. A layer is a single path.",
+                )
+                if maker is not None and maker.op_type in RECURRENT:
+                    break
+                step, name = self._step(name)
+                steps.append(step)
+            ends.add(name)
+            branches.append(tuple(steps[::-1]))
+        expect(
+            len(ends) == 1,
+            f"{node.op_type} must join directions of one recurrent operator, got those "
+            f"of {sorted(ends)}. A layer is a single path.",
+        )
+        return Step(node, 0, None, tuple(branches)), ends.pop()
+
+    def _picked(self, node: Any) -> tuple[int | None, str]:
+        """Returns which final state a node picks from those of several layers.
+
+        PyTorch's exporter concatenates the final states of all layers, and `h[-1]` is
+        a `Gather` from all of them.
+
+        Returns:
+          The index in the final states of one operator, and their name; None and "" if
+          the node is not such a `Gather`.
+        """
+        joined = self.makers.get(node.input[0]) if node.input else None
+        if node.op_type != "Gather" or joined is None or joined.op_type != "Concat":
+            return None, ""
+        index = self.constant(node.input[1])
+        makers = [self.makers.get(each) for each in joined.input]
+        axes = attributes_of(node).get("axis", 0), attributes_of(joined)["axis"]
+        known = all(each is not None and each.op_type in RECURRENT for each in makers)
+        if index is None or index.ndim or axes != (0, 0) or not known:
+            return None, ""
+        places = [
+            (side, name)
+            for name, maker in zip(joined.input, makers, strict=True)
+            for side in range(
+                1 + (attributes_of(maker).get("direction") == "bidirectional")
+            )
+        ]
+        expect(
+            -len(places) <= int(index) < len(places),
+            f"Gather must pick one of {len(places)} states, got {int(index)}.",
+        )
+        return places[int(index)]
 
     def source(self, node: Any) -> str:
         """Returns the input of a node that is not constant."""
@@ -129,6 +224,12 @@ class Graph:
             sources = node.input if node.op_type == "Concat" else node.input[:1]  # type: ignore[union-attr]
             for each in sources:
                 self.given(each, what, fixed=fixed)
+
+
+def attributes_of(node: Any) -> dict[str, Any]:
+    """Returns the attributes of a node by name."""
+    pairs = ((a.name, onnx.helper.get_attribute_value(a)) for a in node.attribute)
+    return {name: attribute_value(each) for name, each in pairs}
 
 
 def attribute_value(value: Any) -> Any:

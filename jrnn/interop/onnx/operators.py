@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jrnn import checks
 from jrnn.interop.common import stacks
 from jrnn.interop.common.foreign_arrays import check_shape, to_array
-from jrnn.interop.common.states import cell_state
+from jrnn.interop.common.states import cell_state, has_memory
 from jrnn.interop.onnx import activations, directions
 from jrnn.interop.onnx.directions import Direction
 from jrnn.interop.onnx.expect import expect
@@ -142,15 +142,23 @@ def from_operator(operator: Operator) -> tuple[Layer, Params]:
 
 
 def state_from_onnx(
-    layer: Layer, initial_h: Array, initial_c: Array | None = None, *, layout: int = 0
+    layer: Layer,
+    initial_h: Array | None,
+    initial_c: Array | None = None,
+    *,
+    layout: int = 0,
 ) -> State:
     """Returns the state of a recurrent layer for an operator's initial states.
 
     Args:
       layer: A `Recurrent` or `Bidirectional`.
-      initial_h: [D, B, H], or [B, D, H] with `layout=1`.
-      initial_c: The same for the memory of an LSTM; None for zero, as in ONNX.
+      initial_h: [D, B, H], or [B, D, H] with `layout=1`; None for zero, as in ONNX.
+      initial_c: The same for the memory of an LSTM.
       layout: The operator's attribute.
+
+    Raises:
+      ValueError: if both are None, if there is not one state per direction, or if the
+        layer has no memory and gets one.
 
     Example:
       >>> import jax.numpy as jnp, jrnn
@@ -160,11 +168,24 @@ def state_from_onnx(
       >>> state.backward.h.shape
       (5, 4)
     """
-    h = jnp.moveaxis(jnp.asarray(initial_h), layout, 0)
-    c = jnp.zeros_like(h) if initial_c is None else jnp.asarray(initial_c)
-    c = c if initial_c is None else jnp.moveaxis(c, layout, 0)
     cells = stacks.cells_of([layer])
-    checks.count("initial_h", h, len(cells), "one per direction")
+    memory = all(map(has_memory, cells))
+    names = ("initial_h", "initial_c")
+    given = {
+        name: jnp.moveaxis(jnp.asarray(value), layout, 0)
+        for name, value in zip(names, (initial_h, initial_c), strict=True)
+        if value is not None
+    }
+    if not given or ("initial_c" in given and not memory):
+        needs = "initial_h or initial_c" if memory else "initial_h and no initial_c"
+        raise ValueError(
+            f"The state of {layer!r} needs {needs}, got {list(given)}. For the zero "
+            "state pass `None` to `apply`."
+        )
+    for name, value in given.items():
+        checks.count(name, value, len(cells), "one per direction")
+    zero = jnp.zeros_like(next(iter(given.values())))
+    h, c = (given.get(name, zero) for name in names)
     states = [cell_state(*each) for each in zip(cells, h, c, strict=True)]
     return stacks.pair_up([layer], states)[0]
 

@@ -1,7 +1,6 @@
 """Builds a layer from an ONNX model."""
 
-import dataclasses
-from typing import Any
+from typing import Any, Self
 
 import jax.numpy as jnp
 import numpy as np
@@ -11,9 +10,9 @@ from jrnn.interop.common import stacks
 from jrnn.interop.common.foreign_arrays import check_shape, to_array
 from jrnn.interop.onnx import operators
 from jrnn.interop.onnx.expect import expect
-from jrnn.interop.onnx.graph import Graph, attribute_value
+from jrnn.interop.onnx.graph import RECURRENT, Graph, Step
+from jrnn.interop.onnx.moves import Moves
 from jrnn.layers import (
-    Bidirectional,
     Dense,
     DenseParams,
     Embed,
@@ -23,24 +22,55 @@ from jrnn.layers import (
 )
 from jrnn.types import Layer, Params
 
-_MERGES = {"ReduceSum": "sum", "ReduceMean": "mean", "ReduceProd": "mul"}
+
+class Converted(tuple[Layer, Params]):
+    """A layer and its parameters.
+
+    The layer takes and returns [batch, time, features], whatever the model does.
+
+    Attributes:
+      layer: The first entry.
+      params: The second entry.
+      time_major: Whether the input of the model is [time, batch, features], as that of
+        PyTorch without `batch_first`; None if no layer depends on time.
+    """
+
+    time_major: bool | None
+
+    def __new__(cls, layer: Layer, params: Params, time_major: bool | None) -> Self:
+        made = super().__new__(cls, (layer, params))
+        made.time_major = time_major
+        return made
+
+    @property
+    def layer(self) -> Layer:
+        return self[0]
+
+    @property
+    def params(self) -> Params:
+        return self[1]
 
 
-def from_model(model: onnx.ModelProto) -> tuple[Layer, Params]:
+def from_model(model: onnx.ModelProto) -> Converted:
     """Builds a layer and its parameters from an ONNX model.
 
     The path from the model's input to its first output may contain RNN, LSTM, GRU,
     MatMul, Add, Gemm, Gather of a table, LayerNormalization, Dropout, and nodes that
-    move axes. The layer takes and returns [batch, time, features], for any order of
-    axes in the model. Lengths and initial states are arguments of `apply`, even if the
-    model has no such inputs.
+    move axes, join or pick directions, or pick the last step. The files of PyTorch's
+    present exporter and of its older one consist of these.
+
+    The layer takes and returns [batch, time, features], for any order of axes in the
+    model. If the model reads [time, batch, features], the result has
+    `time_major=True`: swap the first two axes of its data, and of its outputs. Lengths
+    and initial states are arguments of `apply`, even if the model has no such inputs.
 
     Args:
       model: What `onnx.load` or `to_model` returns.
 
     Returns:
-      The layer, a `Sequential` if there are several; and its parameters. Two biases
-      remain separate. For a model that ends with `Y_h`, the layer returns only its last
+      The layer, a `Sequential` if there are several, and its parameters: a pair with
+      the attributes `layer`, `params` and `time_major`. Two biases remain separate. For
+      a model that ends with `Y_h` or its last step, the layer returns only its last
       output.
 
     Raises:
@@ -56,60 +86,39 @@ def from_model(model: onnx.ModelProto) -> tuple[Layer, Params]:
     """
     graph = Graph(model.graph)
     expect(len(model.graph.output) > 0, "the model has no output.")
-    path, axes = graph.path(model.graph.output[0].name)
-    reader = _Reader(graph, axes)
-    for node, output in path:
-        reader.visit(node, output)
-    expect(bool(reader.layers), "the path from input to output contains no layer.")
-    return stacks.stacked(reader.layers, reader.params)
+    kinds = {node.op_type for node in model.graph.node}
+    expect(
+        bool(kinds & RECURRENT)
+        or not kinds & {"Tanh", "Relu"}
+        or "MatMul" not in kinds,
+        "the graph has no RNN, GRU or LSTM. PyTorch's present exporter unrolls "
+        "`torch.nn.RNN` into MatMul, Slice, Add and Tanh for each step. Export it with "
+        "`dynamo=False`, or convert its weights by "
+        "`jrnn.interop.torch.from_state_dict`.",
+    )
+    path, source = graph.path(model.graph.output[0].name)
+    reader = _Reader(graph, source)
+    for step in path:
+        reader.visit(step)
+    return reader.result()
 
 
-class _Reader:
-    """Builds layers from the nodes of a path.
+class _Reader(Moves):
+    """Builds layers from the nodes of a path."""
 
-    Attributes:
-      layers: The layers so far.
-      params: Their parameters.
-      axes: The meaning of each axis of the current tensor: 0 and 1 for the first two
-        axes of the input, "f" for features and "d" for directions.
-      order: Which of the axes 0 and 1 are time and batch; None before the first
-        recurrent layer.
-    """
-
-    def __init__(self, graph: Graph, axes: list[Any]):
-        self.graph, self.axes = graph, axes
-        self.order: tuple[Any, ...] | None = None
-        self.layers: list[Any] = []
-        self.params: list[Any] = []
-
-    def visit(self, node: Any, output: int) -> None:
-        """Adds the layer of one node, or moves the axes."""
-        readers: dict[str, Any] = {
+    def __init__(self, graph: Graph, source: str):
+        super().__init__(graph, source)
+        self.readers |= {
             "Add": self.add,
-            "Cast": self.cast,
-            "Dropout": self.keep,
-            "Gather": self.embed,
+            "Gather": self.look_up,
             "Gemm": self.dense,
-            "Identity": self.keep,
             "LayerNormalization": self.norm,
             "MatMul": self.dense,
-            "Reshape": self.reshape,
-            "Squeeze": self.squeeze,
-            "Transpose": self.transpose,
             **dict.fromkeys(operators.GATE_COUNTS, self.recurrent),
-            **dict.fromkeys(_MERGES, self.merge),
         }
-        standard = node.domain in ("", "ai.onnx") and node.op_type in readers
-        expect(
-            standard,
-            f"the nodes must be among {sorted(readers)}, got {node.domain} "
-            f"{node.op_type}, which no layer contains.",
-        )
-        pairs = ((a.name, onnx.helper.get_attribute_value(a)) for a in node.attribute)
-        options = {name: attribute_value(each) for name, each in pairs}
-        readers[node.op_type](node, output, options)
 
-    def recurrent(self, node: Any, output: int, how: dict[str, Any]) -> None:
+    def recurrent(self, step: Step, how: dict[str, Any]) -> None:
+        node, output = step.node, step.output
         how.pop("output_sequence", None)  # an attribute in opset 1
         batch_first = how.pop("layout", 0) == 1
         self.features(node)
@@ -143,8 +152,10 @@ class _Reader:
         last = [batch, "d", "f"] if batch_first else ["d", batch, "f"]
         self.axes = last if output else sequence
         self.append(layer, params)
+        self.sizes |= {"d": arrays["W"].shape[0], "f": arrays["R"].shape[-1]}
 
-    def dense(self, node: Any, output: int, how: dict[str, Any]) -> None:
+    def dense(self, step: Step, how: dict[str, Any]) -> None:
+        node = step.node
         self.features(node)
         plain = how.get("alpha", 1) == how.get("beta", 1) == 1 and not how.get("transA")
         first = self.graph.constant(node.input[0]) is None
@@ -156,11 +167,15 @@ class _Reader:
         )
         w = w.T if how.get("transB") else w
         self.append(Dense(w.shape[1], bias=False), DenseParams(w, None))
+        self.sizes["f"] = w.shape[1]
         if len(node.input) > 2:
             self.bias(self.graph.needed(node, 2))
 
-    def add(self, node: Any, output: int, how: dict[str, Any]) -> None:
-        constants = (self.graph.constant(name) for name in node.input)
+    def add(self, step: Step, how: dict[str, Any]) -> None:
+        if step.branches:
+            self.joined(step, how)
+            return
+        constants = (self.graph.constant(name) for name in step.node.input)
         self.bias(next(array for array in constants if array is not None))
 
     def bias(self, b: np.ndarray) -> None:
@@ -173,9 +188,12 @@ class _Reader:
         self.layers[-1] = Dense(w.shape[1])
         self.params[-1] = DenseParams(w, to_array("b", b))
 
-    def embed(self, node: Any, output: int, how: dict[str, Any]) -> None:
-        table = self.graph.constant(node.input[0])
-        rows = table is not None and table.ndim == 2 and how.get("axis", 0) == 0
+    def look_up(self, step: Step, how: dict[str, Any]) -> None:
+        table = self.graph.constant(step.node.input[0])
+        if table is None:
+            self.gather(step, how)
+            return
+        rows = table.ndim == 2 and how.get("axis", 0) == 0
         expect(
             rows and "f" not in self.axes,
             "Gather must look up rows of a constant table.",
@@ -183,8 +201,10 @@ class _Reader:
         array = to_array("table", table)
         self.append(Embed(*array.shape), EmbedParams(array))
         self.axes = [*self.axes, "f"]
+        self.sizes["f"] = array.shape[1]
 
-    def norm(self, node: Any, output: int, how: dict[str, Any]) -> None:
+    def norm(self, step: Step, how: dict[str, Any]) -> None:
+        node, output = step.node, step.output
         self.features(node)
         last = how.get("axis", -1) in (-1, len(self.axes) - 1)
         expect(
@@ -197,66 +217,25 @@ class _Reader:
         layer = LayerNorm(float(how.get("epsilon", 1e-5)))
         self.append(layer, LayerNormParams(scale, jnp.asarray(shift)))
 
-    def keep(self, node: Any, output: int, how: dict[str, Any]) -> None:
-        expect(
-            output == 0,
-            f"the path must use output 0 of {node.op_type}, got output {output}.",
-        )
-
-    def cast(self, node: Any, output: int, how: dict[str, Any]) -> None:
-        expect(
-            "f" not in self.axes,
-            "Cast changes the dtype of features, which layers do not. Convert a model "
-            "with one dtype.",
-        )
-
-    def transpose(self, node: Any, output: int, how: dict[str, Any]) -> None:
-        order = how.get("perm", range(len(self.axes))[::-1])
-        self.axes = [self.axes[index] for index in order]
-
-    def squeeze(self, node: Any, output: int, how: dict[str, Any]) -> None:
-        both = bool(self.layers) and isinstance(self.layers[-1], Bidirectional)
-        expect(
-            self.axis_of(node, how) == "d" and not both,
-            "Squeeze must remove the axis of one direction.",
-        )
-        self.axes.remove("d")
-
-    def merge(self, node: Any, output: int, how: dict[str, Any]) -> None:
-        both = bool(self.layers) and isinstance(self.layers[-1], Bidirectional)
-        fits = both and self.axis_of(node, how) == "d" and how.get("keepdims", 1) == 0
-        expect(fits, f"{node.op_type} must merge both directions of a layer.")
-        self.axes.remove("d")
-        layer = self.layers[-1]
-        self.layers[-1] = dataclasses.replace(layer, merge=_MERGES[node.op_type])
-
-    def reshape(self, node: Any, output: int, how: dict[str, Any]) -> None:
-        shape = self.graph.needed(node, 1).tolist()
-        joins = self.axes[-2:] == ["d", "f"] and len(shape) == len(self.axes) - 1
-        plain = joins and not any(shape[:-1]) and not how.get("allowzero")
-        expect(
-            plain,
-            "Reshape must join both directions, with shape [0, 0, -1], got shape "
-            f"{shape} for the axes {self.axes}.",
-        )
-        self.axes.remove("d")
-
-    def axis_of(self, node: Any, how: dict[str, Any]) -> Any:
-        """Returns the meaning of the axis that a node names."""
-        named = how["axes"] if "axes" in how else self.graph.needed(node, 1).tolist()
-        expect(len(named) == 1, f"{node.op_type} must name one axis, got {named}.")
-        expect(
-            -len(self.axes) <= named[0] < len(self.axes),
-            f"{node.op_type} must name one of {len(self.axes)} axes, got {named[0]}.",
-        )
-        return self.axes[named[0]]
-
     def features(self, node: Any) -> None:
         """Raises unless the last axis is features and no axis is directions."""
         expect(
             self.axes[-1] == "f" and "d" not in self.axes,
             f"{node.op_type} must read [.., .., features], got the axes {self.axes}.",
         )
+        self.settle()
+
+    def result(self) -> Converted:
+        """Returns what the path computes."""
+        expect(bool(self.layers), "the path from input to output contains no layer.")
+        expect(
+            "unit" not in self.axes,
+            f"the output must not keep the axis of one step, got {self.axes}.",
+        )
+        self.settle()
+        layer, params = stacks.stacked(self.layers, self.params)
+        major = None if self.order is None else self.order[0] == 0
+        return Converted(layer, params, major)
 
     def append(self, layer: Layer, params: Params) -> None:
         self.layers.append(layer)

@@ -136,11 +136,7 @@ def _recurrent(
         "merge='concat'.",
     )
     operator = operators.to_operator(layer, params)
-    whole, *others = {side.return_sequence for side in stacks.sides(layer)}
-    expect(
-        not others,
-        f"both directions need one return_sequence, got True and False: {layer!r}.",
-    )
+    whole = stacks.sides(layer)[0].return_sequence  # of both, or the layer is refused
     batch_first = graph.layout == 1
     data = graph.arrange(data, "btf" if batch_first else "tbf")
     memory = operator.op_type == "LSTM"

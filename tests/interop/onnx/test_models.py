@@ -211,3 +211,21 @@ def test_states_convert_in_both_layouts():
         assert_close(interop.state_from_onnx(layer, h, c, layout=layout), state, 0)
     bare = interop.state_from_onnx(layer, h, layout=1)
     assert not bare.forward.c.any() and (bare.forward.h == state.forward.h).all()
+    bare = interop.state_from_onnx(layer, None, c, layout=1)
+    assert not bare.forward.h.any() and (bare.backward.c == state.backward.c).all()
+    final, _ = layer.apply(setting(layer)[0], bare, setting(layer)[2])
+    assert jax.tree.structure(final) == jax.tree.structure(bare)
+
+
+@pytest.mark.parametrize(
+    "cell, h, c, why",
+    [
+        (jrnn.LSTM(H), None, None, "needs initial_h or initial_c, got"),
+        (jrnn.GRU(H), None, None, "needs initial_h and no initial_c"),
+        (jrnn.GRU(H), None, np.ones((1, B, H)), "needs initial_h and no initial_c"),
+        (jrnn.LSTM(H), None, np.ones((2, B, H)), "initial_c"),
+    ],
+)
+def test_states_that_do_not_fit_are_refused(cell, h, c, why):
+    with pytest.raises(ValueError, match=why):
+        interop.state_from_onnx(jrnn.Recurrent(cell), h, c)

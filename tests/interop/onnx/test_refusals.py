@@ -27,13 +27,6 @@ HARD = a.Clipped(a.sigmoid, 0.5)
         (jrnn.Bidirectional(jrnn.GRU(H), merge=None), "returns a pair"),
         (jrnn.Bidirectional(jrnn.GRU(H), jrnn.LSTM(H)), "must have one op_type"),
         (jrnn.Bidirectional(jrnn.GRU(H), jrnn.GRU(3)), "one shape of R"),
-        (
-            jrnn.Bidirectional(
-                jrnn.Recurrent(jrnn.GRU(H)),
-                jrnn.Recurrent(jrnn.GRU(H), reverse=True, return_sequence=False),
-            ),
-            "one return_sequence",
-        ),
         (jrnn.Bidirectional(jrnn.Dense(H), jrnn.GRU(H)), "direction must be one cell"),
         (
             jrnn.Bidirectional(jrnn.GRU(H), jrnn.ResetBeforeGRU(H)),
@@ -47,13 +40,6 @@ HARD = a.Clipped(a.sigmoid, 0.5)
         (
             jrnn.Recurrent(jrnn.LSTM(H, gate=HARD, activation=HARD)),
             "Use an `output_activation`",
-        ),
-        (
-            jrnn.Sequential(
-                jrnn.Recurrent(jrnn.GRU(3), return_sequence=False),
-                jrnn.Recurrent(jrnn.GRU(H)),
-            ),
-            "returns only its last output",
         ),
     ],
     ids=repr,
@@ -86,6 +72,12 @@ W, R = np.ones((1, 3 * H, F), "f"), np.ones((1, 3 * H, H), "f")
         ({"clip": 0.0}, {}, "clip must be positive"),
         ({"activations": ["Tanh"]}, {}, "2 entries"),
         ({"activations": ["Tanh", "Sine"]}, {}, "activations must be one of"),
+        ({"activations": ["Affine", "Tanh"]}, {}, "no default alpha and beta"),
+        (
+            {"activations": ["Sigmoid", "ScaledTanh"], "activation_alpha": [1.0]},
+            {},
+            "no default alpha and beta for ScaledTanh",
+        ),
         ({"dropout": 0.5}, {}, "attributes must be .*, got .'dropout'."),
         ({}, {"B": np.ones((1, 3 * H), "f")}, r"B must have shape \[1, 24\]"),
         ({}, {"Q": W}, "arrays must be W, R, B and P, got .'Q'."),
