@@ -32,6 +32,10 @@ COMMANDS = {
         "experiments.bench.command:main",
         "compare the speed of jrnn and other installed libraries",
     ),
+    "cells": (
+        "experiments.cells:main",
+        "print the table of all cells, docs/cells.md",
+    ),
     "layouts": (
         "experiments.layouts:main",
         "time the memory layouts of the gated kernel",
