@@ -133,7 +133,9 @@ def _words(structure: Any) -> str:
 def _source(kind: type[Cell]) -> str:
     """Returns the first reference of a docstring as a link."""
     text = (inspect.getdoc(kind) or "").partition("References:")[2]
-    found = re.search(r"(?:\[1\] )?(.+?),\s+(\d{4}),\s+(https?://[^\s,]+)", text, re.S)
+    found = re.match(
+        r"\s*(?:\[1\] )?(.+?),\s+(\d{4}),\s+(https?://[^\s,]+)", text, re.S
+    )
     if found is None:
         return ""
     author, year, link = (" ".join(part.split()) for part in found.groups())
