@@ -52,7 +52,6 @@ from jrnn.cells.indrnn import (
 )
 from jrnn.cells.input_gated import (
     InputGatedParams as InputGatedParams,
-    UnitState as UnitState,
 )
 from jrnn.cells.janet import JANET as JANET
 from jrnn.cells.layer_norm_cells import (

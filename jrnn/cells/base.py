@@ -73,7 +73,7 @@ class GatedParams(NamedTuple):
 
 @exportable
 class HiddenState(NamedTuple):
-    """State of a cell that keeps nothing but its output."""
+    """State of a cell with one number for each unit."""
 
     h: Array  # [..., H]
 

@@ -3,7 +3,8 @@
 from jrnn import checks, options
 from jrnn.cells import activations
 from jrnn.cells.affine import Gates
-from jrnn.cells.input_gated import InputGated, InputGatedParams, UnitState
+from jrnn.cells.base import HiddenState
+from jrnn.cells.input_gated import InputGated, InputGatedParams
 from jrnn.types import Array
 from jrnn.values import value
 
@@ -53,12 +54,12 @@ class HGRN(InputGated):
         f = self.forget_floor + (1 - self.forget_floor) * activations.sigmoid(u[0])
         return {"f": f, "g": activations.sigmoid(u[2])}
 
-    def coefficients(self, u: Gates) -> tuple[UnitState, UnitState]:
+    def coefficients(self, u: Gates) -> tuple[HiddenState, HiddenState]:
         """Returns f and (1 - f) * c."""
         f = self.gates(u)["f"]
-        return UnitState(f), UnitState((1 - f) * activations.silu(u[1]))
+        return HiddenState(f), HiddenState((1 - f) * activations.silu(u[1]))
 
-    def read(self, params: InputGatedParams, state: UnitState, u: Gates) -> Array:
+    def read(self, params: InputGatedParams, state: HiddenState, u: Gates) -> Array:
         """Returns the gated state."""
         del params
         return activations.sigmoid(u[2]) * state.h

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from jrnn import checks, initializers
 from jrnn.cells.affine import Gates, affine, split
-from jrnn.cells.base import VectorCell, zeros
+from jrnn.cells.base import HiddenState, VectorCell, zeros
 from jrnn.forms import Linear
 from jrnn.types import Array, DType, PRNGKey, Shape
 from jrnn.values import exportable
@@ -20,13 +20,6 @@ class InputGatedParams(NamedTuple):
 
     w_x: Array  # [F, kH]
     b_x: Array | None  # [kH]
-
-
-@exportable
-class UnitState(NamedTuple):
-    """State of a cell with one number per unit."""
-
-    h: Array  # [..., H]
 
 
 class InputGated(VectorCell):
@@ -55,7 +48,7 @@ class InputGated(VectorCell):
         """Returns the gates by name, each within [0, 1]."""
 
     @abc.abstractmethod
-    def coefficients(self, u: Any) -> tuple[UnitState, UnitState]:
+    def coefficients(self, u: Any) -> tuple[HiddenState, HiddenState]:
         """Returns the factor and the addend of the state."""
 
     def init(
@@ -74,9 +67,9 @@ class InputGated(VectorCell):
     @final
     def initial_state(
         self, params: InputGatedParams, batch_shape: Shape = ()
-    ) -> UnitState:
+    ) -> HiddenState:
         """Returns zeros of shape [*batch_shape, H]."""
-        return UnitState(zeros(params.w_x, *batch_shape, self.hidden_size))
+        return HiddenState(zeros(params.w_x, *batch_shape, self.hidden_size))
 
     @final
     def project(

@@ -2,7 +2,8 @@
 
 from jrnn.cells import activations
 from jrnn.cells.affine import Gates
-from jrnn.cells.input_gated import InputGated, InputGatedParams, UnitState
+from jrnn.cells.base import HiddenState
+from jrnn.cells.input_gated import InputGated, InputGatedParams
 from jrnn.types import Activation, Array
 from jrnn.values import value
 
@@ -46,12 +47,12 @@ class MinGRU(InputGated):
         """Returns the update gate."""
         return {"z": activations.sigmoid(u[0])}
 
-    def coefficients(self, u: Gates) -> tuple[UnitState, UnitState]:
+    def coefficients(self, u: Gates) -> tuple[HiddenState, HiddenState]:
         """Returns 1 - z and z * n."""
         z = activations.sigmoid(u[0])
-        return UnitState(1 - z), UnitState(z * self.activation(u[1]))
+        return HiddenState(1 - z), HiddenState(z * self.activation(u[1]))
 
-    def read(self, params: InputGatedParams, state: UnitState, u: Gates) -> Array:
+    def read(self, params: InputGatedParams, state: HiddenState, u: Gates) -> Array:
         """Returns h."""
         del params, u
         return state.h
@@ -93,12 +94,12 @@ class MinLSTM(InputGated):
         f, i = activations.sigmoid(u[0]), activations.sigmoid(u[1])
         return {"f": f / (f + i), "i": i / (f + i)}
 
-    def coefficients(self, u: Gates) -> tuple[UnitState, UnitState]:
+    def coefficients(self, u: Gates) -> tuple[HiddenState, HiddenState]:
         """Returns f / (f + i) and i / (f + i) * n."""
         gates = self.gates(u)
-        return UnitState(gates["f"]), UnitState(gates["i"] * self.activation(u[2]))
+        return HiddenState(gates["f"]), HiddenState(gates["i"] * self.activation(u[2]))
 
-    def read(self, params: InputGatedParams, state: UnitState, u: Gates) -> Array:
+    def read(self, params: InputGatedParams, state: HiddenState, u: Gates) -> Array:
         """Returns h."""
         del params, u
         return state.h

@@ -97,7 +97,7 @@ class Jordan(_OutputCell):
       (2, 5, 2)
 
     References:
-      [1] Jordan, 1986, https://www.osti.gov/biblio/6910294
+      [1] Jordan, 1986, https://apps.dtic.mil/sti/html/tr/ADA173989/index.html
     """
 
     hidden_size: int
