@@ -1,7 +1,10 @@
 """Checks of the options of a cell or a layer, when it is made."""
 
 import dataclasses
+import functools
 from typing import Any
+
+import jax
 
 from jrnn import checks
 from jrnn.types import Activation, Cell, GateBias, Layer
@@ -55,6 +58,51 @@ def is_cell(name: str, value: Any) -> None:
     )
 
 
+def check_params(cell: Cell, params: Any, xs: Any) -> None:
+    """Raises if parameters are those of another cell, or of another input size.
+
+    Raises:
+      TypeError: if they are of another class.
+      ValueError: if a matrix has another shape, or `xs` another number of features.
+    """
+    if not hasattr(xs, "shape"):
+        return
+    features = xs.shape[xs.ndim - cell.feature_axes :]
+    like = _shapes(cell, features if cell.feature_axes > 1 else features[0])
+    if like is None:
+        return
+    recover = f"Make them with `init` of {cell!r}."
+    checks.same_params(params, like, recover)
+    if cell.feature_axes == 1 and jax.tree.structure(params) == _structure(like):
+        for leaf, own in zip(
+            jax.tree.leaves(params), jax.tree.leaves(like), strict=True
+        ):
+            if own.ndim > 1 and own.shape[0] == features[0] != leaf.shape[0]:
+                checks.last_axis("xs", xs, leaf.shape[0])
+
+
+def _structure(tree: Any) -> Any:
+    return jax.tree.structure(tree)
+
+
+@functools.lru_cache(maxsize=256)
+def _shapes(cell: Cell, input_size: Any) -> Any:
+    """Returns the shapes of the parameters, or None if there is no such size."""
+    try:
+        return jax.eval_shape(lambda: cell.init(jax.random.key(0), input_size))
+    except (TypeError, ValueError):
+        return None
+
+
+def own_params(layer: Any, params: Any, expected: type) -> None:
+    """Raises unless parameters are of the class that a layer makes."""
+    if not isinstance(params, expected):
+        raise TypeError(
+            f"params must be {expected.__name__}, got {checks.outline(params)}. Make "
+            f"them with `init` of {layer!r}."
+        )
+
+
 def is_layer(name: str, value: Any) -> None:
     """Raises unless `value` is a layer."""
     if isinstance(value, type):
@@ -63,7 +111,8 @@ def is_layer(name: str, value: Any) -> None:
         )
     if isinstance(value, Cell) or not isinstance(value, Layer):
         raise TypeError(
-            f"{name} must be a layer, got {value!r}. Wrap a cell in `jrnn.Recurrent`."
+            f"{name} must be a layer, got {value!r}. Wrap a cell in `jrnn.Recurrent`, "
+            "and a function of one step in `jrnn.Map`."
         )
 
 
@@ -78,7 +127,7 @@ def _are_counts(name: str, value: Any) -> tuple[int, ...]:
 
 
 def _is_activation(name: str, value: Any) -> None:
-    if not callable(value):
+    if not callable(value) or isinstance(value, Cell | Layer):
         raise TypeError(
             f"{name} must be a function, such as `jrnn.activations.relu` or "
             f"`jax.numpy.tanh`, got {value!r}."

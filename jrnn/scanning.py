@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from jrnn import checks, kernels, masks
 from jrnn.masks import where
-from jrnn.options import is_cell
+from jrnn.options import check_params, is_cell
 from jrnn.types import Array, Cell, Params, PRNGKey, State
 from jrnn.values import without_init_options
 
@@ -49,11 +49,11 @@ def step(
         cell,
         params,
         state,
-        jax.tree.map(lambda a: a[None], x),
+        jax.tree.map(lambda a: a[None], checks.as_arrays("x", x)),
         key=key,
         time_major=True,
     )
-    return state, ys[0]
+    return state, jax.tree.map(lambda y: y[0], ys)
 
 
 def scan(
@@ -140,7 +140,8 @@ def scan(
     """
     is_cell("cell", cell)
     kernels.named(method)
-    xs = jax.tree.map(jnp.asarray, xs)
+    xs = checks.as_arrays("xs", xs)
+    checks.key("key", key)
     lengths = masks.as_lengths(lengths)
     mask, reset = masks.as_flags(mask), masks.as_flags(reset)
     batch, time = checks.sequence_axes(xs, cell.feature_axes, time_major)
@@ -181,6 +182,7 @@ def _scan(
     key: PRNGKey | None,
 ) -> tuple[State, Any]:
     batch, time = checks.sequence_axes(xs, cell.feature_axes, time_major)
+    check_params(cell, params, xs)
     if not time_major:
         xs, mask, reset = _time_first((xs, mask, reset), len(batch))
     key_cell, key_steps = (None, None) if key is None else jax.random.split(key)

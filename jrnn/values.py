@@ -20,6 +20,9 @@ def value(cls: type[_T]) -> type[_T]:
     made = dataclasses.dataclass(frozen=True, repr=False)(cls)
     if "__repr__" not in vars(cls):
         setattr(made, "__repr__", _print_value)  # noqa: B010  mypy's view of methods
+    called = any("__call__" in vars(base) for base in made.__mro__)
+    if hasattr(made, "initial_state") and not called:
+        setattr(made, "__call__", _refuse_call)  # noqa: B010
     return made
 
 
@@ -65,6 +68,19 @@ def exportable(node: type[_T]) -> type[_T]:
         node, serialized_name=f"jrnn.{node.__name__}"
     )
     return node
+
+
+def _refuse_call(self: Any, *args: Any, **options: Any) -> None:
+    """Raises with the right call: cells and layers are not functions.
+
+    Raises:
+      TypeError: always.
+    """
+    del args, options
+    call = "layer.apply(params, None, xs)"
+    if not hasattr(self, "apply"):
+        call = "jrnn.scan(cell, params, None, xs)"
+    raise TypeError(f"{type(self).__name__} is not called. Write `state, ys = {call}`.")
 
 
 def _print_value(self: Any) -> str:

@@ -12,11 +12,17 @@ from jrnn.checks.arrays import (
     sequence_axes as sequence_axes,
     step_mask as step_mask,
 )
+from jrnn.checks.foreign import (
+    as_arrays as as_arrays,
+    key as key,
+    refuse_foreign as refuse_foreign,
+)
 from jrnn.checks.scalars import (
     at_least as at_least,
     count as count,
     divides as divides,
     equal_sizes as equal_sizes,
+    fraction as fraction,
     integer as integer,
     number as number,
     one_of as one_of,
@@ -25,6 +31,8 @@ from jrnn.checks.scalars import (
 )
 from jrnn.checks.trees import (
     named_leaves as named_leaves,
+    outline as outline,
+    same_params as same_params,
     same_state as same_state,
     same_structure as same_structure,
 )

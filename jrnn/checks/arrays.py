@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jrnn.checks.foreign import refuse_foreign
 from jrnn.checks.trees import named_leaves, outline
 from jrnn.types import Array, Shape
 
@@ -78,6 +79,7 @@ _IDS = " Ids of tokens are integers; vectors need no `jrnn.Embed`."
 
 def array(name: str, value: Any) -> None:
     """Raises unless `value` is one array, not a tree of them."""
+    refuse_foreign(name, value)
     if not hasattr(value, "shape"):
         raise TypeError(
             f"{name} must be one array, got {outline(value)}. Merge the outputs of a "

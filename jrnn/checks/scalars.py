@@ -34,7 +34,12 @@ def integer(name: str, value: Any, least: int) -> int:
     except TypeError:
         whole = None
     if whole is None:
-        raise TypeError(f"{name} must be an integer, got {value!r}.")
+        shape = list(value.shape) if hasattr(value, "shape") else []
+        given = f"an array of shape {shape}" if shape else repr(value)
+        raise TypeError(
+            f"{name} must be an integer, got {given}."
+            + (f" Did you mean {shape[-1]}, its last axis?" if shape else "")
+        )
     at_least(name, whole, least)
     return whole
 
@@ -51,6 +56,13 @@ def positive(name: str, value: float) -> None:
     number(name, value)
     if not value > 0:
         raise ValueError(f"{name} must be positive, got {value!r}.")
+
+
+def fraction(name: str, value: float) -> None:
+    """Raises unless `value` is in (0, 1]."""
+    number(name, value)
+    if not 0 < value <= 1:
+        raise ValueError(f"{name} must be in (0, 1], got {value!r}.")
 
 
 def probability(name: str, value: float) -> None:

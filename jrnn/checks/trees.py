@@ -30,6 +30,36 @@ def same_structure(name: str, value: Any, expected: Any, recover: str) -> None:
             )
 
 
+def same_params(params: Any, expected: Any, recover: str, name: str = "params") -> None:
+    """Raises if parameters are those of another cell.
+
+    Compares the classes of containers and the shapes of matrices. Some leaves may be
+    left out, and vectors may differ: a cell may have one bias or two.
+    """
+    if params is None or expected is None:
+        return
+    if not jax.tree.leaves(expected) and not jax.tree.leaves(params):
+        return
+    containers = isinstance(expected, tuple), isinstance(params, tuple)
+    if any(containers):
+        if type(params) is not type(expected):
+            raise TypeError(
+                f"{name} must be a {outline(expected)}, got {outline(params)}. "
+                f"{recover}"
+            )
+        fields = getattr(expected, "_fields", range(len(expected)))
+        for field, inner, like in zip(fields, params, expected, strict=False):
+            at = f"{name}.{field}" if isinstance(field, str) else f"{name}[{field}]"
+            same_params(inner, like, recover, at)
+    elif hasattr(expected, "shape") and len(expected.shape) > 1:
+        shape = jnp.shape(params)
+        if len(shape) != len(expected.shape) or shape[1:] != expected.shape[1:]:
+            raise ValueError(
+                f"{name} must have shape {list(expected.shape)}, got {list(shape)}. "
+                f"{recover}"
+            )
+
+
 def same_state(before: Any, after: Any, xs: Any, params: Any) -> None:
     """Raises unless one step left the state with its structure, shapes and dtypes."""
     if not _alike(before, after):

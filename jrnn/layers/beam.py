@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from jrnn import checks, numerics
-from jrnn.layers.priming import check_finite, check_prime, read_prime
+from jrnn.layers.priming import check_end, check_finite, check_prime, read_prime
 from jrnn.types import Array, Layer, Params, State
 from jrnn.values import without_init_options
 
@@ -78,6 +78,7 @@ def beam_search(
     prime, lengths = check_prime(model, prime, lengths)
     steps = checks.integer("steps", steps, 1)
     beams = checks.integer("beams", beams, 1)
+    check_end(model, end)
     model = without_init_options(model)
     found = _search(
         model, params, state, prime, steps, beams, end, length_penalty, lengths

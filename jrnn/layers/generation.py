@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from jrnn import checks, numerics
-from jrnn.layers.priming import check_finite, check_prime, read_prime
+from jrnn.layers.priming import check_end, check_finite, check_prime, read_prime
 from jrnn.types import Array, Layer, Params, PRNGKey, State
 from jrnn.values import without_init_options
 
@@ -82,7 +82,9 @@ def generate(
     if top_k is not None:
         top_k = checks.integer("top_k", top_k, 1)
     if top_p is not None:
-        checks.positive("top_p", top_p)
+        checks.fraction("top_p", top_p)
+    checks.key("key", key)
+    check_end(model, end)
     greedy = key is None or temperature == 0
     cuts = None if greedy else (temperature, top_k, top_p)
     model = without_init_options(model)

@@ -72,6 +72,7 @@ class Dense:
     ) -> tuple[tuple[()], Array]:
         """Maps [..., F] to [..., H]. Padded inputs are replaced by zeros."""
         del state, reset, key
+        options.own_params(self, params, DenseParams)
         checks.last_axis("xs", xs, params.w.shape[0])
         xs = masks.without_padding(xs, lengths, mask)
         return (), affine(xs, params.w, params.b)
@@ -146,6 +147,7 @@ class Embed:
           ValueError: If an id is out of range and its value is known.
         """
         del state, reset, key
+        options.own_params(self, params, EmbedParams)
         ids = checks.integers("xs", xs, " `jrnn.Embed` takes integer ids.")
         ids = masks.without_padding(ids, lengths, mask, feature_axes=0)
         ids = checks.ids("xs", ids, self.vocabulary)
@@ -224,6 +226,7 @@ class LayerNorm:
     ) -> tuple[tuple[()], Array]:
         """Normalizes the last axis. Padded inputs are replaced by zeros."""
         del state, reset, key
+        options.own_params(self, params, LayerNormParams)
         checks.last_axis("xs", xs, params.scale.shape[0])
         xs = masks.without_padding(xs, lengths, mask)
         normal = numerics.normalize(xs, self.epsilon)

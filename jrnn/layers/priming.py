@@ -34,6 +34,23 @@ def check_prime(model: Layer, prime: Any, lengths: Any) -> tuple[Array, Array | 
     return prime, lengths
 
 
+def check_end(model: Layer, end: int | None) -> None:
+    """Raises unless `end` is None or a token of the vocabulary.
+
+    Raises:
+      ValueError: if it is not.
+      TypeError: if it is no integer.
+    """
+    if end is None:
+        return
+    end = checks.integer("end", end, 0)
+    if model.output_size is not None and end >= model.output_size:
+        raise ValueError(
+            f"end is {end}, but the model has {model.output_size} tokens, from 0 to "
+            f"{model.output_size - 1}, so no sequence would ever end."
+        )
+
+
 def read_prime(
     model: Layer,
     params: Params,

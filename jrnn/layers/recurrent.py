@@ -254,6 +254,7 @@ class Bidirectional:
         key: PRNGKey | None = None,
     ) -> tuple[BidirectionalState, Any]:
         """Runs both layers over `xs` and merges their outputs."""
+        options.own_params(self, params, BidirectionalParams)
         keys = (None, None) if key is None else jax.random.split(key)
         flags: Any = {"lengths": lengths, "mask": mask, "reset": reset}
         finals, outputs = [], []

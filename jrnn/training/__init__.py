@@ -16,6 +16,7 @@ from jrnn.training.gradients import (
     value_and_grad as value_and_grad,
 )
 from jrnn.training.losses import (
+    accuracy as accuracy,
     cross_entropy as cross_entropy,
     mean_over_valid as mean_over_valid,
     squared_error as squared_error,

@@ -80,6 +80,42 @@ def cross_entropy(logits: Array, labels: Array, mask: Array | None = None) -> Ar
     return mean_over_valid(jnp.where(known, values, jnp.nan), mask)
 
 
+def accuracy(logits: Array, labels: Array, mask: Array | None = None) -> Array:
+    """Returns the fraction of valid steps whose label has the largest logit.
+
+        mean of (argmax(logits) == label)
+
+    Args:
+      logits: Logits [*batch, time, classes].
+      labels: Integers [*batch, time].
+      mask: Booleans [*batch, time]; None if all steps are valid.
+
+    Returns:
+      A scalar in [0, 1]; zero if no step is valid. A label that is out of range, or
+      logits that are NaN, count as wrong.
+
+    Raises:
+      ValueError: If the shapes differ, or a label is out of range and its value is
+        known, that is, not traced.
+      TypeError: If the labels are not integers or the mask is not boolean.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> logits = jnp.array([[[0.1, 0.9], [0.8, 0.2], [0.3, 0.7]]])
+      >>> labels, mask = jnp.array([[1, 1, 0]]), jnp.array([[True, True, False]])
+      >>> float(accuracy(logits, labels, mask))
+      0.5
+    """
+    labels = checks.integers("labels", labels)
+    checks.same_shape("labels", labels, logits.shape[:-1], "logits without classes")
+    if mask is not None:
+        checks.step_mask(mask, labels.shape)
+        labels = jnp.where(mask, labels, 0)
+    labels = checks.ids("labels", labels, logits.shape[-1])
+    right = jnp.argmax(logits, axis=-1).astype(labels.dtype) == labels
+    return mean_over_valid(right & ~jnp.any(jnp.isnan(logits), axis=-1), mask)
+
+
 def squared_error(ys: Array, targets: Array, mask: Array | None = None) -> Array:
     """Returns the squared error, summed over features, averaged over valid steps.
 
