@@ -61,6 +61,16 @@ def gelu(x: Array) -> Array:
     return jax.nn.gelu(x, approximate=False)
 
 
+def mish(x: Array) -> Array:
+    """x * tanh(softplus(x)) (Misra, 2019, https://arxiv.org/abs/1908.08681)."""
+    return jax.nn.mish(x)
+
+
+def hard_tanh(x: Array) -> Array:
+    """The argument, kept within [-1, 1]."""
+    return jax.nn.hard_tanh(x)
+
+
 def selu(x: Array) -> Array:
     """Self-normalising exponential linear unit (Klambauer et al., 2017)."""
     return jax.nn.selu(x)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from jrnn.storage import npz, pickled, safetensors
+from jrnn.storage import hdf5, npz, pickled, safetensors
 from jrnn.storage.disk import MAX_BYTES, Path, read_regular, write_whole
 from jrnn.storage.formats import (
     Arrays,
@@ -29,6 +29,9 @@ _READERS = {
     ".npz": npz.parse,
     ".pt": pickled.parse,
     ".pth": pickled.parse,
+    ".h5": hdf5.parse,
+    ".hdf5": hdf5.parse,
+    ".keras": hdf5.parse_keras,
 }
 _WRITERS = {".safetensors": safetensors.encode, ".npz": npz.encode}
 
@@ -80,7 +83,10 @@ def save_arrays(
 def load_arrays(
     path: Path, *, signed: bool = False, max_bytes: int = MAX_BYTES
 ) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """Reads a `.safetensors`, `.npz` or `.pt` file that may be damaged or hostile.
+    """Reads a file of named arrays that may be damaged or hostile.
+
+    The suffix is `.safetensors` or `.npz`, `.pt` of PyTorch, or `.h5` or `.keras` of
+    Keras, whose configuration is part of the metadata, as text.
 
     It refuses: files that are not regular; sizes over the limit, and sizes that differ
     from the size of the data; archives that expand a hundredfold; more than 8 axes;
@@ -89,7 +95,8 @@ def load_arrays(
     objects; and content that does not match jrnn's hash, if the file has one.
 
     A `.pt` file must be a dictionary of tensors and needs PyTorch 2.10. Earlier
-    versions can run code from a file even with `weights_only=True`.
+    versions can run code from a file even with `weights_only=True`. The files of Keras
+    need h5py, and must not refer to other files, to plugins or to an object twice.
 
     Args:
       path: The file to read.

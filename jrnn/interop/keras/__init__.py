@@ -1,5 +1,6 @@
 """Keras 3: weights and states of its recurrent layers."""
 
+from jrnn.interop.keras.models import from_file as from_file
 from jrnn.interop.keras.weights import (
     from_weights as from_weights,
     state_from_keras as state_from_keras,

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from jrnn.cells import activations
 from jrnn.interop.common import stacks
 from jrnn.interop.common.activation_names import ACTIVATIONS
 from jrnn.layers import Recurrent
@@ -16,9 +17,22 @@ CLASSES = {
     "LSTMCell": "lstm",
     "GRU": "gru",
     "GRUCell": "gru",
+    "CuDNNLSTM": "lstm",
+    "CuDNNGRU": "gru",
     "ConvLSTM1D": "conv_lstm",
     "ConvLSTM2D": "conv_lstm",
     "ConvLSTM3D": "conv_lstm",
+}
+FUNCTIONS: dict[str, Activation] = {
+    **{name: functions[0] for name, functions in ACTIVATIONS.items()},
+    "celu": activations.Elu(),  # the same function where its alpha is 1
+    "elu": activations.Elu(),
+    "gelu": activations.gelu,
+    "hard_sigmoid": activations.HardSigmoid(1 / 6),
+    "hard_tanh": activations.hard_tanh,
+    "leaky_relu": activations.LeakyRelu(0.2),
+    "mish": activations.mish,
+    "swish": activations.silu,
 }
 GATES = {1: "elman", 3: "gru", 4: "lstm"}  # kinds by their number of gates
 
@@ -42,11 +56,12 @@ def read(config: Mapping[str, Any]) -> list[Level]:
     """Returns the layers that serialized options describe.
 
     Args:
-      config: What `keras.saving.serialize_keras_object` returns.
+      config: What `keras.saving.serialize_keras_object` or `get_config` returns.
 
     Raises:
       ValueError: if jrnn has no layer for a class or an option.
     """
+    config = with_class(config)
     inner = config["config"]
     if config["class_name"] != "Bidirectional":
         return _one_way(config)
@@ -68,6 +83,35 @@ def read(config: Mapping[str, Any]) -> list[Level]:
         return stacks.bidirectional(ahead, behind, merge=merge, return_sequence=returns)
 
     return [Level((*forward[0].cells, *backward[0].cells), layer)]
+
+
+def with_class(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Returns the options of a layer with the name of its class.
+
+    The result of `layer.get_config()` lacks that name, but its keys tell the class.
+    """
+    if "class_name" in config and "config" in config:
+        return config
+    classes = {
+        "layers": "Sequential",
+        "merge_mode": "Bidirectional",
+        "cell": "RNN",
+        "filters": "ConvLSTM",
+        "reset_after": "GRU",
+        "unit_forget_bias": "LSTM",
+        "recurrent_activation": "GRU",
+        "recurrent_initializer": "SimpleRNN" if "use_bias" in config else "CuDNNGRU",
+    }
+    found = next((name for key, name in classes.items() if key in config), None)
+    if found in (None, "ConvLSTM"):
+        raise ValueError(
+            f"The options {sorted(config)[:8]} do not tell the layer. Pass `config="
+            "keras.saving.serialize_keras_object(layer)`, which contains its class and "
+            "the shape of its input."
+        )
+    if found == "LSTM" and "use_bias" not in config:
+        found = "CuDNNLSTM"
+    return {"class_name": found, "config": config}
 
 
 def _one_way(config: Mapping[str, Any]) -> list[Level]:
@@ -104,14 +148,18 @@ def _spec(config: Mapping[str, Any]) -> Spec:
             "the other layers by hand."
         )
     kind = CLASSES[name]
-    if kind == "gru" and not inner["reset_after"]:
+    if name.startswith("CuDNN"):  # has no options
+        return Spec(kind, True)
+    if kind == "gru" and not inner.get("reset_after", False):
         kind = "reset_before_gru"
-    options: dict[str, Any] = {"activation": _activation(inner["activation"])}
+    named = {"activation": inner["activation"]}
     if kind != "elman":
-        options["gate"] = _activation(inner["recurrent_activation"])
+        named["gate"] = inner["recurrent_activation"]
+    keras_2 = "seed" not in inner  # Keras 3 writes it for every recurrent layer
+    options = {field: activation(each, keras_2) for field, each in named.items()}
     if kind == "conv_lstm":
         options |= _convolution(config)
-    return Spec(kind, inner["use_bias"], options)
+    return Spec(kind, inner.get("use_bias", True), options)
 
 
 def _convolution(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -131,13 +179,25 @@ def _convolution(config: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _activation(name: Any) -> Activation:
-    if name not in ACTIVATIONS:
+def activation(name: Any, keras_2: bool = False) -> Activation:
+    """Returns the activation that a name of Keras stands for.
+
+    Args:
+      name: The name.
+      keras_2: Whether Keras 2 gave it: its `hard_sigmoid` has the slope 0.2, and that
+        of Keras 3 has 1/6.
+
+    Raises:
+      ValueError: if jrnn does not have the activation.
+    """
+    if not isinstance(name, str) or name not in FUNCTIONS:
         raise ValueError(
-            f"The activation must be one of {sorted(ACTIVATIONS)}, got {name!r}. Use "
+            f"The activation must be one of {sorted(FUNCTIONS)}, got {name!r}. Use "
             "one of these, which all convert."
         )
-    return ACTIVATIONS[name][0]
+    if keras_2 and name == "hard_sigmoid":
+        return activations.HardSigmoid(0.2)
+    return FUNCTIONS[name]
 
 
 def from_shapes(arrays: Sequence[Array]) -> list[Level]:
@@ -190,5 +250,8 @@ def _of_shapes(w_x: Array, w_h: Array, bias: Array | None = None) -> Spec | None
         return Spec(kind, False)
     if kind == "gru" and bias.ndim == 1:
         kind = "reset_before_gru"
-    expected = (2, w_h.shape[1]) if kind == "gru" else (w_h.shape[1],)
+    width = w_h.shape[1]
+    if GATES[width // w_h.shape[0]] != "elman" and bias.shape == (2 * width,):  # CuDNN
+        return Spec(GATES[width // w_h.shape[0]], True)
+    expected = (2, width) if kind == "gru" else (width,)
     return Spec(kind, True) if bias.shape == expected else None

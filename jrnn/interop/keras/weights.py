@@ -40,10 +40,11 @@ def from_weights(
 
     Args:
       weights: `layer.get_weights()` of a `SimpleRNN`, `LSTM`, `GRU`, `ConvLSTM1D` to
-        `ConvLSTM3D`, of an `RNN` over one of their cells or a list of them, or of a
-        `Bidirectional` around one of these.
-      config: `keras.saving.serialize_keras_object(layer)`. Without it, options are
-        Keras's defaults, and the shapes tell the kinds of cells and their biases.
+        `ConvLSTM3D`, of a `CuDNNLSTM` or `CuDNNGRU` of Keras 2, of an `RNN` over one of
+        their cells or a list of them, or of a `Bidirectional` around one of these.
+      config: `keras.saving.serialize_keras_object(layer)`, or `layer.get_config()`
+        if the layer is not convolutional. Without it, options are Keras's defaults, and
+        the shapes tell the kinds of cells and their biases.
 
     Returns:
       A `Recurrent` or `Bidirectional`, or a `Sequential` of several; and its
@@ -169,14 +170,15 @@ def _read(spec: options.Spec, rest: Any) -> tuple[Any, Params]:
     kind = spec.kind
     order = CELL_KINDS[kind].order
     needed = range(3 if spec.bias else 2)
-    arrays = [
-        reorder(a, order, "keras", "jrnn") for _, a in zip(needed, rest, strict=False)
-    ]
+    arrays = [a for _, a in zip(needed, rest, strict=False)]
     if len(arrays) < len(needed):
         raise ValueError(
             f"weights must hold {len(needed)} arrays for each {kind}, got only "
             f"{len(arrays)} for the last. Pass all weights of the layer."
         )
+    if spec.bias and kind in ("gru", "lstm") and arrays[2].ndim == 1:
+        arrays = _from_cudnn(kind, arrays)
+    arrays = [reorder(a, order, "keras", "jrnn") for a in arrays]
     w_x, w_h = arrays[:2]
     b_x = arrays[2] if spec.bias else None
     b_h = None
@@ -184,6 +186,28 @@ def _read(spec: options.Spec, rest: Any) -> tuple[Any, Params]:
         check_shape("The bias of a GRU with reset_after", b_x, (2, w_h.shape[-1]))
         b_x, b_h = b_x
     return build_cell(kind, w_x, w_h, b_x, b_h, **spec.options)
+
+
+def _from_cudnn(kind: str, arrays: list[Array]) -> list[Array]:
+    """Returns the weights of a CuDNN layer of Keras 2 as those of the usual layer.
+
+    Their sign is a bias of both matmuls one after the other, [6*H] for a GRU and [8*H]
+    for an LSTM. CuDNN computes `w x` and Keras `x w`: the recurrent weights of each
+    gate are transposed, and so are the input weights, whose elements are stored in the
+    order of the transpose but with the shape [F, H].
+    """
+    w_x, w_h, bias = arrays
+    gates, size = CELL_KINDS[kind].gates, w_h.shape[0]
+    if bias.shape != (2 * gates * size,):
+        return arrays
+    split = lambda a: jnp.split(a, gates, -1)  # noqa: E731
+    rows = [a.reshape(a.shape[::-1]).T for a in split(w_x)]
+    both = bias.reshape(2, -1)
+    return [
+        jnp.concatenate(rows, -1),
+        jnp.concatenate([a.T for a in split(w_h)], -1),
+        both if kind == "gru" else both.sum(0),
+    ]
 
 
 def _write(cell: Any, params: Any) -> list[Array]:
