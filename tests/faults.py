@@ -4,6 +4,8 @@
 
 from typing import NamedTuple
 
+from tests import faults_cells
+
 
 class Fault(NamedTuple):
     """A change of one place of one file, and the tests that must notice."""
@@ -288,4 +290,5 @@ FAULTS = [
         "if True:\n        return\n    culprit",
         "tests/test_over_time.py -k future",
     ),
+    *[Fault(*row) for row in faults_cells.ROWS],
 ]

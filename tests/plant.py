@@ -57,7 +57,7 @@ def main(words: list[str]) -> int:
 
 def _split(tests: str) -> list[str]:
     path, _, words = tests.partition(" -k ")
-    return [path, *(["-k", words.strip("'")] if words else [])]
+    return [*path.split(), *(["-k", words.strip("'")] if words else [])]
 
 
 if __name__ == "__main__":
