@@ -30,6 +30,12 @@ def parse(data: bytes, limit: int) -> tuple[Arrays, Metadata]:
         f"reading it safely needs PyTorch 2.10 or later, got {torch.__version__}. "
         "Upgrade PyTorch, or convert the file to .safetensors where you trust it.",
     )
+    require(
+        data.startswith(b"PK"),
+        "it is no zip archive, so it is a legacy file of PyTorch, from before 1.6 or "
+        "saved with `_use_new_zipfile_serialization=False`, or no file of PyTorch. "
+        "Load it with PyTorch where you trust it, and save it again.",
+    )
     with open_archive(data, limit) as archive:  # PyTorch does not check this itself
         damaged = archive.testzip()
     require(
@@ -40,8 +46,11 @@ def parse(data: bytes, limit: int) -> tuple[Arrays, Metadata]:
     plain = isinstance(found, Mapping) and all(
         isinstance(tensor, torch.Tensor) for tensor in found.values()
     )
+    entries = list(found)[:8] if isinstance(found, Mapping) else type(found).__name__
     require(
-        plain, "it must be a dictionary of tensors. Save `module.state_dict()` instead."
+        plain,
+        f"it must be a dictionary of tensors, got {entries}. Save "
+        "`module.state_dict()` instead.",
     )
     arrays = {name: _to_numpy(torch, name, tensor) for name, tensor in found.items()}
     check_arrays(arrays)

@@ -3,6 +3,7 @@
 All functions here work on arrays. PyTorch does not need to be installed.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -30,10 +31,12 @@ from jrnn.interop.common.foreign_arrays import (
     to_array,
 )
 from jrnn.interop.common.states import cell_state, has_memory
+from jrnn.interop.torch.state_dicts import recurrent_weights
 from jrnn.interop.torch.supported import NONLINEARITIES, module_layers
 from jrnn.layers import BidirectionalParams, Recurrent
 from jrnn.types import Array, Layer, Params, State
 
+_LAYERED = re.compile(r"(?P<part>\w+?)_l(?P<layer>\d+)(?P<side>_reverse)?")
 KINDS = {1: "elman", 3: "gru", 4: "lstm"}  # by the number of gates
 
 
@@ -46,11 +49,13 @@ def from_state_dict(
     biases and the projection. Both biases remain separate parameters.
 
     Args:
-      state_dict: The `state_dict()` of a `torch.nn.RNN`, `LSTM` or `GRU`, or of one of
-        their cells; tensors or arrays.
+      state_dict: The `state_dict()` of a `torch.nn.RNN`, `LSTM` or `GRU`, of one of
+        their cells, or of a model that contains one of these; tensors or arrays. Weight
+        normalization is computed, in both spellings.
       nonlinearity: "tanh" or "relu", for an RNN. Its weights do not tell.
-      prefix: The path of the module in a larger one. With "encoder.rnn." only names
-        with this prefix are read.
+      prefix: The path of the module in a model that contains several. With
+        "encoder.rnn." only names with this prefix are read, also behind the "module."
+        of `DataParallel`.
 
     Returns:
       A `Recurrent` or `Bidirectional`, or a `Sequential` of several; and its
@@ -58,8 +63,9 @@ def from_state_dict(
       none.
 
     Raises:
-      ValueError: if weights are missing, unknown, or do not fit each other.
-      TypeError: if they are not floating point.
+      ValueError: if weights are missing, unknown, or do not fit each other; if a prefix
+        is wrong or needed.
+      TypeError: if they are not floating point or not in a dictionary.
 
     Example:
       >>> import numpy as np
@@ -72,19 +78,14 @@ def from_state_dict(
       Recurrent(cell=LSTM(hidden_size=4, bias=False))
     """
     checks.one_of("nonlinearity", nonlinearity, NONLINEARITIES)
-    weights = Reader(
-        {
-            name.removeprefix(prefix): value
-            for name, value in state_dict.items()
-            if name.startswith(prefix)
-        }
-    )
+    weights = Reader(recurrent_weights(state_dict, prefix))
     if "weight_ih" in weights.arrays:  # one of the cells
         cell, params = _read(weights, "", nonlinearity)
         weights.done()
         return Recurrent(cell), params
     layers: list[Any] = []
     parameters: list[Params] = []
+    _check_equal_layers(weights.names)
     while not layers or f"weight_ih_l{len(layers)}" in weights.arrays:
         suffix = f"_l{len(layers)}"
         cell, params = _read(weights, suffix, nonlinearity)
@@ -192,6 +193,22 @@ def state_to_torch(layer: Layer, state: State) -> tuple[Array, Array | None]:
     if not isinstance(states[0], LSTMState):
         return h, None
     return h, jnp.stack([each.c for each in states])
+
+
+def _check_equal_layers(names: list[str]) -> None:
+    """Raises if a layer lacks a direction or the biases that another one has."""
+    found = [match for name in names if (match := _LAYERED.fullmatch(name))]
+    layers = sorted({int(match["layer"]) for match in found})
+    parts = {(match["part"], match["side"] or "") for match in found}
+    for layer in layers:
+        for part, side in sorted(parts):
+            name = f"{part}_l{layer}{side}"
+            if name not in names:
+                raise ValueError(
+                    f"The weight {name!r} is missing, but another layer has its like. "
+                    "All layers of a PyTorch module have the same directions and "
+                    "biases. Pass all weights of the module."
+                )
 
 
 def _read(weights: Reader, suffix: str, nonlinearity: str) -> tuple[Any, Params]:

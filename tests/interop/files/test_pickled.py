@@ -23,10 +23,16 @@ def test_pt_files_hold_tensors_or_are_refused(tmp_path, monkeypatch):
     path.write_bytes(content)
     with pytest.raises(files.FileError, match="checksum"):
         files.load_arrays(path)
+    torch.save({"w": torch.ones(2), "mask": torch.ones(3, dtype=torch.int8)}, path)
+    assert files.load_arrays(path)[0]["mask"].dtype == np.int8
+    torch.save({"w": torch.ones(2)}, path, _use_new_zipfile_serialization=False)
+    with pytest.raises(files.FileError, match="a legacy file of PyTorch"):
+        files.load_arrays(path)
     for bad, message in [
         ({"w": os.getcwd}, "cannot be parsed"),
         (os.getcwd, "cannot be parsed"),
         ({"w": 3}, "must be a dictionary of tensors"),
+        ({"epoch": 3, "model": {"w": torch.ones(2)}}, r"got \['epoch', 'model'\]"),
         ({"../w": torch.ones(2)}, "is refused"),
         ({"w": torch.ones(1).expand(2**40)}, "must have its .* bytes in the file"),
         ({"w": torch.ones(2).to_sparse()}, "must be a plain dense tensor"),
