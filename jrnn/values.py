@@ -23,6 +23,8 @@ def value(cls: type[_T]) -> type[_T]:
     called = any("__call__" in vars(base) for base in made.__mro__)
     if hasattr(made, "initial_state") and not called:
         setattr(made, "__call__", _refuse_call)  # noqa: B010
+    if hasattr(made, "initial_state") and "apply" in vars(cls):
+        setattr(made, "apply", _with_state(vars(cls)["apply"]))  # noqa: B010
     return made
 
 
@@ -68,6 +70,23 @@ def exportable(node: type[_T]) -> type[_T]:
         node, serialized_name=f"jrnn.{node.__name__}"
     )
     return node
+
+
+def _with_state(apply: Any) -> Any:
+    """Makes `layer.apply(params, xs)`, without a state, say what is missing."""
+
+    @functools.wraps(apply)
+    def checked(self: Any, *args: Any, **flags: Any) -> Any:
+        given = len(args) + sum(name in flags for name in ("params", "state", "xs"))
+        if given < 3:
+            raise TypeError(
+                f"{type(self).__name__}.apply takes parameters, a state and inputs, "
+                f"got {given} of them. Write "
+                "`state, ys = layer.apply(params, None, xs)`."
+            )
+        return apply(self, *args, **flags)
+
+    return checked
 
 
 def _refuse_call(self: Any, *args: Any, **options: Any) -> None:

@@ -172,6 +172,26 @@ MISTAKES = {
         TypeError,
         r"LSTM is not called. Write `state, ys = jrnn.scan\(cell, params, None, xs\)",
     ),
+    "a layer without a state": (
+        lambda: LAYER.apply(PARAMS, XS),
+        TypeError,
+        r"takes parameters, a state and inputs, got 2 .*layer.apply\(params, None",
+    ),
+    "a seed to draw a cell": (
+        lambda: LSTM.init(0, 5),
+        TypeError,
+        "key must be a key of",
+    ),
+    "a seed to draw a layer": (
+        lambda: jrnn.Recurrent(GRU).init(0, 5),
+        TypeError,
+        "key must be a key of",
+    ),
+    "a seed to draw a model": (
+        lambda: MODEL.init(0),
+        TypeError,
+        "key must be a key of",
+    ),
     "the inputs in place of their size": (
         lambda: LSTM.init(KEY, XS),
         TypeError,

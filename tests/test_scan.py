@@ -235,7 +235,7 @@ def test_output_and_state_may_differ_in_size():
         output_size = 2 * H
 
         def read(self, params, state, u):
-            return jnp.concatenate([state.h, u], axis=-1)
+            return jnp.concatenate([state.h, *u], axis=-1)
 
     cell = Wide(jrnn.Elman(H))
     params = randomise(cell.init(jax.random.key(0), F), 1)

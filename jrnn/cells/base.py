@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, final
 import jax
 import jax.numpy as jnp
 
-from jrnn import initializers, options
+from jrnn import checks, initializers, options
 from jrnn.cells.affine import Gates, affine, split
 from jrnn.forms import Form, Gated, Matmul
 from jrnn.types import Array, Cell, DType, Params, PRNGKey, Shape, State
@@ -215,6 +215,7 @@ def draw(
     `separate_biases=False` and `forget_bias=None`. See `initializers.recurrent_weights`
     and `initializers.forget_gate`.
     """
+    checks.key("key", key)
     scheme = initializers.scheme(getattr(cell, "scheme", "jrnn"), kind)
     w_x, w_h, b_x, b_h = initializers.recurrent_weights(
         key,

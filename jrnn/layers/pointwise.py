@@ -51,6 +51,7 @@ class Dense:
     ) -> DenseParams:
         """Draws LeCun normal weights and a zero bias."""
         input_size = checks.integer("input_size", input_size, 1)
+        checks.key("key", key)
         w = initializers.lecun_normal(key, input_size, self.features, 1, dtype)
         return DenseParams(w, jnp.zeros(self.features, dtype) if self.bias else None)
 

@@ -67,6 +67,7 @@ class Recurrent:
 
     def init(self, key: PRNGKey, input_size: int, dtype: DType = jnp.float32) -> Params:
         """Draws the parameters of the cell."""
+        checks.key("key", key)
         return self.cell.init(key, input_size, dtype)
 
     def initial_state(self, params: Params, batch_shape: Shape = ()) -> State:
