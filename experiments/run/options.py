@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, ClassVar, Self
 
 import tyro
 
@@ -79,8 +79,13 @@ class Options:
         "batch_size": 1,
         "samples": 0,
     }
-    POSITIVE = ("minutes", "learning_rate", "clip", "save_minutes")
-    FRACTIONS = ("dropout", "warmup")
+    POSITIVE: ClassVar[tuple[str, ...]] = (
+        "minutes",
+        "learning_rate",
+        "clip",
+        "save_minutes",
+    )
+    FRACTIONS: ClassVar[tuple[str, ...]] = ("dropout", "warmup")
 
     @property
     def budget(self) -> tuple[float | None, int | None]:

@@ -26,6 +26,7 @@ TABLE = {
         2,
         "1.9 bits per character of the Python language reference",
     ),
+    "word_lm": Row("language model", "the next word of any text", 5, ""),
     "digits": Row("many to one", "the digit in an image, pixel by pixel", 2, ""),
     "names": Row("one to many", "names of several languages, by category", 2, ""),
     "addition": Row("encoder-decoder", "the sum of two numbers, as text", 3, ""),

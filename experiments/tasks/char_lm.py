@@ -20,7 +20,7 @@ import jrnn
 from experiments.run import models
 from experiments.run.options import Options
 from experiments.run.task import Data, Progress, Score, Task
-from experiments.tasks import corpus
+from experiments.tasks import corpus, parts
 from jrnn import training
 from jrnn.text import UNK, Vocabulary
 from jrnn.types import Array, Params, PRNGKey, State
@@ -105,11 +105,7 @@ class CharLM(Task):
         self, options: CharOptions, arrays: Array, step: Array, rows: Array
     ) -> tuple[Array, Array]:
         """Returns inputs and targets [rows, chunk]."""
-        size = len(arrays)
-        starts = np.arange(options.batch_size) * size // options.batch_size
-        place = jnp.asarray(starts, jnp.int32)[rows] + times(step, options.chunk, size)
-        read = arrays[(place[:, None] + jnp.arange(options.chunk + 1)) % size]
-        return read[:, :-1], read[:, 1:]
+        return parts.stream(options, arrays, step, rows)
 
     def loss(
         self, model: Any, params: Params, state: State, batch: Any, key: PRNGKey | None
@@ -133,16 +129,11 @@ class CharLM(Task):
         others from all held-out text before them.
         """
         held_out = data.held_out[: options.score]
-        text = np.concatenate([data.arrays[-1:], held_out])
-        chunks = training.split_into_chunks((text[None, :-1], text[None, 1:]), SCORED)
-        state = model.initial_state(params, (1,))
-        total, number = 0.0, len(chunks.mask)
-        for index in range(number):
-            chunk = jax.tree.map(lambda a, i=index: a[i], chunks)
-            state, loss = _score(model, params, state, chunk)
-            total += float(loss) * int(chunk.mask.sum())
-            progress((index + 1) / number)
-        return _words(total / len(held_out), len(held_out))
+        score = functools.partial(_score, model)
+        nats = parts.stream_loss(
+            score, model, params, data.arrays, held_out, SCORED, progress
+        )
+        return _words(nats, len(held_out))
 
     def glance(
         self, options: CharOptions, model: Any, params: Params, data: Data
@@ -207,20 +198,6 @@ class Writing(NamedTuple):
     temperature: float = 0.8
     top_k: int | None = None
     top_p: float | None = None
-
-
-def times(step: Array, factor: int, modulus: int) -> Array:
-    """Returns step * factor modulo a number below 2^31, without overflow.
-
-    Example:
-      >>> int(times(jnp.int32(2**31 - 1), 64, 999_983)) == (2**31 - 1) * 64 % 999_983
-      True
-    """
-    product, power = jnp.uint32(0), step.astype(jnp.uint32) % modulus
-    while factor:
-        product = (product + power * (factor % 2)) % modulus
-        power, factor = power * 2 % modulus, factor // 2
-    return product.astype(jnp.int32)
 
 
 @functools.lru_cache(maxsize=8)

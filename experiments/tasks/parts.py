@@ -11,7 +11,8 @@ import numpy as np
 
 from experiments.run.options import Options
 from experiments.run.task import Progress, row_keys
-from jrnn.types import Array
+from jrnn import training
+from jrnn.types import Array, Params, State
 
 
 def draw(options: Options, arrays: Any, step: Array, rows: Array) -> Any:
@@ -27,6 +28,74 @@ def draw(options: Options, arrays: Any, step: Array, rows: Array) -> Any:
     keys = row_keys(options, step, rows)
     index = jax.vmap(lambda key: jax.random.randint(key, (), 0, size))(keys)
     return jax.tree.map(lambda a: a[index], arrays)
+
+
+def stream(options: Any, tokens: Array, step: Array, rows: Array) -> Any:
+    """Returns inputs and targets [rows, chunk] of one long text.
+
+    Row b starts at position b/B of the text, and continues at the beginning when it
+    reaches the end. Each step continues where the step before it ended.
+
+    Args:
+      options: With `batch_size` and `chunk`.
+      tokens: Integers [tokens].
+      step: The number of updates before this one.
+      rows: Integers [rows].
+    """
+    size = len(tokens)
+    starts = np.arange(options.batch_size) * size // options.batch_size
+    place = jnp.asarray(starts, jnp.int32)[rows] + times(step, options.chunk, size)
+    read = tokens[(place[:, None] + jnp.arange(options.chunk + 1)) % size]
+    return read[:, :-1], read[:, 1:]
+
+
+def stream_loss(
+    score: Callable[..., tuple[State, Array]],
+    model: Any,
+    params: Params,
+    train: np.ndarray,
+    held_out: np.ndarray,
+    size: int,
+    progress: Progress,
+) -> float:
+    """Returns the mean loss of every held-out token, with the state carried along.
+
+    The first one is predicted from the last token of the training text, and the others
+    from all held-out text before them.
+
+    Args:
+      score: Takes params, state and a chunk; returns the state and the mean loss.
+      model: The model.
+      params: Its parameters.
+      train: Integers [tokens].
+      held_out: Integers [tokens].
+      size: Tokens per call.
+      progress: Called with the fraction that is done.
+    """
+    text = np.concatenate([train[-1:], held_out])
+    chunks = training.split_into_chunks((text[None, :-1], text[None, 1:]), size)
+    state = model.initial_state(params, (1,))
+    total, number = 0.0, len(chunks.mask)
+    for index in range(number):
+        chunk = jax.tree.map(lambda a, i=index: a[i], chunks)
+        state, loss = score(params, state, chunk)
+        total += float(loss) * int(chunk.mask.sum())
+        progress((index + 1) / number)
+    return total / len(held_out)
+
+
+def times(step: Array, factor: int, modulus: int) -> Array:
+    """Returns step * factor modulo a number below 2^31, without overflow.
+
+    Example:
+      >>> int(times(jnp.int32(2**31 - 1), 64, 999_983)) == (2**31 - 1) * 64 % 999_983
+      True
+    """
+    product, power = jnp.uint32(0), step.astype(jnp.uint32) % modulus
+    while factor:
+        product = (product + power * (factor % 2)) % modulus
+        power, factor = power * 2 % modulus, factor // 2
+    return product.astype(jnp.int32)
 
 
 def mean_over_examples(

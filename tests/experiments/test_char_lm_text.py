@@ -13,7 +13,8 @@ from experiments.errors import UserError
 from experiments.run import terminal
 from experiments.run.session import Standing
 from experiments.tasks import corpus
-from experiments.tasks.char_lm import TASK, CharOptions as Train, times
+from experiments.tasks.char_lm import TASK, CharOptions as Train
+from experiments.tasks.parts import times
 from jrnn.text import Vocabulary
 
 ODD = "a\r\nb\x00 \ufeffe\u0301 \U0001f40d \u202e"

@@ -13,7 +13,7 @@ from experiments.__main__ import main
 from experiments.errors import UserError
 from experiments.run import folder, train
 from experiments.tasks import parts
-from tests.experiments.runs import newest
+from tests.experiments.runs import TEXT, newest
 
 NAMES = "\n".join(f"{a}{b}" for a in ("Anna", "Bob", "Cy") for b in ("s", "lyn", "d"))
 TINY = {
@@ -23,6 +23,7 @@ TINY = {
     "digits": {"cell": "elman", "noise": 0.1, "dropout": 0.2},
     "names": {"embedding_size": 3},
     "parity": {"length": 5, "unseen": 9, "examples": 7},
+    "word_lm": {"chunk": 5, "min_count": 1},
     "sunspots": {"window": 15},
 }
 # One task of each kind is trained twice; the others share all of that code.
@@ -37,6 +38,9 @@ def tiny(name, tmp_path):
     if name == "names":
         given["text"] = tmp_path / "names.txt"
         given["text"].write_text(NAMES)
+    if name == "word_lm":
+        given["text"] = tmp_path / "fox.txt"
+        given["text"].write_text(TEXT)
     shared = {"hidden_size": 4, "batch_size": 4, "steps": 12, "samples": 1}
     options = task.options(**shared, **given, out=tmp_path / "run")
     options.check()
