@@ -10,17 +10,29 @@ from jrnn.layers import (
     Dropout,
     Recurrent,
     Sequential,
+    Stack,
 )
 from jrnn.types import Cell, Layer, Params, State
+
+
+def is_stack(layer: Any) -> bool:
+    """Whether params and states of a layer are tuples with an entry per inner layer."""
+    return isinstance(layer, Sequential | Stack)
 
 
 def recurrent_layers(layer: Layer, library: str) -> list[Any]:
     """Returns the layers of a stack that have weights, first to last.
 
     Raises:
-      ValueError: if a layer is neither recurrent nor `Dropout`.
+      ValueError: if a layer is neither recurrent nor `Dropout`, or if the library has
+        no skip connections.
     """
-    layers = layer.layers if isinstance(layer, Sequential) else (layer,)
+    if getattr(layer, "skip", False) and library != "Haiku":
+        raise ValueError(
+            f"{library} has no stack with skip connections, got {layer!r}. Convert its "
+            "layers one by one."
+        )
+    layers: Any = getattr(layer, "layers") if is_stack(layer) else (layer,)  # noqa: B009
     kept = [each for each in layers if not isinstance(each, Dropout)]
     for each in kept:
         if not isinstance(each, Recurrent | Bidirectional):
@@ -32,9 +44,9 @@ def recurrent_layers(layer: Layer, library: str) -> list[Any]:
     return kept
 
 
-def entries(layer: Layer, tree: Any) -> list[Any]:
+def entries(layer: Any, tree: Any) -> list[Any]:
     """Returns the params or states of `recurrent_layers(layer)`, one per layer."""
-    if not isinstance(layer, Sequential):
+    if not is_stack(layer):
         return [tree]
     pairs = zip(layer.layers, tree, strict=True)
     return [entry for each, entry in pairs if not isinstance(each, Dropout)]
@@ -46,16 +58,16 @@ def layers_and_entries(layer: Layer, tree: Any, library: str) -> list[tuple[Any,
     return list(zip(layers, entries(layer, tree), strict=True))
 
 
-def positions(layer: Sequential) -> list[int]:
+def positions(layer: Any) -> list[int]:
     """Returns the positions of `recurrent_layers(layer)` in a `Sequential`."""
     layers = enumerate(layer.layers)
     return [index for index, each in layers if not isinstance(each, Dropout)]
 
 
-def assemble(layer: Layer, values: Iterable[Any]) -> Any:
+def assemble(layer: Any, values: Iterable[Any]) -> Any:
     """Builds the params or state of a layer from those of its recurrent layers."""
     values = list(values)
-    if not isinstance(layer, Sequential):
+    if not is_stack(layer):
         return values[0]
     rest = iter(values)
     return tuple(

@@ -19,7 +19,7 @@ from jrnn.cells import (
 )
 from jrnn.interop.common import stacks
 from jrnn.interop.common.foreign_arrays import to_array
-from jrnn.layers import Bidirectional, Sequential
+from jrnn.layers import Bidirectional
 from jrnn.types import Array, Cell, Layer, State
 
 STATES: dict[type[Any], type[Any]] = {
@@ -69,7 +69,7 @@ def state_from(layer: Layer, value: Any, library: str, order: tuple[str, str]) -
       ValueError: if there are too few or too many entries.
     """
     layers = stacks.recurrent_layers(layer, library)
-    values = list(value) if isinstance(layer, Sequential) else [value]
+    values = list(value) if stacks.is_stack(layer) else [value]
     checks.count("state", values, len(layers), "one per recurrent layer")
     states = []
     for each, entry in zip(layers, values, strict=True):
@@ -93,4 +93,4 @@ def state_to(layer: Layer, state: State, library: str, order: tuple[str, str]) -
             for cell, one in stacks.directions(each, own)
         ]
         values.append(tuple(both) if isinstance(each, Bidirectional) else both[0])
-    return values if isinstance(layer, Sequential) else values[0]
+    return values if stacks.is_stack(layer) else values[0]

@@ -22,7 +22,8 @@ from jrnn.interop.common.conv_lstm import (
     read_conv_lstm,
 )
 from jrnn.interop.common.foreign_arrays import Reader, count_gates
-from jrnn.layers import Bidirectional, BidirectionalParams, Recurrent, Sequential
+from jrnn.interop.flax.options import add_residual
+from jrnn.layers import Bidirectional, BidirectionalParams, Recurrent
 from jrnn.types import Array, Layer, Params, Shape
 
 # The dense layers in each Linen cell: those of the input, and those of the state.
@@ -83,7 +84,7 @@ def write_layers(
         trees = [{"cell": write(*side)} for side in stacks.directions(each, own)]
         both = dict(zip(("forward_rnn", "backward_rnn"), trees, strict=False))
         written.append(both if isinstance(each, Bidirectional) else trees[0])
-    if not isinstance(layer, Sequential):
+    if not stacks.is_stack(layer):
         return {None: written[0]}
     return dict(zip(stacks.positions(layer), written, strict=True))
 
@@ -112,7 +113,8 @@ def read_linen(tree: Tree, options: Options, spatial: Shape | None = None) -> An
     kind = known[0]
     weights = _reader(tree)
     if kind == "conv_lstm":
-        return read_conv_lstm(weights, CONV_LSTM, spatial, **options)
+        own = {name: options[name] for name in ("gate", "activation")}
+        return read_conv_lstm(weights, CONV_LSTM, spatial, **own)
     of_input, of_state = LINEN[kind]
     join = lambda arrays: jnp.concatenate(arrays, axis=-1)  # noqa: E731
     w_x, w_h = (
@@ -123,7 +125,7 @@ def read_linen(tree: Tree, options: Options, spatial: Shape | None = None) -> An
     b_x = join([weights.take(f"{name}/bias") for name in biased])
     b_h = weights.maybe("hn/bias")
     weights.done()
-    return build_cell(kind, w_x, w_h, b_x, b_h, **_options(kind, options))
+    return _build(kind, (w_x, w_h, b_x, b_h), options)
 
 
 def read_fused(tree: Tree, options: Options) -> Any:
@@ -141,11 +143,16 @@ def read_fused(tree: Tree, options: Options) -> Any:
     b_x = weights.maybe(f"dense_{'h' if kind == 'lstm' else 'i'}/bias")
     b_h = weights.maybe("hn_bias") if kind == "gru" else None
     weights.done()
-    return build_cell(kind, w_x, w_h, b_x, b_h, **_options(kind, options))
+    return _build(kind, (w_x, w_h, b_x, b_h), options)
 
 
-def _options(kind: str, options: Options) -> Options:
-    return {"activation": options["activation"]} if kind == "elman" else options
+def _build(kind: str, arrays: tuple[Any, ...], options: Options) -> tuple[Any, Params]:
+    """Builds a cell with those of the options that it has."""
+    own = {"activation": options["activation"]}
+    if kind != "elman":
+        return build_cell(kind, *arrays, **own, gate=options["gate"])
+    made = build_cell(kind, *arrays, **own)
+    return add_residual(*made) if options["residual"] else made
 
 
 def write_linen(cell: Any, params: Any) -> dict[str, Any]:

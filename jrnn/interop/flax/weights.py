@@ -12,6 +12,7 @@ from jrnn.cells import activations
 from jrnn.interop.common.build import kind_of, no_such_cell
 from jrnn.interop.common.states import state_from, state_to
 from jrnn.interop.flax import param_trees
+from jrnn.interop.flax.options import of_module
 from jrnn.types import Activation, Layer, Params, Shape, State
 
 
@@ -20,6 +21,8 @@ def from_linen_params(
     *,
     gate: Activation = activations.sigmoid,
     activation: Activation = activations.tanh,
+    residual: bool = False,
+    module: Any = None,
     spatial: Shape | None = None,
 ) -> tuple[Layer, Params]:
     """Builds a layer and its parameters from the parameters of a Linen module.
@@ -30,6 +33,10 @@ def from_linen_params(
         `GRUCell`, `MGUCell` or `ConvLSTMCell`; with or without the outer "params".
       gate: The cells' `gate_fn`.
       activation: The cells' `activation_fn`.
+      residual: Whether a `SimpleCell` has `residual=True`. Its parameters do not tell,
+        and without this option the result computes something else. The residual
+        connection becomes the identity matrix, added to the recurrent weights.
+      module: The module of the parameters. It tells the three options above.
       spatial: Spatial sizes of the images that a `ConvLSTMCell` reads.
 
     Returns:
@@ -50,9 +57,10 @@ def from_linen_params(
       >>> layer
       Recurrent(cell=Elman(hidden_size=4))
     """
+    given = {"gate": gate, "activation": activation, "residual": residual}
+    options = of_module(module, given)
 
     def read(tree: Mapping[str, Any]) -> tuple[Any, Params]:
-        options = {"gate": gate, "activation": activation}
         return param_trees.read_linen(tree, options, spatial)
 
     tree = params["params"] if set(params) == {"params"} else params
@@ -94,6 +102,8 @@ def from_nnx_params(
     *,
     gate: Activation = activations.sigmoid,
     activation: Activation = activations.tanh,
+    residual: bool = False,
+    module: Any = None,
 ) -> tuple[Layer, Params]:
     """Builds a layer and its parameters from the parameters of an NNX module.
 
@@ -103,6 +113,8 @@ def from_nnx_params(
         `OptimizedLSTMCell` or `GRUCell`; or a nested dictionary of the same arrays.
       gate: The cells' `gate_fn`.
       activation: The cells' `activation_fn`.
+      residual: Whether a `SimpleCell` has `residual=True`, as in `from_linen_params`.
+      module: The module of the parameters. It tells the three options above.
 
     Returns:
       The layer and its parameters, as from `from_linen_params`. The `b_h` of a GRU is
@@ -122,9 +134,10 @@ def from_nnx_params(
       >>> layer
       Recurrent(cell=GRU(hidden_size=4))
     """
+    given = {"gate": gate, "activation": activation, "residual": residual}
+    options = of_module(module, given)
 
     def read(tree: Mapping[str, Any]) -> tuple[Any, Params]:
-        options = {"gate": gate, "activation": activation}
         if "ii" in tree:
             renamed = {("if" if k == "if_" else k): v for k, v in tree.items()}
             return param_trees.read_linen(renamed, options)

@@ -5,7 +5,7 @@ Weights are nested dictionaries, `{"lstm/linear": {"w": ..., "b": ...}}`. Only
 `hk.LSTMState`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax.numpy as jnp
@@ -31,7 +31,8 @@ from jrnn.interop.common.conv_lstm import (
 from jrnn.interop.common.foreign_arrays import Reader, count_gates
 from jrnn.interop.common.gate_orders import reorder
 from jrnn.interop.common.states import state_from, state_to
-from jrnn.layers import Bidirectional, Recurrent, Sequential
+from jrnn.interop.haiku.cores import in_order, reads_input
+from jrnn.layers import Bidirectional, Recurrent, Stack
 from jrnn.types import Array, Layer, Params, Shape, State
 
 INNER_MODULES = ("linear", "linear_1", "input_to_hidden", "hidden_to_hidden")
@@ -40,7 +41,10 @@ CONV_LSTM = tuple(f"{inner}/{name}" for name in "wb" for inner in INNER_MODULES[
 
 
 def from_params(
-    params: Mapping[str, Mapping[str, Any]], *, spatial: Shape | None = None
+    params: Mapping[str, Mapping[str, Any]],
+    *,
+    spatial: Shape | None = None,
+    order: Sequence[str] | None = None,
 ) -> tuple[Layer, Params]:
     """Builds a layer and its parameters from the parameters of a Haiku core.
 
@@ -48,12 +52,16 @@ def from_params(
 
     Args:
       params: The parameters of an `hk.VanillaRNN`, `hk.LSTM`, `hk.GRU` or
-        `hk.Conv1DLSTM` to `hk.Conv3DLSTM`, or of an `hk.DeepRNN` of several of one
-        kind, and of no other module.
+        `hk.Conv1DLSTM` to `hk.Conv3DLSTM`, or of an `hk.DeepRNN` of several, and of no
+        other module.
       spatial: Spatial sizes of the images that a convolutional LSTM reads.
+      order: The names of the cores, such as ["lstm", "gru", "lstm_1"], from the input
+        to the output. Cores of one kind have numbers, and need no order.
 
     Returns:
-      A `Recurrent`, or a `Sequential` of several; and its parameters.
+      A `Recurrent`, a `Sequential` of several, or a `Stack` with `skip=True` for
+      `hk.deep_rnn_with_skip_connections`, whose cores also read the input, as the sizes
+      of their weights show; and its parameters.
 
     Raises:
       ValueError: if weights are missing, unknown, or do not fit each other.
@@ -73,9 +81,11 @@ def from_params(
         core, inner = (parent, f"{last}/") if last in INNER_MODULES else (path, "")
         named = {f"{inner}{name}": value for name, value in arrays.items()}
         cores.setdefault(core, {}).update(named)
-    pairs = [_read(Reader(cores[core]), spatial) for core in _ordered(cores)]
+    pairs = [_read(Reader(cores[core]), spatial) for core in in_order(cores, order)]
     layers = [Recurrent(cell) for cell, _ in pairs]
     made = [own for _, own in pairs]
+    if reads_input(layers, made):
+        return Stack(*layers, skip=True), tuple(made)
     stacks.check_sizes(layers, made)
     return stacks.stacked(layers, made)
 
@@ -87,7 +97,7 @@ def to_params(
 
     Args:
       layer: A `Recurrent` of a ReLU `Elman`, an `LSTM`, a `ResetBeforeGRU` or a
-        `ConvLSTM`, or a `Sequential` of several of one kind.
+        `ConvLSTM`, or a `Sequential` or `Stack` of several.
       params: Its parameters.
       name: The path of the core; None for Haiku's default name.
 
@@ -103,16 +113,16 @@ def to_params(
       {'w_i': (3, 12), 'w_h': (4, 12), 'b': (12,)}
     """
     pairs = stacks.layers_and_entries(layer, params, "Haiku")
-    kinds = {_kind(each) for each, _ in pairs}
-    if len(kinds) > 1:
+    kinds = [_kind(each) for each, _ in pairs]
+    if name is not None and len(set(kinds)) > 1:
         raise ValueError(
-            "All layers must have the same kind of cell, because Haiku numbers the "
-            f"cores of each kind separately, got {sorted(kinds)}. Convert the layers "
-            "one by one."
+            "Haiku numbers the cores of each kind separately, so those of the kinds "
+            f"{sorted(set(kinds))} have no common name. Use `name=None`."
         )
     written: dict[str, dict[str, Array]] = {}
     for index, (each, own) in enumerate(pairs):
-        core = (name or _default_name(each.cell)) + (f"_{index}" if index else "")
+        number = kinds[:index].count(kinds[index])
+        core = (name or _default_name(each.cell)) + (f"_{number}" if number else "")
         written |= _write(each.cell, own, core)
     return written
 
@@ -147,7 +157,7 @@ def state_to_haiku(layer: Layer, state: State) -> Any:
       (2, 4)
     """
     made = state_to(layer, state, "Haiku", ("h", "c"))
-    if isinstance(layer, Sequential):
+    if stacks.is_stack(layer):
         return tuple(map(_with_class, made))
     return _with_class(made)
 
@@ -159,24 +169,6 @@ def _with_class(state: Any) -> Any:
     import haiku  # noqa: PLC0415  optional
 
     return haiku.LSTMState(hidden=state[0], cell=state[1])
-
-
-def _ordered(cores: Mapping[str, Any]) -> list[str]:
-    """Sorts `lstm`, `lstm_1`, ..., `lstm_10` in the order in which they were made.
-
-    Raises:
-      ValueError: if there are none, or if their names do not tell their order.
-    """
-    places = {}
-    for core in cores:
-        stem, _, number = core.rpartition("_")
-        places[core] = (stem, int(number)) if number.isdigit() else (core, 0)
-    if len({stem for stem, _ in places.values()}) != 1:
-        raise ValueError(
-            f"The names {sorted(cores)} do not tell the order of the cores. Pass the "
-            "parameters of one core, or of numbered cores of one kind."
-        )
-    return sorted(places, key=lambda core: places[core][1])
 
 
 def _read(weights: Reader, spatial: Shape | None) -> tuple[Any, Params]:
