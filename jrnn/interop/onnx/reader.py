@@ -86,21 +86,32 @@ def from_model(model: onnx.ModelProto) -> Converted:
     """
     graph = Graph(model.graph)
     expect(len(model.graph.output) > 0, "the model has no output.")
-    kinds = {node.op_type for node in model.graph.node}
-    expect(
-        bool(kinds & RECURRENT)
-        or not kinds & {"Tanh", "Relu"}
-        or "MatMul" not in kinds,
-        "the graph has no RNN, GRU or LSTM. PyTorch's present exporter unrolls "
-        "`torch.nn.RNN` into MatMul, Slice, Add and Tanh for each step. Export it with "
-        "`dynamo=False`, or convert its weights by "
-        "`jrnn.interop.torch.from_state_dict`.",
-    )
+    _check_recurrence({node.op_type for node in model.graph.node})
     path, source = graph.path(model.graph.output[0].name)
     reader = _Reader(graph, source)
     for step in path:
         reader.visit(step)
     return reader.result()
+
+
+def _check_recurrence(kinds: set[str]) -> None:
+    """Raises if a graph computes a recurrence without an operator for it."""
+    looped = kinds & {"Loop", "Scan"}
+    expect(
+        bool(kinds & RECURRENT) or not looped,
+        "the graph computes its recurrence in the body of a "
+        f"{', '.join(sorted(looped))}, as tf2onnx does for `SimpleRNN` and jax2onnx "
+        "for every scan, and not by an "
+        "RNN, GRU or LSTM. Convert the weights of the original model instead.",
+    )
+    unrolled = kinds & {"Tanh", "Relu"} and kinds & {"MatMul", "Gemm"}
+    expect(
+        bool(kinds & RECURRENT) or not unrolled,
+        "the graph has no RNN, GRU or LSTM. PyTorch's present exporter unrolls "
+        "`torch.nn.RNN` into MatMul, Slice, Add and Tanh for each step. Export it with "
+        "`dynamo=False`, or convert its weights by "
+        "`jrnn.interop.torch.from_state_dict`.",
+    )
 
 
 class _Reader(Moves):
