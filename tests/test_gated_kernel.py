@@ -10,7 +10,6 @@ import pytest
 import jrnn
 from jrnn import forms
 from jrnn.kernels import Gated, Layout
-from jrnn.kernels.gated import flat
 from jrnn.testing import weighted_sum
 from jrnn.values import value
 from tests.cases import CASES, B, F, assert_close, randomise
@@ -51,14 +50,6 @@ def test_an_empty_batch_works():
     assert not jnp.any(jax.grad(run)(params).w_h)
 
 
-def test_flattened_axes_are_restored():
-    tree = {"a": jnp.ones((6, 2, 3)), "b": jnp.zeros((6,), jnp.int8), "none": None}
-    flattened, restore = flat.flatten(tree)
-    assert (flattened["a"].shape, flattened["b"].shape) == ((6, 6), (6, 1))
-    some = jax.tree.map(lambda a: a[:4], flattened)
-    assert_close(restore(some), jax.tree.map(lambda a: a[:4], tree))
-
-
 @pytest.mark.parametrize("devices", [1, 2])
 def test_axes_are_flattened_on_one_device_only(devices, monkeypatch):
     monkeypatch.setattr(jax, "device_count", lambda: devices)
@@ -69,7 +60,6 @@ def test_axes_are_flattened_on_one_device_only(devices, monkeypatch):
     )
     text = str(jax.make_jaxpr(run)(params))
     assert (f"[{CHUNK * B},{F}]" in text) == (devices == 1)  # of xs
-    assert (f"[2,{CHUNK},{cell.output_size * B}]" in text) == (devices == 1)
 
 
 FEW_INPUTS = [

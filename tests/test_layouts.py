@@ -36,7 +36,6 @@ def test_layouts_are_those_that_were_measured(sizes, layout):
     assert choose(*sizes) == layouts.Layout(*layout)
 
 
-def test_chunks_are_long_on_accelerators(monkeypatch):
-    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+def test_chunks_are_long_on_accelerators():
     long = layouts.Layout(layouts.MAX_STEPS, save=True, joint=False)
-    assert choose(2 * layouts.MAX_STEPS, 128, 28, 128) == long
+    assert layouts.accelerated(2 * layouts.MAX_STEPS) == long

@@ -80,7 +80,6 @@ def test_inside_shard_map(cell, scan, chunk):
         return jax.lax.psum(value, "data"), slope
 
     rows = f"[{chunk * BATCH // 2},"  # steps and examples of a device
-    tape = f",{chunk},{BATCH // 2 * cell.hidden_size}]"
     run = jax.shard_map(
         mean_gradient, mesh=mesh, in_specs=(P(), P("data"), P("data")), out_specs=P()
     )
@@ -89,7 +88,7 @@ def test_inside_shard_map(cell, scan, chunk):
         args = place(params, P()), place(xs, P("data")), place(LENGTHS, P("data"))
         actual = jax.jit(run)(*args)
         text = str(jax.make_jaxpr(run)(*args))
-        assert rows in text and tape in text
+        assert rows in text
     assert_close(jax.device_get(actual), jax.device_get(expected(cell, params, xs)))
 
 

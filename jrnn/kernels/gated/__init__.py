@@ -47,8 +47,9 @@ class Gated:
     """Runs a cell whose form is `jrnn.forms.Gated`, with fast gradients.
 
     Attributes:
-      layout: How time is split and what is saved; None to choose by the sizes. Under a
-        mesh with explicit axes, time is one chunk whatever it says.
+      layout: How time is split and what is saved; None to choose by the sizes and by
+        the platform that the program is lowered for. Under a mesh with explicit axes,
+        time is one chunk whatever it says.
 
     Example:
       >>> import jax, jax.numpy as jnp, jrnn
@@ -81,10 +82,18 @@ class Gated:
         smooth = all(jnp.issubdtype(leaf.dtype, jnp.inexact) for leaf in leaves)
         if loop.inputs.time < 2 or not smooth:  # no loop, or leaves without a tangent
             return Scan().run(cell, loop, options)
-        layout = self.layout or layouts.choose(cell, loop)
+        time = loop.inputs.time
         if meshed(jax.sharding.AxisType.Explicit):  # such arrays cannot be split
-            layout = Layout(loop.inputs.time)
-        return _run(Plan(cell, layout, options), loop)
+            return _run(Plan(cell, Layout(time), options), loop)
+        on_cpu = self.layout or layouts.choose(cell, loop)
+        other = self.layout or layouts.accelerated(time)
+        run, default = (
+            functools.partial(_run, Plan(cell, layout, options))
+            for layout in (on_cpu, other)
+        )
+        if on_cpu == other:  # one program to trace
+            return run(loop)
+        return jax.lax.platform_dependent(loop, cpu=run, default=default)
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0,))

@@ -26,25 +26,6 @@ def as_rows(function: Callable[[Any], Any], tree: Any, feature_axes: int) -> Any
     return separate(jax.tree.map(lambda a: a.reshape(*axes, *a.shape[1:]), wide))
 
 
-def flatten(tree: Any) -> tuple[Any, Callable[[Any], Any]]:
-    """Flattens leaves [T, ...] to [T, n]; also returns the inverse, for any T.
-
-    On a CPU, XLA compiles what reads a slice of such an array to one loop. With more
-    axes it compiles a loop in a loop and unrolls the inner one, which makes a training
-    step of an LSTM 4 % slower to compile. On accelerators, and where an array may be
-    sharded, leaves keep their axes.
-    """
-    if jax.default_backend() != "cpu" or not unsharded():
-        return tree, lambda tree: tree
-    kinds = jax.tree.map(jax.typeof, tree)
-
-    def restore(flat: Any) -> Any:
-        return jax.tree.map(lambda a, b: a.reshape(len(a), *b.shape[1:]), flat, kinds)
-
-    flat = jax.tree.map(lambda a: a.reshape(len(a), math.prod(a.shape[1:])), tree)
-    return flat, restore
-
-
 def unsharded() -> bool:
     """Whether every array here is whole on one device.
 

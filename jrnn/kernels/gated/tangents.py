@@ -32,14 +32,12 @@ def push(plan: Plan, loop: Loop, dloop: Loop, tape: Tape) -> Trajectory:
       dloop: Its tangents; symbolic zeros where there are none.
       tape: What the run saved.
     """
-    # With flat leaves, slices of the tape compile to single loops.
-    flattened, restore = flat.flatten(tape)
     layout, options = plan.layout, plan.options
-    maps = Tangents(plan, loop, dloop, restore)
+    maps = Tangents(plan, loop, dloop)
     dstate = jax.tree.map(instantiate, loop.state, dloop.state)
     before = numerics.shift(loop.state, tape[0], options.reverse)
     starts = chunks.first_steps(chunks.split(before, layout.chunk), options)
-    parts = chunks.split((loop.inputs, maps.xs.tangents, flattened), layout.chunk)
+    parts = chunks.split((loop.inputs, maps.xs.tangents, tape), layout.chunk)
 
     # The backward pass saves nothing of a chunk: it recomputes chunk by chunk.
     chunk = jax.checkpoint(maps.chunk, prevent_cse=False)
@@ -51,9 +49,8 @@ def push(plan: Plan, loop: Loop, dloop: Loop, tape: Tape) -> Trajectory:
 class Tangents:
     """The tangent map of a run, for one chunk of steps at a time."""
 
-    def __init__(self, plan: Plan, loop: Loop, dloop: Loop, restore: Any):
+    def __init__(self, plan: Plan, loop: Loop, dloop: Loop):
         self.cell, self.form, self.options = plan.cell, plan.form, plan.options
-        self.restore = restore  # of a flattened part of the tape
         self.params, self.fresh = loop.params, loop.fresh
         self.dfresh = jax.tree.map(instantiate, loop.fresh, dloop.fresh)
         self.weights = Varying(dloop.params)  # parameters with a tangent
@@ -67,13 +64,12 @@ class Tangents:
         Args:
           dstate: Tangent of the state before the chunk.
           slices: The state before the chunk; then, for its steps, the inputs, the
-            tangents of those leaves of the inputs that have one, and the flat tape.
+            tangents of those leaves of the inputs that have one, and the tape.
 
         Returns:
           The tangent after the chunk, and those of states and outputs, if asked for.
         """
-        first, (inputs, dxs, flattened) = slices
-        states, ps = self.restore(flattened)
+        first, (inputs, dxs, (states, ps)) = slices
         starts = numerics.shift(first, states, self.options.reverse)
         starts = restarted(starts, self.fresh, inputs.restart)
         (us, vs, again), (dus, dps) = self.ahead(starts, inputs, dxs)
