@@ -5,10 +5,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.experimental import rnn
 
 import jrnn
 from jrnn import forms
-from jrnn.kernels import Gated, Layout
+from jrnn.kernels import Gated, Layout, cudnn
 from jrnn.values import value
 from tests.cases import B, F, randomise
 
@@ -113,3 +114,28 @@ class Counting(jrnn.cells.HiddenCell):
 
     def project(self, params, x, *, key=None):
         return x @ params.w_x + params.b_x
+
+
+def replace_cudnn(monkeypatch):
+    """Puts the reference of JAX's own tests where cuDNN would be called."""
+
+    def reference(x, h, c, weights, lengths, *how):
+        assert lengths.dtype == jnp.int32 and x.dtype == jnp.float32
+        layers, dropout, bidirectional, precision = how[2:]
+        assert precision in [(high, high) for high in jax.lax.Precision]
+        unpacked = rnn.unpack_lstm_weights(weights, *how[:2], layers, bidirectional)
+        return rnn.lstm_ref(x, h, c, *unpacked, lengths, *how[:-1])
+
+    def forward(x, h, c, weights, lengths, *how):
+        residuals = x, h, c, weights, lengths
+        return reference(*residuals, *how), residuals
+
+    def backward(*given):
+        *how, (*arrays, lengths), gradient = given
+        run = lambda *arrays: reference(*arrays, lengths, *how)
+        return *jax.vjp(run, *arrays)[1](gradient), None
+
+    monkeypatch.setattr(cudnn.rnn, "lstm_fwd", forward)
+    monkeypatch.setattr(cudnn.rnn, "lstm_bwd", backward)
+    monkeypatch.setattr(cudnn, "unavailable", lambda: None)
+    monkeypatch.setattr(cudnn, "only_on", lambda *given: given[-1])

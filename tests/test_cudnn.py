@@ -9,26 +9,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.experimental import rnn
 
 import jrnn
 from jrnn.kernels import cudnn
 from tests.cases import assert_close, randomise
+from tests.kernel_cases import replace_cudnn
 
 B, T, F, H = 3, 6, 5, 4
-
-
-def reference(x, h, c, weights, lengths, *how):
-    assert lengths.dtype == jnp.int32 and x.dtype == jnp.float32
-    layers, dropout, bidirectional = how[2:5]
-    unpacked = rnn.unpack_lstm_weights(weights, how[0], how[1], layers, bidirectional)
-    return rnn.lstm_ref(x, h, c, *unpacked, lengths, *how)
+KEY = jax.random.key(0)
 
 
 @pytest.fixture
 def gpu(monkeypatch):
-    monkeypatch.setattr(cudnn.rnn, "lstm", reference)
-    monkeypatch.setattr(cudnn, "unavailable", lambda: None)
+    replace_cudnn(monkeypatch)
 
 
 @functools.partial(jax.jit, static_argnames=("cell", "method", "how"))
@@ -94,20 +87,29 @@ def test_what_cannot_be_run_is_refused(gpu):
     refused("states between steps", return_states=True)
 
 
-def test_without_a_gpu_the_error_says_so():
+def test_a_map_runs_one_call_after_the_other(gpu):
+    cell = jrnn.LSTM(H)
+    members = 2
+    params = randomise(jax.vmap(lambda k: cell.init(k, F))(jax.random.split(KEY, 2)), 1)
+    xs = randomise(jnp.zeros((members, B, T, F)), 3, scale=1.0)
+
+    def gradients(method, axes):
+        def loss(params, xs):
+            ys = jrnn.scan(cell, params, None, xs, method=method)[1]
+            return jnp.sum(jnp.sin(ys)), ys
+
+        run = jax.value_and_grad(loss, argnums=(0, 1), has_aux=True)
+        mine = params if axes[0] == 0 else jax.tree.map(lambda a: a[0], params)
+        return jax.jit(jax.vmap(run, axes))(mine, xs)
+
+    for axes in [(0, 0), (None, 0)]:
+        assert_close(gradients("cudnn", axes), gradients("scan", axes))
+
+
+def test_without_the_plugin_the_error_says_so(monkeypatch):
     cell = jrnn.LSTM(H)
     params = cell.init(jax.random.key(0), F)
-    with pytest.raises(
-        ValueError, match="needs a GPU, and JAX runs on cpu. Use method"
-    ):
+    reason = "needs the CUDA plugin of JAX, which is not installed"
+    monkeypatch.setattr(cudnn.rnn, "gpu_rnn", None)
+    with pytest.raises(ValueError, match=reason + ". Use method='auto'"):
         jrnn.scan(cell, params, None, jnp.ones((T, F)), method="cudnn")
-
-
-def test_other_makers_of_gpus_are_refused(monkeypatch):
-    class Device:
-        class client:  # noqa: N801  as in JAX
-            platform_version = "PJRT C API\nrocm 60200"
-
-    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    monkeypatch.setattr(jax, "devices", lambda: [Device])
-    assert "NVIDIA" in cudnn.unavailable()

@@ -5,11 +5,10 @@ import functools
 import jax
 import jax.numpy as jnp
 import pytest
-from jax.experimental import rnn
 
 import jrnn
 from jrnn import forms, kernels, masks
-from jrnn.kernels import Gated, Layout, Linear, cudnn
+from jrnn.kernels import Gated, Layout, Linear
 from jrnn.testing import weighted_sum
 from tests.cases import CASES, B, F, assert_close
 from tests.kernel_cases import (
@@ -19,6 +18,7 @@ from tests.kernel_cases import (
     SITUATIONS,
     BlockDiagonal,
     long_setting,
+    replace_cudnn,
 )
 
 KERNELS = {
@@ -90,13 +90,7 @@ def one_device(monkeypatch):
 def reference_of_cudnn(monkeypatch):
     """The reference of JAX's own tests, instead of a call that needs a GPU."""
 
-    def call(x, h, c, weights, lengths, *how):
-        layers, _, bidirectional = how[2:5]
-        unpacked = rnn.unpack_lstm_weights(weights, *how[:2], layers, bidirectional)
-        return rnn.lstm_ref(x, h, c, *unpacked, lengths, *how)
-
-    monkeypatch.setattr(cudnn.rnn, "lstm", call)
-    monkeypatch.setattr(cudnn, "unavailable", lambda: None)
+    replace_cudnn(monkeypatch)
 
 
 @pytest.mark.parametrize(("case", "name", "situation"), matrix())

@@ -3,6 +3,8 @@
 from typing import Any, NamedTuple, Protocol
 
 import jax
+from jax.extend.core import Primitive
+from jax.interpreters import ad, batching, mlir
 
 from jrnn.masks import where
 from jrnn.types import Array, Cell, Params, State
@@ -93,3 +95,46 @@ def divisor(time: int, size: int) -> int:
         return max(time, 1)
     near = (number for number in range(size, size // 2, -1) if time % number == 0)
     return next(near, size)
+
+
+def only_on(platforms: tuple[str, ...], method: str, reason: str, x: Array) -> Array:
+    """Returns x, in a program that is lowered for no other platforms than these.
+
+    A process with CPUs can export for TPUs, and one with GPUs can run on its CPU. Only
+    the lowering of a program knows its platform.
+
+    Raises:
+      ValueError: when the program is lowered for another platform.
+    """
+    return _only_on.bind(x, platforms=platforms, method=method, reason=reason)
+
+
+def _check_platforms(
+    given: Any, platforms: tuple[str, ...], method: str, reason: str
+) -> None:
+    if not set(given) <= set(platforms):
+        raise ValueError(
+            f"method={method!r} {reason}, and the program is lowered for "
+            f"{', '.join(given)}. Use method='auto'."
+        )
+
+
+def _lower_only_on(ctx: Any, x: Any, **how: Any) -> list[Any]:
+    _check_platforms(ctx.platforms or ctx.module_context.platforms, **how)
+    return [x]
+
+
+def _run_only_on(x: Array, **how: Any) -> Array:
+    """Runs outside of `jit`, on an array that knows where it is."""
+    names = {"gpu": "cuda"}
+    given = {names.get(device.platform, device.platform) for device in x.devices()}
+    _check_platforms(given, **how)
+    return x
+
+
+_only_on = Primitive("only_on")
+_only_on.def_impl(_run_only_on)
+_only_on.def_abstract_eval(lambda x, **_: x)
+mlir.register_lowering(_only_on, _lower_only_on)
+ad.deflinear2(_only_on, lambda ct, _, **how: [ct])
+batching.defvectorized(_only_on)

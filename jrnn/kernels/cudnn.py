@@ -4,15 +4,18 @@ It is `jax.experimental.rnn`, restricted to what that computes correctly. "auto"
 takes it.
 """
 
+import functools
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.custom_batching import sequential_vmap
 from jax.experimental import rnn
 
 from jrnn.cells import activations
 from jrnn.cells.lstm import LSTM, LSTMParams, LSTMState
-from jrnn.kernels.base import Inputs, Loop, Options, Trajectory
+from jrnn.kernels.base import Inputs, Loop, Options, Trajectory, only_on
 from jrnn.kernels.scan import Scan
 from jrnn.masks import where
 from jrnn.types import Array, Cell
@@ -26,8 +29,10 @@ _TANH = (activations.tanh, jnp.tanh)
 class CuDNN:
     """Runs a `jrnn.LSTM` by the LSTM of cuDNN, on NVIDIA GPUs.
 
-    It has no `jax.vmap`, `jax.jvp` or second derivative, and it does not split over a
-    mesh: use `Scan` for those.
+    `jax.vmap` runs one call after the other; batch dimensions of `xs` are one call. It
+    has no `jax.jvp` or second derivative, and it does not split over a mesh: use `Scan`
+    for those. Tensor cores may round to TF32; `jax.default_matmul_precision("highest")`
+    computes in float32.
     """
 
     def refusal(self, cell: Cell, inputs: Inputs, options: Options) -> str | None:
@@ -56,39 +61,64 @@ class CuDNN:
         rows, units = math.prod(batch), cell.output_size
         if not time or not rows:
             return Scan().run(cell, loop, options)
-        keep = jnp.ones((time, *batch), bool) if inputs.keep is None else inputs.keep
-        keep = keep.reshape(time, rows)
-        lengths = jnp.sum(keep, axis=0, dtype=jnp.int32)
-        order = _order(lengths, time, options.reverse)[..., None]
-        xs = jnp.take_along_axis(inputs.xs.reshape(time, rows, size), order, axis=0)
-        h, c = (leaf.reshape(1, rows, units) for leaf in state)
-        ys, h_n, c_n = rnn.lstm(
+        lengths = jnp.full(rows, time, jnp.int32)
+        if inputs.keep is not None:
+            keep = inputs.keep.reshape(time, rows)
+            lengths = jnp.sum(keep, axis=0, dtype=jnp.int32)
+
+        def ordered(a: Array) -> Array:
+            if not options.reverse:
+                return a
+            return a[::-1] if inputs.keep is None else _reversed(a, lengths)
+
+        xs = ordered(inputs.xs.reshape(time, rows, size))
+        xs = only_on(("cuda",), "cudnn", "needs an NVIDIA GPU", xs)
+        ys, h_n, c_n = _call(
+            _how(size, units),
             jnp.moveaxis(xs, 0, 1),  # batch first
-            h,
-            c,
+            *(leaf.reshape(1, rows, units) for leaf in state),
             weights(params),
             jnp.maximum(lengths, 1),  # the result of a row without steps is not used
-            size,
-            units,
-            1,  # layer
-            0.0,  # dropout
-            False,  # one direction
         )
-        ys = jnp.take_along_axis(jnp.moveaxis(ys, 0, 1), order, axis=0)
-        ended = LSTMState(h_n.reshape(state.h.shape), c_n.reshape(state.c.shape))
-        final = where(lengths.reshape(batch) > 0, ended, state)
-        ys = ys.reshape(time, *batch, units)
+        final = LSTMState(h_n.reshape(state.h.shape), c_n.reshape(state.c.shape))
+        if inputs.keep is not None:
+            final = where(lengths.reshape(batch) > 0, final, state)
+        ys = ordered(jnp.moveaxis(ys, 0, 1)).reshape(time, *batch, units)
         return Trajectory(final, None, ys if options.outputs else None)
 
 
 def unavailable() -> str | None:
-    """Returns why there is no cuDNN here, or None where there is."""
-    backend = jax.default_backend()
-    if backend != "gpu":
-        return f"needs a GPU, and JAX runs on {backend}"
-    if "rocm" in jax.devices()[0].client.platform_version.lower():
-        return "needs an NVIDIA GPU: MIOpen orders the gates in another way"
-    return None
+    """Returns why programs with cuDNN cannot be made here, or None if they can."""
+    if hasattr(rnn.gpu_rnn, "compute_rnn_workspace_reserve_space_sizes"):
+        return None
+    return "needs the CUDA plugin of JAX, which is not installed"
+
+
+def _how(features: int, units: int) -> tuple[Any, ...]:
+    """Returns the static arguments of a call: one layer in one direction."""
+    name = jax.config.jax_default_matmul_precision  # type: ignore[attr-defined]
+    tf32 = name not in ("highest", "float32")
+    precise = jax.lax.Precision.HIGH if tf32 else jax.lax.Precision.HIGHEST
+    return features, units, 1, 0.0, False, (precise, precise)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _call(
+    how: tuple[Any, ...], x: Array, h: Array, c: Array, w: Array, lengths: Array
+) -> Any:
+    return _forward(how, x, h, c, w, lengths)[0]
+
+
+def _forward(how: tuple[Any, ...], *arrays: Array) -> Any:
+    return sequential_vmap(lambda *arrays: rnn.lstm_fwd(*arrays, *how))(*arrays)
+
+
+def _backward(how: tuple[Any, ...], residuals: Any, gradient: Any) -> Any:
+    run = sequential_vmap(lambda *given: rnn.lstm_bwd(*how, *given)[:-1])
+    return *run(residuals, gradient), None  # none for the lengths
+
+
+_call.defvjp(_forward, _backward)
 
 
 def weights(params: LSTMParams) -> Array:
@@ -108,9 +138,8 @@ def weights(params: LSTMParams) -> Array:
     return jnp.concatenate([part.reshape(-1) for part in parts])
 
 
-def _order(lengths: Array, time: int, reverse: bool) -> Array:
-    """Returns which step comes when, [T, B]: reversed within lengths, or as it is."""
-    steps = jnp.arange(time)[:, None]
-    if not reverse:
-        return jnp.broadcast_to(steps, (time, lengths.shape[0]))
-    return jnp.where(steps < lengths, lengths - 1 - steps, steps)
+def _reversed(a: Array, lengths: Array) -> Array:
+    """Reverses the valid steps of each row of [T, B, ...]; padding stays."""
+    steps = jnp.arange(len(a))[:, None]
+    order = jnp.where(steps < lengths, lengths - 1 - steps, steps)
+    return jnp.take_along_axis(a, order[..., None], axis=0)

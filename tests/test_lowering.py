@@ -1,0 +1,160 @@
+"""The platform that a program is lowered for decides what is in it, not the process.
+
+Programs are exported from CPUs. The last test compiles for a TPU, without one.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import pytest
+from jax import export
+from jax.experimental import topologies
+
+import jrnn
+from jrnn.kernels import cudnn
+from jrnn.kernels.gated import layout
+
+T, B, F, H = 5, 9, 3, 7
+GATED = [
+    jrnn.LSTM(H),
+    jrnn.GRU(H),
+    jrnn.PeepholeLSTM(H, separate_biases=True),
+    jrnn.MGU(H),
+    jrnn.Elman(H),
+]
+WITHOUT_A_TPU = {
+    "TPU_SKIP_MDS_QUERY": "1",
+    "TPU_ACCELERATOR_TYPE": "v5litepod-1",
+    "TPU_WORKER_HOSTNAMES": "localhost",
+    "TPU_WORKER_ID": "0",
+}
+TPU, CUDNN, WHILE = "@tpu_custom_call", "@cudnn_rnn_ffi", "stablehlo.while"
+
+
+def exported(cell, platforms, method, time=T, dtype="float32", **how):
+    """Returns the program of a value and its gradients."""
+
+    def both(params, xs):
+        def loss(params, xs):
+            ys = jrnn.scan(cell, params, None, xs, method=method, **how)[1]
+            return jnp.sum(ys.astype("float32"))
+
+        return jax.value_and_grad(loss, argnums=(0, 1))(params, xs)
+
+    params = jax.eval_shape(lambda: cell.init(jax.random.key(0), F, dtype))
+    xs = jax.ShapeDtypeStruct((B, time, F), dtype)
+    unchecked = [export.DisabledSafetyCheck.custom_call("cudnn_rnn_ffi")]
+    run = export.export(jax.jit(both), platforms=platforms, disabled_checks=unchecked)
+    return run(params, xs).mlir_module()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("cell", GATED, ids=lambda cell: type(cell).__name__)
+def test_a_tpu_gets_the_kernel(cell, dtype):
+    flags = {"reset": jnp.zeros((B, T), bool), "lengths": jnp.full(B, 2)}
+    text = exported(cell, ["tpu"], "pallas", dtype=dtype, **flags)
+    assert text.count(TPU) == 1
+
+
+def test_a_cpu_gets_the_interpreted_kernel():
+    text = exported(jrnn.GRU(H), ["cpu"], "pallas")
+    assert TPU not in text and WHILE in text
+
+
+@pytest.mark.parametrize("method", ["auto", "gated", "scan", "parallel", "linear"])
+@pytest.mark.parametrize("platform", ["cpu", "cuda", "tpu"])
+def test_other_methods_are_the_same_program_for_every_platform(platform, method):
+    cell = jrnn.LRU(H) if method == "linear" else jrnn.GRU(H)
+    text = exported(cell, [platform], method)
+    assert "custom_call" not in text.replace("stablehlo.custom_call @Sharding", "")
+
+
+def test_a_layout_is_that_of_the_platform(monkeypatch):
+    """A CPU has loops over chunks and within them, and an accelerator one chunk."""
+    monkeypatch.setattr(layout, "ONE_CHUNK_BYTES", 0)
+    monkeypatch.setattr(layout, "CHUNK_ROWS", 4 * B)
+    monkeypatch.setattr(layout, "SAVING_STEPS", 4)
+    cell = jrnn.LSTM(H + 1)  # traced by no other test
+    cpu, cuda, tpu = (
+        exported(cell, [platform], "gated", time=16).count(WHILE)
+        for platform in ("cpu", "cuda", "tpu")
+    )
+    assert cuda == tpu == 2 and cpu > 2
+
+
+def test_one_program_can_serve_several_platforms():
+    exported(jrnn.GRU(H), ["cpu", "cuda", "tpu"], "auto")
+
+
+def test_a_kernel_is_refused_when_it_is_lowered_for_another_platform(monkeypatch):
+    message = "method='pallas' needs a TPU, and the program is lowered for cuda"
+    with pytest.raises(ValueError, match=message):
+        exported(jrnn.GRU(H), ["cuda"], "pallas")
+    monkeypatch.setattr(cudnn, "unavailable", lambda: None)
+    monkeypatch.setattr(cudnn.rnn, "lstm_fwd", call_of_cudnn)
+    message = "method='cudnn' needs an NVIDIA GPU, and the program is lowered for "
+    for platform in ("tpu", "cpu"):
+        with pytest.raises(ValueError, match=message + platform):
+            forward_of_cudnn(platform)
+
+
+def call_of_cudnn(x, h, c, weights, lengths, *how):
+    """Has the call that JAX makes if its CUDA plugin is installed."""
+    del how
+    shapes = (jax.ShapeDtypeStruct((*x.shape[:2], H), x.dtype), h, c)
+    shapes = [jax.ShapeDtypeStruct(a.shape, a.dtype) for a in shapes]
+    call = jax.ffi.ffi_call("cudnn_rnn_ffi", shapes)
+    return tuple(call(x, h, c, weights, lengths)), ()
+
+
+def forward_of_cudnn(platform, **how):
+    cell = jrnn.LSTM(H)
+    params = jax.eval_shape(lambda: cell.init(jax.random.key(0), F))
+    xs = jax.ShapeDtypeStruct((B, T, F), jnp.float32)
+    run = functools.partial(jrnn.scan, cell, method="cudnn", **how)
+    unchecked = [export.DisabledSafetyCheck.custom_call("cudnn_rnn_ffi")]
+    program = export.export(
+        jax.jit(lambda params, xs: run(params, None, xs)),
+        platforms=[platform],
+        disabled_checks=unchecked,
+    )
+    return program(params, xs).mlir_module()
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_cudnn_is_called_once_and_moves_nothing(reverse, monkeypatch):
+    monkeypatch.setattr(cudnn, "unavailable", lambda: None)
+    monkeypatch.setattr(cudnn.rnn, "lstm_fwd", call_of_cudnn)
+    text = forward_of_cudnn("cuda", reverse=reverse)
+    assert text.count(CUDNN) == 1
+    assert "gather" not in text and "scatter" not in text and WHILE not in text
+    text = forward_of_cudnn("cuda", reverse=reverse, lengths=jnp.full(B, 2))
+    assert ("gather" in text) == reverse
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("cell", [jrnn.LSTM, jrnn.GRU, jrnn.PeepholeLSTM, jrnn.MGU])
+def test_a_compiler_of_tpus_accepts_the_kernel(cell, dtype, monkeypatch):
+    pytest.importorskip("libtpu")
+    monkeypatch.delenv("XLA_FLAGS", raising=False)  # libtpu does not know all
+    for name, setting in WITHOUT_A_TPU.items():
+        monkeypatch.setenv(name, setting)
+    v5e = topologies.get_topology_desc(platform="tpu", topology_name="v5e:2x2")
+    place = jax.sharding.SingleDeviceSharding(v5e.devices[0])
+
+    def typed(tree):
+        return jax.tree.map(
+            lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=place), tree
+        )
+
+    fits = 1024 if dtype == "float32" else 2048
+    for units, rows in [(100, 20), (256, 1024), (fits, 32)]:
+        made = cell(units)
+        params = jax.eval_shape(lambda c=made: c.init(jax.random.key(0), F, dtype))
+        xs = jax.ShapeDtypeStruct((rows, 128, F), dtype)
+        run = functools.partial(jrnn.scan, made, method="pallas")
+        program = jax.jit(lambda params, xs, run=run: run(params, None, xs))
+        compiled = program.lower(typed(params), typed(xs)).compile()
+        assert "tpu_custom_call" in compiled.as_text()
