@@ -71,13 +71,19 @@ class Graph:
         ]
         return axes, dict(zip(axes, sizes, strict=False))
 
-    def _step(self, name: str) -> tuple[Step, str]:
-        """Returns the step that makes a tensor, and the name of what it reads."""
+    def _step(self, name: str, *, inside: bool = False) -> tuple[Step, str]:
+        """Returns the step that makes a tensor, and the name of what it reads.
+
+        Args:
+          name: The tensor.
+          inside: Whether it is on a branch, which does not branch again.
+        """
         expect(name in self.makers, f"no node computes {name!r}.")
         node = self.makers[name]
         output = list(node.output).index(name)
         data = [each for each in node.input if each and self.constant(each) is None]
         if node.op_type in _JOINS and len(data) == len(node.input) > 1:
+            expect(not inside, f"{node.op_type} must join directions only once.")
             return self._branches(node, data)
         index, source = self._picked(node)
         return Step(node, output, index), source or self.source(node)
@@ -97,7 +103,7 @@ class Graph:
                 )
                 if maker is not None and maker.op_type in RECURRENT:
                     break
-                step, name = self._step(name)
+                step, name = self._step(name, inside=True)
                 steps.append(step)
             ends.add(name)
             branches.append(tuple(steps[::-1]))

@@ -122,6 +122,16 @@ H0 = np.ones((1, 3, H), "f")
         (graph([("Add", ["X", "X"], ["Y"], {})]), "A layer is a single path"),
         (graph([("Identity", ["Y"], ["Y"], {})]), "has a cycle"),
         (
+            graph(
+                [
+                    ("GRU", ["X", "W", "R"], ["y"], {}),
+                    ("Concat", ["y", "y"], ["z"], {"axis": 2}),
+                    ("Concat", ["z", "z"], ["Y"], {"axis": 2}),
+                ]
+            ),
+            "join directions only once",
+        ),
+        (
             graph([("Squeeze", ["w"], ["w"], {}), ("GRU", ["X", "w", "R"], ["Y"], {})]),
             "has a cycle",
         ),
