@@ -135,7 +135,9 @@ def test_cudnn_is_called_once_and_moves_nothing(reverse, monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-@pytest.mark.parametrize("cell", [jrnn.LSTM, jrnn.GRU, jrnn.PeepholeLSTM, jrnn.MGU])
+@pytest.mark.parametrize(
+    "cell", [jrnn.LSTM, jrnn.GRU, jrnn.PeepholeLSTM, jrnn.MGU, jrnn.Elman]
+)
 def test_a_compiler_of_tpus_accepts_the_kernel(cell, dtype, monkeypatch):
     pytest.importorskip("libtpu")
     monkeypatch.delenv("XLA_FLAGS", raising=False)  # libtpu does not know all
