@@ -14,6 +14,7 @@ import tyro
 
 from experiments import tasks
 from experiments.errors import UserError
+from experiments.run.interruption import requests
 from experiments.run.options import out_of_range
 
 _TRAIN = """Trains a model for the task {name}: {about}.
@@ -81,15 +82,16 @@ def train(prog: str, arguments: list[str]) -> int:
     description = _TRAIN.format(name=task.name, about=task.about)
     options = tyro.cli(task.options, prog=prog, description=description, args=arguments)
     options.check()
-    old = None
-    if options.resume is not None:
-        folder = _late("folder")
-        old = folder.read(options.resume, task).options
-        options = tyro.cli(task.options, prog=prog, args=arguments, default=old)
-        options = _one_length(old, options)
-        options.check()
-    _prepare(options.devices)
-    return _late("train").run(task, options, old)
+    with requests() as request:  # JAX is imported within
+        old = None
+        if options.resume is not None:
+            folder = _late("folder")
+            old = folder.read(options.resume, task).options
+            options = tyro.cli(task.options, prog=prog, args=arguments, default=old)
+            options = _one_length(old, options)
+            options.check()
+        _prepare(options.devices)
+        return _late("train").run_until(request, task, options, old)
 
 
 def sample(prog: str, arguments: list[str]) -> int:

@@ -189,7 +189,8 @@ def load(file: Path, template: Any) -> tuple[Any, dict[str, Any]]:
     """Reads a tree and its facts, as written by `save`.
 
     Raises:
-      FileError: If the file is damaged or of another format or model.
+      FileError: If the file is damaged or of another format.
+      UserError: If config.json describes another model.
     """
     arrays, texts = files.load_arrays(file, signed=True)
     facts = {name: json.loads(text) for name, text in texts.items()}
@@ -197,7 +198,13 @@ def load(file: Path, template: Any) -> tuple[Any, dict[str, Any]]:
         raise files.FileError(
             f"{file} has format {facts.get('format')}; this program reads {FORMAT}."
         )
-    return files.restore(template, arrays), facts
+    try:
+        return files.restore(template, arrays), facts
+    except files.FileError as error:  # the hash is right, so this is no damage
+        raise UserError(
+            f"config.json describes another model than {file}, which is intact: "
+            f"{error} Restore the original config.json."
+        ) from None
 
 
 def checkpoints(path: Path) -> list[Path]:

@@ -1,6 +1,10 @@
 """Recurrent layers from the options of a run."""
 
+import dataclasses
 import difflib
+import functools
+from collections.abc import Callable
+from typing import Any
 
 import jrnn
 from experiments.errors import UserError
@@ -8,38 +12,84 @@ from experiments.run.options import Options
 from jrnn import kernels
 from jrnn.types import Cell, Layer
 
+HEADS = 2  # of --cell "multihead(...)"
+OPTIONS: dict[str, Any] = {  # of cells that need more than a size, from the size
+    "Jordan": lambda size: {"output_features": size},
+    "OutputToOutput": lambda size: {"output_features": size},
+    "ProjectedGRU": lambda size: {"output_features": max(1, size // 2)},
+    "ProjectedLSTM": lambda size: {"output_features": max(1, size // 2)},
+    "S5": lambda size: {"features": size},
+}
+# Cells whose inputs have the size of their outputs: a linear layer below sees to it.
+SAME_SIZE = (jrnn.ResidualCell, jrnn.RGLRU, jrnn.S5)
+WRAPPERS: dict[str, Any] = {
+    "cutrecurrentgradient": jrnn.CutRecurrentGradient,
+    "layernormed": jrnn.LayerNormed,
+    "learnedstate": jrnn.LearnedState,
+    "multihead": lambda cell: jrnn.MultiHead(cell, heads=HEADS),
+    "orthogonal": jrnn.Orthogonal,
+    "residualcell": jrnn.ResidualCell,
+}
 
-def cells() -> dict[str, type[Cell]]:
-    """Returns the cells that need only a size, by the name of the option `--cell`."""
-    found = {}
+
+def cells() -> dict[str, Callable[[int], Cell]]:
+    """Returns functions from a size to a cell, by the name of the option `--cell`."""
+    found: dict[str, Callable[[int], Cell]] = {}
     for name, value in vars(jrnn.cells).items():
         if isinstance(value, type) and issubclass(value, Cell):
+            more = OPTIONS.get(name, lambda size: {})
+            make = functools.partial(_make, value, more)
             try:
-                value(3)  # type: ignore[call-arg]
+                make(4)
             except (TypeError, ValueError):
                 continue
-            found[name.lower()] = value
+            found[name.lower()] = make
     return found
+
+
+def _make(cell: Any, more: Any, size: int) -> Cell:
+    return cell(size, **more(size))
 
 
 def make_cell(options: Options) -> Cell:
     """Returns the cell that the options name.
 
     Raises:
-      UserError: If there is no such cell; the message names the nearest.
+      UserError: If there is no such cell (the message names the nearest), or the size
+        does not fit it.
 
     Example:
       >>> make_cell(Options(cell="gru", hidden_size=4))
       GRU(hidden_size=4)
+      >>> make_cell(Options(cell="multihead(gru)", hidden_size=4))
+      MultiHead(cell=GRU(hidden_size=2), heads=2)
     """
-    known = cells()
-    if options.cell in known:
-        return known[options.cell](options.hidden_size)  # type: ignore[call-arg]
+    size = options.hidden_size
+    wrapper, opened, inner = options.cell.removesuffix(")").partition("(")
+    try:
+        if opened and wrapper in WRAPPERS:
+            heads = HEADS if wrapper == "multihead" else 1
+            if size % heads:
+                raise ValueError(f"the size must be a multiple of {heads} heads.")
+            part = dataclasses.replace(options, cell=inner, hidden_size=size // heads)
+            return WRAPPERS[wrapper](make_cell(part))
+        known = cells()
+        if options.cell in known:
+            return known[options.cell](size)
+    except ValueError as error:
+        raise UserError(unfit(options, error)) from None
     near = difflib.get_close_matches(options.cell, known, n=1)
     hint = f" Do you mean {near[0]}?" if near else ""
     raise UserError(
-        f"--cell {options.cell} is not a cell.{hint} Cells are {', '.join(known)}."
+        f"--cell {options.cell} is not a cell.{hint} Cells are {', '.join(known)}, and "
+        f"these around a cell, as in 'multihead(gru)': {', '.join(WRAPPERS)}."
     )
+
+
+def unfit(options: Options, error: Exception) -> str:
+    """Says in one line that a size does not fit a cell."""
+    why = " ".join(str(error).split())
+    return f"--cell {options.cell} with --hidden-size {options.hidden_size}: {why}"
 
 
 def recurrent(options: Options, last: bool = False) -> list[Layer]:
@@ -65,6 +115,8 @@ def recurrent(options: Options, last: bool = False) -> list[Layer]:
     for number in range(1, options.layers + 1):
         ends = last and number == options.layers
         method = options.method
+        if isinstance(cell, SAME_SIZE):
+            layers.append(jrnn.Dense(options.hidden_size))
         layers.append(jrnn.Recurrent(cell, method=method, return_sequence=not ends))
         if options.dropout:
             # One mask for a whole sequence needs fewer random values.

@@ -23,7 +23,15 @@ def run(task: Task, options: Any, old: Any = None) -> int:
     Raises:
       UserError: If an option, the data or the folder cannot be used.
     """
+    with requests() as request:
+        return run_until(request, task, options, old)
+
+
+def run_until(request: Request, task: Task, options: Any, old: Any = None) -> int:
+    """Starts or resumes a run that obeys a request; returns the exit code."""
     data = task.load(options)
+    if request:
+        return stopped(request)
     path = options.resume or options.out or default_folder(task)
     warnings = [] if old is None else check_resumed(path, task, old, options, data)
     session = Session(path, task, options, data)
@@ -38,7 +46,7 @@ def run(task: Task, options: Any, old: Any = None) -> int:
             folder.rewrite_options(path, options)
         warnings += folder.record_session(path, devices.describe(session.mesh))
         messages.introduce(session, warnings)
-        return train(session)
+        return train(session, request)
 
 
 def finished(session: Session, options: Any, old: Any) -> int:
@@ -80,26 +88,34 @@ def check_resumed(path: Path, task: Task, old: Any, new: Any, data: Data) -> lis
     return warnings
 
 
-def train(session: Session) -> int:
+def stopped(request: Request) -> int:
+    """Says that nothing was learned; returns the exit code."""
+    terminal.say("\nStopped before the first update.")
+    return STOPPED if request.signal == signal.SIGTERM else INTERRUPTED
+
+
+def train(session: Session, request: Request) -> int:
     """Trains until the end or an interruption; returns the exit code.
 
     A signal at any time is a request: what was learned is saved before it is obeyed.
     """
     first = session.step
-    with requests() as request:
-        advance, arrays = session.compile()
-        bar = terminal.Bar(session.done, session.task.unit)
-        with contextlib.closing(bar):
-            loop(session, advance, arrays, bar, request)
-        if request and session.step == first:
-            terminal.say("\nStopped before the first update.")
-            return STOPPED if request.signal == signal.SIGTERM else INTERRUPTED
-        session.save()
-        if request.signal != signal.SIGTERM:
-            messages.finish(session, interrupted=bool(request))
-        diverged = session.done >= 1 and not (
-            bar.loss <= session.first_loss(advance, arrays)
-        )
+    if request:
+        return stopped(request)
+    advance, arrays = session.compile()
+    bar = terminal.Bar(session.done, session.task.unit)
+    with contextlib.closing(bar):
+        loop(session, advance, arrays, bar, request)
+    if request and session.step == first:
+        return stopped(request)
+    session.save()
+    if request.signal != signal.SIGTERM:
+        messages.finish(session, interrupted=bool(request))
+    diverged = (
+        request.signal != signal.SIGTERM
+        and session.done >= 1
+        and not bar.loss <= session.first_loss(advance, arrays)
+    )
     if diverged:
         terminal.warn(
             "the loss is larger than at the start. Lower --learning-rate or --clip."

@@ -9,6 +9,8 @@ import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from experiments.errors import UserError
+from experiments.run import models
 from experiments.run.devices import AXIS
 from experiments.run.options import Options
 from experiments.run.task import Task
@@ -74,13 +76,20 @@ def optimizer(options: Options, rate: Array | float) -> optax.GradientTransforma
 
 
 def begin(task: Task, options: Any, model: Any, mesh: Mesh) -> Learner:
-    """Returns a new learner, placed on the devices."""
+    """Returns a new learner, placed on the devices.
+
+    Raises:
+      UserError: If the sizes do not fit the cell.
+    """
     places = jax.tree.map(
         lambda spec: NamedSharding(mesh, spec),
         _SPECS,
         is_leaf=lambda node: isinstance(node, PartitionSpec),
     )
-    learner = _draw(task, options, model, jax.random.key(options.seed))
+    try:
+        learner = _draw(task, options, model, jax.random.key(options.seed))
+    except ValueError as error:
+        raise UserError(models.unfit(options, error)) from None
     return Learner(*map(jax.device_put, learner, places))
 
 

@@ -115,6 +115,36 @@ def test_a_signal_after_the_last_update_loses_nothing(
         assert (tiny.out / "result.json").exists()
 
 
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, 75), (signal.SIGINT, 130)], ids=str
+)
+@pytest.mark.parametrize("stage", ["load", "compile"])
+def test_a_signal_at_the_start_has_its_exit_code(
+    tiny, monkeypatch, number, code, stage
+):
+    place = {"load": type(TASK), "compile": Session}[stage]
+    function = getattr(place, stage)
+
+    def struck(*args):
+        os.kill(os.getpid(), number)
+        return function(*args)
+
+    monkeypatch.setattr(place, stage, struck)
+    assert train.run(TASK, tiny) == code
+    assert tiny.out.exists() == (stage == "compile")
+    assert folder.checkpoints(tiny.out) == []
+
+
+def test_sigterm_after_the_last_update_computes_no_other_loss(tiny, monkeypatch):
+    def save(session, old=Session.save):
+        os.kill(os.getpid(), signal.SIGTERM)
+        old(session)
+
+    monkeypatch.setattr(Session, "save", save)
+    monkeypatch.setattr(Session, "first_loss", lambda *args: pytest.fail("computed"))
+    assert train.run(TASK, tiny) == 75
+
+
 def test_a_second_signal_is_not_caught(capfd):
     before = signal.getsignal(signal.SIGINT)
     with interruption.requests() as request:

@@ -8,10 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import jrnn
 from experiments import tasks
 from experiments.__main__ import main
 from experiments.errors import UserError
-from experiments.run import folder, train
+from experiments.run import folder, models, train
+from experiments.run.options import Options
 from experiments.tasks import parts
 from tests.experiments.runs import TEXT, newest
 
@@ -114,6 +116,39 @@ def test_an_unknown_cell_names_the_nearest(tmp_path):
     with pytest.raises(UserError, match="--method gatted is none of auto"):
         train.run(task, dataclasses.replace(options, method="gatted"))
     assert not options.out.exists()
+
+
+@pytest.mark.parametrize(
+    "cell", [*sorted(models.cells()), *(f"{w}(gru)" for w in models.WRAPPERS)]
+)
+def test_every_cell_of_the_option_can_be_initialized(cell):
+    layers = models.recurrent(Options(cell=cell, hidden_size=16))
+    params = jax.eval_shape(
+        lambda key: jrnn.Sequential(*layers).init(key, 5), jax.random.key(0)
+    )
+    assert jax.tree.leaves(params)
+
+
+def test_a_size_that_does_not_fit_is_one_line(tmp_path, monkeypatch):
+    task, options = tiny("sunspots", tmp_path)
+    monkeypatch.setattr(models, "SAME_SIZE", ())  # a layer of another input size
+    for cell in ("rglru", "multihead(gru)"):
+        with pytest.raises(UserError, match="--hidden-size 5: .*") as caught:
+            train.run(task, dataclasses.replace(options, cell=cell, hidden_size=5))
+        assert "\n" not in str(caught.value)
+    assert not options.out.exists()
+
+
+def test_a_config_of_another_model_is_not_called_damage(tmp_path):
+    task, options = tiny("parity", tmp_path)
+    train.run(task, dataclasses.replace(options, stop_after=5))
+    file = options.out / "config.json"
+    file.write_text(file.read_text().replace('"hidden_size": 4', '"hidden_size": 6'))
+    old = folder.read(options.out).options
+    with pytest.raises(UserError, match="config.json describes another model than"):
+        train.run(task, dataclasses.replace(old, resume=options.out), old)
+    with pytest.raises(UserError, match="which is intact"):
+        folder.trained(options.out)
 
 
 def test_a_mean_counts_every_example_once():
