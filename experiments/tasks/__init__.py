@@ -33,6 +33,7 @@ TABLE = {
     "sunspots": Row("time series", "the sunspots of the next year", 1, ""),
     "adding": Row("memory", "the sum of two marked numbers", 2, ""),
     "copy": Row("memory", "ten symbols, repeated after a long gap", 2, ""),
+    "chorales": Row("music", "the notes of the next step of a chorale", 2, ""),
     "parity": Row("memory", "whether the number of ones so far is odd", 1, ""),
 }
 

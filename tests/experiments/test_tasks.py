@@ -21,6 +21,7 @@ NAMES = "\n".join(f"{a}{b}" for a in ("Anna", "Bob", "Cy") for b in ("s", "lyn",
 TINY = {
     "addition": {"digits": 1, "examples": 40, "held_out": 10, "embedding_size": 3},
     "adding": {"length": 6, "examples": 7},
+    "chorales": {},
     "copy": {"gap": 3, "examples": 7},
     "digits": {"cell": "elman", "noise": 0.1, "dropout": 0.2},
     "names": {"embedding_size": 3},
@@ -43,6 +44,16 @@ def tiny(name, tmp_path):
     if name == "word_lm":
         given["text"] = tmp_path / "fox.txt"
         given["text"].write_text(TEXT)
+    if name == "chorales":
+        scipy_io = pytest.importorskip("scipy.io")
+        rng, parts_ = np.random.default_rng(0), {}
+        for part, number in [("traindata", 5), ("testdata", 3)]:
+            parts_[part] = np.empty((1, number), object)
+            for i in range(number):
+                notes = rng.integers(0, 2, (6 + i, 88))
+                parts_[part][0, i] = notes.astype(np.uint8)
+        given["data"] = tmp_path / "tiny.mat"
+        scipy_io.savemat(given["data"], parts_)
     shared = {"hidden_size": 4, "batch_size": 4, "steps": 12, "samples": 1}
     options = task.options(**shared, **given, out=tmp_path / "run")
     options.check()
