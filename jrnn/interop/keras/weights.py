@@ -191,8 +191,8 @@ def _read(spec: options.Spec, rest: Any) -> tuple[Any, Params]:
 def _from_cudnn(kind: str, arrays: list[Array]) -> list[Array]:
     """Returns the weights of a CuDNN layer of Keras 2 as those of the usual layer.
 
-    Their sign is a bias of both matmuls one after the other, [6*H] for a GRU and [8*H]
-    for an LSTM. CuDNN computes `w x` and Keras `x w`: the recurrent weights of each
+    Their bias holds those of both matmuls one after the other: [6*H] in a GRU and [8*H]
+    in an LSTM. CuDNN computes `w x` and Keras `x w`: the recurrent weights of each
     gate are transposed, and so are the input weights, whose elements are stored in the
     order of the transpose but with the shape [F, H].
     """
