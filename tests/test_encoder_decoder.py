@@ -88,6 +88,20 @@ def test_free_running_reads_what_greedy_decoding_writes(model):
     np.testing.assert_array_equal(one.tokens[:, 0], ids)
 
 
+def test_a_decoder_without_a_state_decodes():
+    model = jrnn.EncoderDecoder(
+        jrnn.Sequential(jrnn.Embed(6, 2), BOTH),
+        jrnn.Sequential(jrnn.Embed(V, 3), jrnn.Attention(4, 2 * M), jrnn.Dense(V)),
+        bridge=None,
+    )
+    params = drawn(model)
+    ids = model.generate(params, SOURCE, T, lengths=LENGTHS)
+    found = model.beam_search(params, SOURCE, T, lengths=LENGTHS, beams=1)
+    np.testing.assert_array_equal(found.tokens[:, 0], ids)
+    forced = model.apply(params, SOURCE, ids, lengths=LENGTHS)
+    np.testing.assert_array_equal(jnp.argmax(forced, -1), ids)
+
+
 def test_scheduled_sampling_mixes_targets_and_samples():
     model, key = MODELS["copy"], jax.random.key(3)
     params = drawn(model)
@@ -203,6 +217,20 @@ def test_tied_weights_are_one_table():
     ("call", "error", "message"),
     [
         (lambda: model((), "mean"), ValueError, "bridge must be one of"),
+        (
+            lambda: model((jrnn.Recurrent(jrnn.GRU(M)),), "dense", jrnn.Dense(3)).init(
+                jax.random.key(0)
+            ),
+            ValueError,
+            "needs an encoder with a state",
+        ),
+        (
+            lambda: MODELS["copy"].apply(
+                drawn(MODELS["copy"]), SOURCE, TARGET, teacher_forcing=1.5
+            ),
+            ValueError,
+            r"a probability in \[0, 1\]",
+        ),
         (
             lambda: model((jrnn.Recurrent(jrnn.GRU(9)),), "copy").apply(
                 drawn(model((jrnn.Recurrent(jrnn.GRU(9)),), "copy")), SOURCE, TARGET

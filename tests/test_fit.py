@@ -63,6 +63,11 @@ def test_there_is_an_evaluation_after_the_last_update():
     assert result.history.evaluated.tolist() == [5, 10, 12]
 
 
+def test_the_last_parameters_are_returned_where_no_score_is_finite():
+    result = run(evaluate=lambda params: np.nan, every=5)
+    assert_close(result.params, run().params)
+
+
 def test_an_interrupt_returns_what_was_learned():
     def data():
         yield from BATCHES[:3]
@@ -91,6 +96,7 @@ def test_it_stops_where_nothing_is_finite():
         (lambda: run(steps=0), "steps"),
         (lambda: run(every=0), "every"),
         (lambda: run(patience=0), "patience"),
+        (lambda: run(patience=2), "patience needs evaluate"),
     ],
 )
 def test_what_does_not_fit_is_an_error(call, message):

@@ -104,7 +104,7 @@ def test_batches_hold_each_sequence_once_in_few_shapes():
     for batch in made:
         assert len(batch.indices) <= 8
         assert lengths[batch.indices].max() <= batch.length
-    again = batches(lengths, 8, buckets=3, seed=1)
+    again = batches(lengths, 8, buckets=np.int64(3), seed=1)
     jax.tree.map(np.testing.assert_array_equal, made, again)
     other = np.concatenate([batch.indices for batch in batches(lengths, 8, seed=2)])
     assert indices.tolist() != other.tolist()
@@ -121,6 +121,12 @@ def test_batches_hold_each_sequence_once_in_few_shapes():
         (lambda: pad([1, 2]), ValueError, r"sequences\[0\]"),
         (lambda: pad([{"a": [1]}, [1]]), TypeError, "must be alike"),
         (lambda: pad([([1], [1, 2])]), ValueError, "share their time"),
+        (lambda: pack([[1], np.zeros(0, int)], 5), ValueError, r"\[1\] has no steps"),
+        (lambda: pack(RAGGED, 7.5), TypeError, "length must be an integer"),
+        (lambda: pad(RAGGED, rows=7.5), TypeError, "rows must be an integer"),
+        (lambda: batches([], 2), ValueError, "number of lengths"),
+        (lambda: batches([3], 2, buckets=[]), ValueError, "number of buckets"),
+        (lambda: batches([2.7], 2), TypeError, "lengths must be integers"),
         (lambda: pack(RAGGED, 5), ValueError, r"length is 5, but sequences\[1\] has 7"),
         (lambda: batches([3, 9], 2, buckets=[4]), ValueError, r"lengths\[1\] is 9"),
         (lambda: bucket_lengths([], 2), ValueError, "number of lengths"),

@@ -69,6 +69,7 @@ def test_prepared_corpora_name_their_own_special_tokens():
     assert vocabulary.counts == (1, 2, 1, 2)
     assert vocabulary.encode(text).tolist() == [3, 0, 2, 1, 3, 1]
     assert vocabulary.decode(vocabulary.encode(text)) == text
+    assert vocabulary.unknown([*text, "dog"]) == ["dog"]
 
 
 def test_special_characters_of_a_text_are_ordinary():
@@ -105,6 +106,15 @@ def test_bytes_that_are_not_utf8_are_replaced():
         (lambda: Vocabulary.build("ab").decode([4]), ValueError, "holds the id 4"),
         (lambda: Vocabulary.build("ab").decode([0.5]), TypeError, "integer"),
         (lambda: Vocabulary.from_json("[]"), ValueError, "not JSON of a vocabulary"),
+        (
+            lambda: embedding_table(
+                jax.random.key(0), Vocabulary.build("a", "bytes"), [], np.zeros((0, 2))
+            ),
+            ValueError,
+            "bytes have no word vectors",
+        ),
+        (lambda: Vocabulary.build("ab", limit=1.5), TypeError, "limit"),
+        (lambda: Vocabulary.from_json('{"format": 2}'), ValueError, "format 2"),
         (lambda: Vocabulary.from_json("{"), ValueError, "not JSON of a vocabulary"),
     ],
 )
@@ -159,6 +169,7 @@ def test_both_formats_are_read(file, header, end):
         (GLOVE + "\n", "line 4: expected a word"),
         ("5 3\n" + GLOVE, "line 4: the first line promises 5 words.*holds 3"),
         ("3 4\n" + GLOVE, "line 2: expected a word and 4 values"),
+        ("\u00b2 3\n1 2\n3 4 5\n", "line 3: expected a word and 1 values"),
         ("", "holds no word vector"),
     ],
 )

@@ -79,7 +79,7 @@ class Bridge:
         """Returns the state of the layer, from a vector [*batch, features]."""
         leaves, structure = jax.tree.flatten(_state_read(self.layer, layer_params))
         checks.count("params.w", params.w, len(leaves), "one per leaf of the state")
-        made = []
+        x, made = jnp.asarray(x), []
         for w, b, leaf in zip(params.w, params.b, leaves, strict=True):
             flat = jnp.tanh(affine(x, w, b))
             made.append(flat.reshape(*x.shape[:-1], *leaf.shape))

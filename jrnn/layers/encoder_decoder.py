@@ -78,6 +78,7 @@ class EncoderDecoder:
 
     def __post_init__(self) -> None:
         checks.one_of("bridge", self.bridge, ["copy", "dense", None])
+        checks.integer("start", self.start, 0)
         options.is_layer("encoder", self.encoder)
         options.is_layer("decoder", self.decoder)
         require_causal(
@@ -102,6 +103,11 @@ class EncoderDecoder:
             return EncoderDecoderParams(encoder, decoder, ())
         like = jax.eval_shape(self.encoder.initial_state, encoder)
         size = sum(leaf.size for leaf in jax.tree.leaves(like))
+        if not size:
+            raise ValueError(
+                "bridge='dense' needs an encoder with a state, and this one has none. "
+                "Use bridge=None."
+            )
         bridge = Bridge(self.decoder).init(keys[2], size, decoder, dtype)
         return EncoderDecoderParams(encoder, decoder, bridge)
 
@@ -127,21 +133,33 @@ class EncoderDecoder:
           Parameters for the decoder, with the memory in its attentions, and its state
           before the first step: all that `jrnn.generate` and `jrnn.beam_search` need.
         """
+        return self._encode(params, source, lengths, mask, key)[:2]
+
+    def _encode(
+        self,
+        params: EncoderDecoderParams,
+        source: Any,
+        lengths: Any,
+        mask: Any,
+        key: PRNGKey | None,
+    ) -> tuple[Params, State, Array]:
+        """Returns what `encode` does, and the start of every row, [*batch, 1]."""
         flags: Any = {"lengths": lengths, "mask": mask}
         final, memory = self.encoder.apply(
             params.encoder, None, source, key=key, **flags
         )
-        decoder = params.decoder
+        decoder, batch = params.decoder, memory.shape[:-2]
+        start = jnp.full((*batch, 1), self.start, jnp.int32)
         if _attentions(decoder):
             decoder = attend_to(decoder, memory, **flags)
         if self.bridge == "copy":
-            return decoder, copy_state(final, self.decoder, decoder)
-        batch = memory.shape[:-2]
+            return decoder, copy_state(final, self.decoder, decoder), start
         if self.bridge is None:
-            return decoder, self.decoder.initial_state(decoder, batch)
+            return decoder, self.decoder.initial_state(decoder, batch), start
         flat = [a.reshape(*batch, -1) for a in jax.tree.leaves(final)]
         vector = jnp.concatenate(flat, axis=-1)
-        return decoder, Bridge(self.decoder).apply(params.bridge, decoder, vector)
+        state = Bridge(self.decoder).apply(params.bridge, decoder, vector)
+        return decoder, state, start
 
     def apply(
         self,
@@ -168,7 +186,8 @@ class EncoderDecoder:
             before; else it reads its own token, sampled, or the most likely one without
             a key. 1.0, a Python number, decodes all steps at once. A number that falls
             from 1 during training is scheduled sampling [1]; 0 is free running. Without
-            a key, the target is read if the number is above one half.
+            a key, the target is read if the number is above one half. With feedback,
+            a dropout mask holds for one step, also one that is locked.
           key: Source of randomness; None for evaluation.
 
         Returns:
@@ -181,7 +200,12 @@ class EncoderDecoder:
         flags: Any = {"lengths": lengths, "mask": mask}
         decoder, state = self.encode(params, source, key=keys[0], **flags)
         target = checks.integers("target", target, " A target holds integer ids.")
-        if isinstance(teacher_forcing, int | float) and teacher_forcing == 1:
+        known = isinstance(teacher_forcing, int | float)
+        if known and not 0 <= teacher_forcing <= 1:
+            raise ValueError(
+                f"teacher_forcing is a probability in [0, 1], got {teacher_forcing}."
+            )
+        if known and teacher_forcing == 1:
             steps = jnp.moveaxis(target, -1, 0)
             first = jnp.full(steps.shape[1:], self.start, target.dtype)
             given = jnp.moveaxis(numerics.shift(first, steps), 0, -1)
@@ -205,8 +229,7 @@ class EncoderDecoder:
 
         Options are those of `jrnn.generate`: key, temperature, top_k, top_p, end.
         """
-        decoder, state = self.encode(params, source, lengths=lengths, mask=mask)
-        prime = self._prime(decoder, state)
+        decoder, state, prime = self._encode(params, source, lengths, mask, None)
         return generate(self.decoder, decoder, state, prime, steps, **options)[1]
 
     def beam_search(
@@ -223,16 +246,8 @@ class EncoderDecoder:
 
         Options are those of `jrnn.beam_search`: beams, end, length_penalty.
         """
-        decoder, state = self.encode(params, source, lengths=lengths, mask=mask)
-        prime = self._prime(decoder, state)
+        decoder, state, prime = self._encode(params, source, lengths, mask, None)
         return beam_search(self.decoder, decoder, state, prime, steps, **options)
-
-    def _prime(self, decoder: Params, state: State) -> Array:
-        """Returns the start of every row, [*batch, 1]."""
-        leaf = jax.tree.leaves(state)[0]
-        like = jax.tree.leaves(jax.eval_shape(self.decoder.initial_state, decoder))[0]
-        batch = leaf.shape[: leaf.ndim - like.ndim]
-        return jnp.full((*batch, 1), self.start, jnp.int32)
 
     def _feed_back(
         self,

@@ -38,8 +38,7 @@ def bucket_lengths(lengths: Any, number: int) -> tuple[int, ...]:
       (3, 10)
     """
     number = checks.integer("number", number, 1)
-    checks.at_least("number of lengths", len(lengths), 1)
-    sizes, counts = np.unique(np.asarray(lengths, np.int64), return_counts=True)
+    sizes, counts = np.unique(_integers("lengths", lengths), return_counts=True)
     before = np.concatenate([[0], np.cumsum(counts)])  # sequences below each size
     # steps[j]: padded steps of all sequences up to size j, with the buckets so far.
     steps = sizes * before[1:]
@@ -93,10 +92,10 @@ def batches(
       [1, 4] 10
     """
     batch_size = checks.integer("batch_size", batch_size, 1)
-    lengths = np.asarray(lengths, np.int64)
-    if isinstance(buckets, int):
-        buckets = bucket_lengths(lengths, buckets)
-    bounds = np.unique(np.asarray(buckets, np.int64))
+    lengths = _integers("lengths", lengths)
+    if np.ndim(buckets) == 0:
+        buckets = bucket_lengths(lengths, buckets)  # type: ignore[arg-type]
+    bounds = np.unique(_integers("buckets", buckets))
     if lengths.max() > bounds[-1]:
         raise ValueError(
             f"the longest bucket is {bounds[-1]}, but lengths[{lengths.argmax()}] is "
@@ -114,3 +113,17 @@ def batches(
     if rng is not None:
         made = [made[index] for index in rng.permutation(len(made))]
     return made
+
+
+def _integers(name: str, values: Any) -> np.ndarray:
+    """Returns lengths, int64 [values].
+
+    Raises:
+      ValueError: if there are none.
+      TypeError: if they are not integers.
+    """
+    checks.at_least(f"number of {name}", np.size(values), 1)
+    found = np.asarray(values)
+    if not np.issubdtype(found.dtype, np.integer):
+        raise TypeError(f"{name} must be integers, got {found.dtype}.")
+    return found.astype(np.int64)

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from jrnn import checks
 from jrnn.sequences.padding import fits, ragged
 
 
@@ -51,7 +52,8 @@ def pack(sequences: Sequence[Any], length: int) -> Packed:
       of them that is not padding. Padding is zero.
 
     Raises:
-      ValueError: if a sequence is longer than `length`, or shapes do not fit together.
+      ValueError: if a sequence is empty or longer than `length`, or shapes do not fit
+        together.
       TypeError: if the trees or the dtypes differ.
 
     Example:
@@ -65,6 +67,12 @@ def pack(sequences: Sequence[Any], length: int) -> Packed:
       0.75
     """
     trees, lengths = ragged(sequences)
+    length = checks.integer("length", length, 1)
+    if not lengths.all():
+        raise ValueError(
+            f"sequences[{lengths.argmin()}] has no steps, so it would have no place in "
+            "a row. Remove it."
+        )
     fits("length", length, lengths)
     rows, starts, used = _first_fit(lengths, length)
     segment_ids = np.full((used, length), -1, np.int32)

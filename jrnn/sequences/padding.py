@@ -47,6 +47,7 @@ def pad(
     length = int(lengths.max()) if length is None else length
     rows = len(trees) if rows is None else rows
     length = checks.integer("length", length, 0)
+    rows = checks.integer("rows", rows, 1)
     if len(trees) > rows:
         raise ValueError(f"rows is {rows}, but there are {len(trees)} sequences.")
     fits("length", length, lengths)

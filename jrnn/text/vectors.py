@@ -59,7 +59,7 @@ def read_vectors(
     promised = size = None
     where = os.fspath(path)
     for number, (where, fields) in enumerate(_lines(path)):
-        if not number and len(fields) == 2 and all(f.isdigit() for f in fields):
+        if not number and len(fields) == 2 and all(map(_is_count, fields)):
             promised, size = map(int, fields)
             continue
         size = len(fields) - 1 if size is None else size
@@ -118,6 +118,10 @@ def embedding_table(
       >>> params = jrnn.layers.EmbedParams(table)
     """
     checks.count("words", words, len(vectors), "one per vector")
+    if vocabulary.unit == "bytes":
+        raise ValueError(
+            "bytes have no word vectors. Build the vocabulary with unit 'words'."
+        )
     rows = {word: row for row, word in enumerate(words)}
     index = np.full(len(vocabulary), -1)
     for id_, token in enumerate(vocabulary.tokens, len(vocabulary.specials)):
@@ -185,3 +189,7 @@ def _number(field: str) -> float:
         return float(field)
     except ValueError:
         return np.nan
+
+
+def _is_count(field: str) -> bool:
+    return field.isascii() and field.isdigit()

@@ -87,9 +87,9 @@ class Vocabulary:
         Raises:
           ValueError: if an option does not fit, or if no token is left.
         """
-        checks.at_least("min_count", min_count, 1)
+        checks.integer("min_count", min_count, 1)
         if limit is not None:
-            checks.at_least("limit", limit, 1)
+            limit = checks.integer("limit", limit, 1)
         texts = [texts] if isinstance(texts, str) else list(texts)
         found = _count(texts, unit)
         total = sum(found.values())
@@ -197,7 +197,10 @@ class Vocabulary:
 
     def unknown(self, text: Any) -> list[Any]:
         """Returns the distinct tokens of a text that the vocabulary does not have."""
-        return sorted(set(units.split(text, self.unit)) - set(self._ids))
+        known = set(self._ids)
+        if self.unit == "tokens":
+            known |= set(self.specials)
+        return sorted(set(units.split(text, self.unit)) - known)
 
     @functools.cached_property
     def sha256(self) -> str:
@@ -217,7 +220,7 @@ class Vocabulary:
         """
         try:
             fields = json.loads(text)
-            version, expected = fields.pop("format"), fields.pop("sha256")
+            version, expected = fields.pop("format"), fields.pop("sha256", None)
         except (ValueError, KeyError, AttributeError, TypeError) as error:
             raise ValueError(f"text is not JSON of a vocabulary: {error!r}.") from None
         if version != _FORMAT:
@@ -234,6 +237,11 @@ class Vocabulary:
                 f"{found}, but it says {expected!r}."
             )
         lists = {name: tuple(v) for name, v in fields.items() if isinstance(v, list)}
+        names = {field.name for field in dataclasses.fields(cls)}
+        if set(fields) != names:
+            raise ValueError(
+                f"a vocabulary has the fields {sorted(names)}, got {sorted(fields)}."
+            )
         return cls(**{**fields, **lists})
 
     def _fields(self) -> dict[str, Any]:

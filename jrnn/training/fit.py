@@ -32,7 +32,7 @@ class History(NamedTuple):
 class Fit(NamedTuple):
     """The result of a training run."""
 
-    params: Params  # those with the best score; the last ones without `evaluate`
+    params: Params  # those with the best score; the last ones if there is none
     opt_state: Any  # after the last update
     history: History
 
@@ -93,11 +93,13 @@ def fit(
     for name, number in (("steps", steps), ("patience", patience)):
         if number is not None:
             checks.integer(name, number, 1)
+    if patience is not None and evaluate is None:
+        raise ValueError("patience needs evaluate, whose score it waits for.")
+    run = _Run(params, tx.init(params), evaluate)
     shows = progress and tqdm is not None
     with contextlib.ExitStack() as stack:
         stack.enter_context(contextlib.suppress(KeyboardInterrupt))
-        bar = stack.enter_context(tqdm(total=steps)) if shows else None
-        run = _Run(params, tx.init(params), evaluate, bar)
+        run.bar = stack.enter_context(tqdm(total=steps)) if shows else None
         for number, batch in enumerate(data, 1):
             step_key = None if key is None else jax.random.fold_in(key, number)
             run.update(loss, tx, batch, step_key)
@@ -120,10 +122,10 @@ class _Run:
         params: Params,
         opt_state: Any,
         evaluate: Callable[[Params], Any] | None,
-        bar: Any,
     ):
         self.params, self.opt_state = params, opt_state
-        self.evaluate, self.bar = evaluate, bar
+        self.evaluate = evaluate
+        self.bar: Any = None
         # The best parameters, their score, and how many evaluations ago they were.
         self.best, self.lowest, self.since = params, np.inf, 0
         self.losses: list[Array] = []  # read late: the device runs ahead
@@ -165,7 +167,7 @@ class _Run:
             np.array(self.evaluated, int),
             np.array(self.scores),
         )
-        best = self.params if self.evaluate is None else self.best
+        best = self.best if np.isfinite(self.lowest) else self.params
         return Fit(best, self.opt_state, history)
 
 
