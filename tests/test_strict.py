@@ -6,6 +6,7 @@ so nothing is compiled.
 """
 
 import contextlib
+import os
 
 import jax
 import jax.numpy as jnp
@@ -186,6 +187,9 @@ def test_training(tx, wide):  # Adam of optax itself relies on promotion
         trace(lambda p: folded(p, start[2], chunks, jax.random.key(0)), params)
 
 
+@pytest.mark.skipif(
+    "JRNN_WHOLE" not in os.environ, reason="takes a minute: JRNN_WHOLE=1"
+)
 def test_no_tracer_leaks():
     cell = jrnn.Zoneout(jrnn.LSTM(H), 0.1)
     with strict(wide=False), jax.checking_leaks():
