@@ -129,10 +129,7 @@ class CharLM(Task):
         others from all held-out text before them.
         """
         held_out = data.held_out[: options.score]
-        score = functools.partial(_score, model)
-        nats = parts.stream_loss(
-            score, model, params, data.arrays, held_out, SCORED, progress
-        )
+        nats = parts.stream_loss(model, params, data.arrays, held_out, SCORED, progress)
         return _words(nats, len(held_out))
 
     def glance(
@@ -151,7 +148,7 @@ class CharLM(Task):
             jnp.broadcast_to(jnp.asarray(mask), (places, before + size)),
         )
         state = model.initial_state(params, (places,))
-        _, nats = _score(model, params, state, chunk, part=True)
+        _, nats = parts.chunk_loss(model, params, state, chunk, part=True)
         return _words(float(nats), places * size)
 
     def show(
@@ -213,20 +210,6 @@ def _words(nats: float, characters: int) -> Score:
         "held_out_characters": characters,
     }
     return Score(figures, f"{bits:.3f} bits per character ({nats:.4f} nats)")
-
-
-@functools.partial(jax.jit, static_argnames=("model", "part"))
-def _score(
-    model: Any, params: Params, state: State, chunk: training.Chunk, part: bool = False
-) -> tuple[State, Array]:
-    """Returns the state after a chunk and the loss where its mask is True.
-
-    With `part`, steps whose mask is False are read too.
-    """
-    inputs, targets = chunk.data
-    mask = None if part else chunk.mask
-    state, logits = model.apply(params, state, inputs, mask=mask)
-    return state, training.cross_entropy(logits, targets, chunk.mask)
 
 
 TASK = CharLM()

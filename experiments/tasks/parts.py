@@ -1,5 +1,6 @@
 """What several tasks share: examples drawn by row, and scores over many examples."""
 
+import functools
 import hashlib
 import operator
 from collections.abc import Callable
@@ -50,7 +51,6 @@ def stream(options: Any, tokens: Array, step: Array, rows: Array) -> Any:
 
 
 def stream_loss(
-    score: Callable[..., tuple[State, Array]],
     model: Any,
     params: Params,
     train: np.ndarray,
@@ -64,7 +64,6 @@ def stream_loss(
     from all held-out text before them.
 
     Args:
-      score: Takes params, state and a chunk; returns the state and the mean loss.
       model: The model.
       params: Its parameters.
       train: Integers [tokens].
@@ -78,10 +77,24 @@ def stream_loss(
     total, number = 0.0, len(chunks.mask)
     for index in range(number):
         chunk = jax.tree.map(lambda a, i=index: a[i], chunks)
-        state, loss = score(params, state, chunk)
+        state, loss = chunk_loss(model, params, state, chunk)
         total += float(loss) * int(chunk.mask.sum())
         progress((index + 1) / number)
     return total / len(held_out)
+
+
+@functools.partial(jax.jit, static_argnames=("model", "part"))
+def chunk_loss(
+    model: Any, params: Params, state: State, chunk: training.Chunk, part: bool = False
+) -> tuple[State, Array]:
+    """Returns the state after a chunk and the mean loss where its mask is True.
+
+    With `part`, steps whose mask is False are read too.
+    """
+    inputs, targets = chunk.data
+    mask = None if part else chunk.mask
+    state, logits = model.apply(params, state, inputs, mask=mask)
+    return state, training.cross_entropy(logits, targets, chunk.mask)
 
 
 def times(step: Array, factor: int, modulus: int) -> Array:

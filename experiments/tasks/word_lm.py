@@ -9,7 +9,6 @@ nothing is dropped. The perplexity is exp(mean negative log-likelihood).
 """
 
 import dataclasses
-import functools
 import math
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -148,9 +147,8 @@ class WordLM(Task):
         self, options: Any, model: Any, params: Params, data: Data, progress: Progress
     ) -> Score:
         """Returns the perplexity of the held-out text, with the state carried along."""
-        score = functools.partial(_score, model)
         nats = parts.stream_loss(
-            score, model, params, data.arrays, data.held_out, SCORED, progress
+            model, params, data.arrays, data.held_out, SCORED, progress
         )
         perplexity = math.exp(min(nats, 50.0))
         figures = {"perplexity": perplexity, "held_out_nats": nats}
@@ -172,15 +170,6 @@ class WordLM(Task):
             temperature=0.8,
         )
         return vocabulary.decode(np.asarray(ids[0]))
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _score(
-    model: Any, params: Params, state: State, chunk: training.Chunk
-) -> tuple[State, Array]:
-    inputs, targets = chunk.data
-    state, logits = model.apply(params, state, inputs, mask=chunk.mask)
-    return state, training.cross_entropy(logits, targets, chunk.mask)
 
 
 TASK = WordLM()
