@@ -160,3 +160,24 @@ def wide(leaf: Array) -> Any:
     if not jnp.issubdtype(leaf.dtype, jnp.inexact):
         return jax.dtypes.canonicalize_dtype(jnp.float64)
     return leaf.dtype if jnp.finfo(leaf.dtype).bits >= 32 else jnp.float32
+
+
+def take_rows(table: Array, ids: Array) -> Array:
+    """Returns `table[ids]`, [..., features], split over a mesh as the ids are.
+
+    On an explicit mesh, JAX does not choose how the result is split.
+    """
+    split = jax.typeof(ids).sharding
+    if split.mesh.empty:
+        return table[ids]
+    spec = jax.P(*split.spec, jax.typeof(table).sharding.spec[-1])
+    return table.at[ids].get(out_sharding=spec)
+
+
+def split_like(a: Array, like: Array) -> Array:
+    """Splits an array over an explicit mesh as another one, except axes of size one."""
+    split = jax.typeof(like).sharding
+    if split.mesh.empty:
+        return a
+    spec = zip(a.shape, split.spec, strict=True)
+    return jax.sharding.reshard(a, jax.P(*(s if n > 1 else None for n, s in spec)))

@@ -152,7 +152,7 @@ class Embed:
         ids = checks.integers("xs", xs, " `jrnn.Embed` takes integer ids.")
         ids = masks.without_padding(ids, lengths, mask, feature_axes=0)
         ids = checks.ids("xs", ids, self.vocabulary)
-        rows = params.table[ids]
+        rows = numerics.take_rows(params.table, ids)
         if checks.concrete(ids):
             return (), rows
         known = (ids >= 0) & (ids < self.vocabulary)
