@@ -26,6 +26,8 @@ class SkipState(NamedTuple):
     inner: Any  # state of the wrapped transformation
     skipped: Array  # [] int32, steps skipped so far
     in_a_row: Array  # [] int32, steps skipped since the last finite step
+    steps: Array  # [] int32, steps so far
+    last: Array  # [] int32, position of the last skipped step, from 0; -1 for none
 
 
 def gradient_norm(tree: Any) -> Array:
@@ -94,7 +96,8 @@ def skip_nonfinite(
 ) -> optax.GradientTransformationExtraArgs:
     """Makes an optimizer skip every step whose gradient or update is not finite.
 
-    A skipped step changes neither the parameters nor the state of `tx`; it is counted.
+    A skipped step changes neither the parameters nor the state of `tx`. It is counted,
+    and its position is kept, so that a loop can log it.
     Unlike `optax.apply_if_finite`, it never applies such a step, however many come in a
     row. Use `raise_if_stuck` to stop the training loop.
 
@@ -102,8 +105,8 @@ def skip_nonfinite(
       tx: The optimizer to protect.
 
     Returns:
-      A transformation whose state is a `SkipState`, with the fields `inner`, `skipped`
-      and `in_a_row`. Extra arguments of its `update` are passed to `tx`.
+      A transformation whose state is a `SkipState`: `inner`, `skipped`, `in_a_row`,
+      `steps` and `last`. Extra arguments of its `update` are passed to `tx`.
 
     Example:
       >>> import jax.numpy as jnp, optax
@@ -115,8 +118,8 @@ def skip_nonfinite(
     tx = optax.with_extra_args_support(tx)
 
     def init(params: Params) -> SkipState:
-        skipped, in_a_row = jnp.zeros((), jnp.int32), jnp.zeros((), jnp.int32)
-        return SkipState(tx.init(params), skipped, in_a_row)  # both may be donated
+        counts = [jnp.full((), n, jnp.int32) for n in (0, 0, 0, -1)]
+        return SkipState(tx.init(params), *counts)  # each may be donated
 
     def update(
         updates: Params, state: SkipState, params: Params | None = None, **extra: Any
@@ -127,7 +130,8 @@ def skip_nonfinite(
         inner = jax.tree.map(lambda a, b: jnp.where(good, a, b), inner, state.inner)
         bad = jnp.where(good, 0, 1)
         in_a_row = jnp.where(good, 0, state.in_a_row + 1)
-        return new, SkipState(inner, state.skipped + bad, in_a_row)
+        steps, last = state.steps + 1, jnp.where(good, state.last, state.steps)
+        return new, SkipState(inner, state.skipped + bad, in_a_row, steps, last)
 
     return optax.GradientTransformationExtraArgs(init, update)
 
