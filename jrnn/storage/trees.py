@@ -47,7 +47,7 @@ def _restored(name: str, array: np.ndarray, leaf: Any, cast: bool) -> Any:
         integers = jax.eval_shape(jax.random.key_data, leaf)
         data = _restored(name, array, integers, cast=False)
         key = jax.random.wrap_key_data(data, impl=jax.random.key_impl(leaf))
-        return _place(key, leaf)
+        return place(key, _sharding(leaf))
     like = leaf if hasattr(leaf, "dtype") else np.asarray(leaf)
     require(
         array.shape == like.shape,
@@ -61,7 +61,7 @@ def _restored(name: str, array: np.ndarray, leaf: Any, cast: bool) -> Any:
     array = array.astype(like.dtype)  # a copy, which is writable
     if not isinstance(leaf, jax.Array | jax.ShapeDtypeStruct):
         return array if isinstance(leaf, np.ndarray) else type(leaf)(array)
-    made = _place(array, leaf)
+    made = place(array, _sharding(leaf))
     require(
         made.dtype == like.dtype,
         f"{name} must be {like.dtype}, got {made.dtype} from JAX. Enable it with "
@@ -70,11 +70,22 @@ def _restored(name: str, array: np.ndarray, leaf: Any, cast: bool) -> Any:
     return made
 
 
-def _place(array: Any, leaf: Any) -> jax.Array:
-    """Returns an array on the devices of a leaf, those of other processes included."""
-    if isinstance(leaf, jax.Array) and not getattr(leaf, "committed", True):
-        return jax.device_put(array)
-    sharding = leaf.sharding
+def place(array: Any, sharding: Any) -> jax.Array:
+    """Returns an array on devices, those of other processes included.
+
+    Args:
+      array: The whole array, the same on every process; or a random key.
+      sharding: A sharding; None for the default device.
+    """
     if sharding is None or sharding.is_fully_addressable:
         return jax.device_put(array, sharding)
-    return jax.make_array_from_callback(array.shape, sharding, lambda at: array[at])
+    if named_arrays.is_random_key(array):
+        data = place(jax.random.key_data(array), sharding)
+        return jax.random.wrap_key_data(data, impl=jax.random.key_impl(array))
+    host = np.asarray(array)
+    return jax.make_array_from_callback(host.shape, sharding, lambda at: host[at])
+
+
+def _sharding(leaf: Any) -> Any:
+    anywhere = isinstance(leaf, jax.Array) and not getattr(leaf, "committed", True)
+    return None if anywhere else leaf.sharding

@@ -4,15 +4,19 @@ All processes run the same program and call these functions in the same order. W
 process they do nothing. `jax.distributed.initialize()` connects the processes.
 """
 
+import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
+from jrnn.training.differences import differences
+
 _BLOCK = 16 << 20  # bytes of a broadcast
+_DISAGREE = "{name} is {new} instead of {old}"
 
 
 class ProcessError(RuntimeError):
@@ -67,6 +71,89 @@ def on_first(action: Callable[[], Any], error: type[Exception] = ProcessError) -
     if "error" in outcome:
         raise error(f"process 0 failed: {outcome['error']}")
     return outcome["value"]
+
+
+def together(action: Callable[[], Any], error: type[Exception] = ProcessError) -> Any:
+    """Runs a function on every process; if it raises on one, all raise.
+
+    Without this, the others would wait for the one that raised.
+
+    Args:
+      action: Its result is returned. It must not communicate.
+      error: What the processes raise on which the function did not.
+
+    Raises:
+      Exception: What the function raises, or `error` with the message of another.
+    """
+    if jax.process_count() == 1:
+        return action()
+    raised, result = None, None
+    try:
+        result = action()
+    except Exception as exception:
+        raised = exception
+    messages = _gather_texts("" if raised is None else str(raised) or repr(raised))
+    if raised is not None:
+        raise raised
+    for process, message in enumerate(messages):
+        if message:
+            raise error(f"process {process} failed: {message}")
+    return result
+
+
+def agree(facts: Mapping[str, Any]) -> None:
+    """Raises on every process unless all of them pass equal facts.
+
+    Call it before the first update with all that must be equal: the configuration, a
+    fingerprint of the data, the step. It compares hashes, and facts if these differ.
+
+    Args:
+      facts: Nested dictionaries of plain values.
+
+    Raises:
+      ProcessError: If they differ. The message lists every difference.
+
+    Example:
+      >>> agree({"config": {"hidden_size": 4}, "step": 0})
+    """
+    text = json.dumps(facts, sort_keys=True)
+    digest = hashlib.sha256(text.encode()).digest()
+    digests = gather(np.frombuffer(digest, np.uint8))
+    if (digests == digests[0]).all():
+        return
+    first, *others = map(json.loads, _gather_texts(text))
+    found = [
+        f"process {process}: {sentence}"
+        for process, other in enumerate(others, 1)
+        for sentence in differences(first, other, _DISAGREE).values()
+    ]
+    raise ProcessError(
+        "the processes do not agree, so nothing was computed. Compared with process 0, "
+        f"{'; '.join(found)}. Start all of them with the same options and data."
+    )
+
+
+def gather(values: Any) -> np.ndarray:
+    """Returns the small integers of every process, [processes, ...].
+
+    Example:
+      >>> gather([3]).tolist()
+      [[3]]
+    """
+    own = np.asarray(values, np.int32)
+    if jax.process_count() == 1:
+        return own[None]
+    return np.asarray(multihost_utils.process_allgather(own))
+
+
+def _gather_texts(text: str) -> list[str]:
+    data = np.frombuffer(text.encode(), np.uint8)
+    sizes = gather([len(data)])[:, 0]
+    padded = np.pad(data, (0, int(max(sizes)) - len(data)))
+    rows = gather(padded).astype(np.uint8)
+    return [
+        row[:size].tobytes().decode() for row, size in zip(rows, sizes, strict=True)
+    ]
 
 
 def to_host(array: Any) -> np.ndarray:

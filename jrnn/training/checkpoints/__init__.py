@@ -11,7 +11,6 @@ used. The newest intact checkpoint is used, and a warning names what was wrong w
 newer ones.
 """
 
-from jrnn.training.checkpoints.changes import differences as differences
 from jrnn.training.checkpoints.manifest import (
     CheckpointError as CheckpointError,
     CheckpointWarning as CheckpointWarning,
@@ -25,3 +24,4 @@ from jrnn.training.checkpoints.reading import (
     load as load,
 )
 from jrnn.training.checkpoints.store import Checkpoints as Checkpoints
+from jrnn.training.differences import differences as differences

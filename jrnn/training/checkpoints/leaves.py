@@ -13,8 +13,8 @@ import numpy as np
 
 from jrnn.storage import named_arrays
 from jrnn.storage.formats import CODES
-from jrnn.training.checkpoints.changes import differences
 from jrnn.training.checkpoints.manifest import CheckpointError
+from jrnn.training.differences import differences
 
 _PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,63}")
 _WHOLE = "tree"

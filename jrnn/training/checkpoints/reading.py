@@ -11,8 +11,8 @@ import numpy as np
 from jrnn.storage import trees
 from jrnn.storage.disk import MAX_BYTES
 from jrnn.training.checkpoints import files, folder as folders, leaves
-from jrnn.training.checkpoints.changes import differences
 from jrnn.training.checkpoints.manifest import CheckpointError, Manifest
+from jrnn.training.differences import differences
 
 
 class Restored(NamedTuple):

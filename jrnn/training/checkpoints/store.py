@@ -84,11 +84,15 @@ class Checkpoints:
 
         Raises:
           CheckpointError: If another process uses the folder, or it cannot be written.
+          ProcessError: If the processes of the program pass different facts.
         """
         checks.at_least("keep", keep, 1)
         self.folder = Path(folder)
         self.facts = manifest.plain("facts", dict(facts or {}))
         self.may_change = frozenset(may_change)
+        processes.agree(
+            {"facts": self.facts, "may_change": sorted(may_change), "keep": keep}
+        )
         self.keep, self.background, self.max_bytes = keep, background, max_bytes
         self.require_finite = require_finite
         self._open = contextlib.ExitStack()
@@ -211,11 +215,15 @@ class Checkpoints:
         if found is None:
             return None
         saved = found.manifest
-        notes = [*found.skipped.values()]
-        notes += refuse_changes(saved.facts, self.facts, self.may_change)
+
+        def fit() -> tuple[list[str], Any]:
+            allowed = refuse_changes(saved.facts, self.facts, self.may_change)
+            leaves.require_same(saved.leaves, leaves.outline(like), cast)
+            return allowed, build(found, like, cast)
+
+        changed, tree = processes.together(fit, CheckpointError)
+        notes = [*found.skipped.values(), *changed]
         notes += compare_environments(saved.environment, manifest.environment())
-        leaves.require_same(saved.leaves, leaves.outline(like), cast)
-        tree = build(found, like, cast)
         self._on_first(lambda: self._set_aside(saved.step))
         self.step = saved.step
         for note in notes:
