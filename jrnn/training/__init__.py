@@ -1,6 +1,11 @@
 """Training: losses, optimizers, regularizers, truncated BPTT and other gradients."""
 
-from jrnn.training import checkpoints as checkpoints, processes as processes
+from jrnn.training import (
+    batches as batches,
+    checkpoints as checkpoints,
+    processes as processes,
+    stopping as stopping,
+)
 from jrnn.training.clipping import per_layer as per_layer, zclip as zclip
 from jrnn.training.fit import Fit as Fit, History as History, fit as fit
 from jrnn.training.folding import folded_loss as folded_loss
