@@ -32,6 +32,10 @@ COMMANDS = {
         "experiments.bench.command:main",
         "compare the speed of jrnn and other installed libraries",
     ),
+    "drill": (
+        "experiments.drill.command:main",
+        "cause faults, such as kills and damaged files, and check what happens",
+    ),
     "cells": (
         "experiments.cells:main",
         "print the table of all cells, docs/cells.md",

@@ -1,0 +1,36 @@
+"""Section F of the drill: several processes."""
+
+from experiments.drill.rows import Row
+
+ROWS = (
+    Row(
+        55,
+        "F",
+        "2 processes with 2 devices each instead of 1 process",
+        "losses within 1e-6 over 50 steps, and the same batches",
+    ),
+    Row(
+        56,
+        "F",
+        "kill -9 of one process",
+        "the other ends with an error within 30 s, and both resume",
+    ),
+    Row(
+        57,
+        "F",
+        "no coordinator at the address",
+        "an error within the timeout",
+    ),
+    Row(
+        58,
+        "F",
+        "processes with other options, seeds, data or steps",
+        "refused by all before the first step",
+    ),
+    Row(
+        59,
+        "F",
+        "one process is slow during a save",
+        "the checkpoint is whole; waiting has a limit",
+    ),
+)
