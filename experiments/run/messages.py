@@ -54,7 +54,9 @@ def finish(session: Session, interrupted: bool) -> None:
         "step": session.step,
         "seconds": session.seconds,
         "finished": session.done >= 1,
-        **score.figures,
+        "figures": score.figures,
+        "words": score.words,
+        "baselines": session.data.baselines,
     }
     disk.write_json(session.path / "result.json", result)
     _show(session, params, f"held-out {score.words}", short=False)

@@ -25,6 +25,8 @@ class Data(NamedTuple):
     arrays: Any  # what batches are made of; copied to every device
     held_out: Any = None  # what is scored
     about: dict[str, str] = {}  # lines to print
+    # Figures of a score that need no training, by what they are of.
+    baselines: dict[str, dict[str, float]] = {}
 
 
 class Score(NamedTuple):
@@ -32,6 +34,14 @@ class Score(NamedTuple):
 
     figures: dict[str, float]
     words: str  # in a sentence, such as "1.90 bits per character"
+
+
+class Goal(NamedTuple):
+    """What a figure of a score should reach, such as a published number."""
+
+    figure: str  # its name in the score
+    bound: float
+    source: str  # in words, such as "published, Keras 2015"
 
 
 class Task(abc.ABC):
@@ -47,6 +57,7 @@ class Task(abc.ABC):
     options: ClassVar[type[Options]]
     unit: ClassVar[str]  # of the loss, such as "nats/char"
     lower_is_better: ClassVar[bool] = True  # of the main figure of the score
+    input_size: ClassVar[int] = 0  # features of a step of the input; 0 for integers
 
     @abc.abstractmethod
     def load(self, options: Any) -> Data:
@@ -85,12 +96,18 @@ class Task(abc.ABC):
 
     def init(self, model: Any, key: PRNGKey) -> Params:
         """Draws the parameters of the model."""
-        return model.init(key)
+        size = (self.input_size,) if self.input_size else ()
+        return model.init(key, *size)
 
     def initial_state(self, options: Any, model: Any, params: Params) -> State:
         """Returns the state that updates carry, [batch_size, ...]; () for none."""
         del options, model, params
         return ()
+
+    def goals(self, options: Any, data: Data) -> list[Goal]:
+        """Returns what a run of these options should reach; `data` has no arrays."""
+        del options, data
+        return []
 
     def is_random(self, options: Any) -> bool:
         """Whether the loss needs a key."""

@@ -17,7 +17,7 @@ import numpy as np
 import jrnn
 from experiments.run import models
 from experiments.run.options import Options
-from experiments.run.task import Data, Progress, Score, Task
+from experiments.run.task import Data, Goal, Progress, Score, Task
 from experiments.tasks import parts
 from jrnn import training
 from jrnn.types import Array, Params, PRNGKey, State
@@ -86,6 +86,11 @@ class Addition(Task):
             held_out=held_out,
             about={"questions": f"{len(arrays['source'])}, and {held} held out"},
         )
+
+    def goals(self, options: AdditionOptions, data: Data) -> list[Goal]:
+        """Returns the figure of Keras's example [1], for its numbers of 3 digits."""
+        del data
+        return [Goal("exact", 0.99, "Keras 2015")] if options.digits == 3 else []
 
     def model(self, options: AdditionOptions, saved: dict[str, Any]) -> Any:
         """Returns an encoder and a decoder of the same layers."""

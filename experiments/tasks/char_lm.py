@@ -19,12 +19,14 @@ import tyro
 import jrnn
 from experiments.run import models
 from experiments.run.options import Options
-from experiments.run.task import Data, Progress, Score, Task
+from experiments.run.task import Data, Goal, Progress, Score, Task
 from experiments.tasks import corpus, parts
 from jrnn import training
 from jrnn.text import UNK, Vocabulary
 from jrnn.types import Array, Params, PRNGKey, State
 
+# The hash of tinyshakespeare.txt, whose last tenth others score too.
+SHAKESPEARE = "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed"
 MAX_SYMBOLS = 8192  # rarer characters become <unk>, which limits the output layer
 SCORED = 2048  # characters per call when the held-out text is scored
 GLANCE = 8, 256, 1024  # places, characters to read first, characters to score
@@ -73,6 +75,9 @@ class CharLM(Task):
         vocabulary = Vocabulary.build(data.train, limit=MAX_SYMBOLS, specials=(UNK,))
         held_out = vocabulary.encode(data.held_out)
         unknown = int(np.sum(held_out == vocabulary.id(UNK)))
+        nats = parts.frequency_nats(
+            vocabulary.encode(data.train), held_out, len(vocabulary)
+        )
         return Data(
             name=name,
             facts=data.facts,
@@ -84,7 +89,18 @@ class CharLM(Task):
                 f"held out, {unknown} of them <unk>",
                 "vocabulary": f"{len(vocabulary)} symbols, one of them <unk>",
             },
+            baselines={"character frequencies": {"held_out_nats": nats}},
         )
+
+    def goals(self, options: CharOptions, data: Data) -> list[Goal]:
+        """Returns what is published of Tiny Shakespeare."""
+        del options
+        if data.facts["sha256"] != SHAKESPEARE:
+            return []
+        return [
+            Goal("held_out_nats", 1.548, "minGRU, Feng et al. 2024"),
+            Goal("held_out_nats", 1.470, "a Transformer, nanoGPT"),
+        ]
 
     def model(self, options: CharOptions, saved: dict[str, Any]) -> jrnn.Sequential:
         """Returns embedding, recurrent layers and output layer."""

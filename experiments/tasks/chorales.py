@@ -20,7 +20,7 @@ import jrnn
 from experiments.errors import UserError
 from experiments.run import models
 from experiments.run.options import Options
-from experiments.run.task import Data, Progress, Score, Task
+from experiments.run.task import Data, Goal, Progress, Score, Task
 from experiments.tasks import parts
 from jrnn.types import Array, Params, PRNGKey, State
 
@@ -52,6 +52,7 @@ class Chorales(Task):
     about = "the notes of the next step of a chorale"
     options = ChoralesOptions
     unit = "nats/step"
+    input_size = NOTES
 
     def load(self, options: ChoralesOptions) -> Data:
         """Reads the parts of the file."""
@@ -73,16 +74,19 @@ class Chorales(Task):
                 "chorales": f"{len(train[1])} to train on, {len(test[1])} held out",
                 "baseline": f"{baseline:.3f} nats per step, from the rate of each note",
             },
+            baselines={"the rate of each note": {"held_out_nats": baseline}},
         )
+
+    def goals(self, options: ChoralesOptions, data: Data) -> list[Goal]:
+        """Returns targets for this data."""
+        del data
+        bound = 9.1 if options.cell == "elman" else 8.6
+        return [Goal("held_out_nats", bound, "target")]
 
     def model(self, options: ChoralesOptions, saved: dict[str, Any]) -> jrnn.Sequential:
         """Returns recurrent layers, and a logit for each note."""
         del saved
         return jrnn.Sequential(*models.recurrent(options), jrnn.Dense(NOTES))
-
-    def init(self, model: Any, key: PRNGKey) -> Params:
-        """Draws the parameters for 88 notes per step."""
-        return model.init(key, NOTES)
 
     def batch(self, options: Any, arrays: Any, step: Array, rows: Array) -> Any:
         """Draws chorales."""

@@ -20,7 +20,7 @@ import numpy as np
 import jrnn
 from experiments.run import models
 from experiments.run.options import Options
-from experiments.run.task import Data, Progress, Score, Task, row_keys
+from experiments.run.task import Data, Goal, Progress, Score, Task, row_keys
 from experiments.tasks import parts
 from jrnn import training
 from jrnn.types import Array, Params, PRNGKey, State
@@ -58,7 +58,7 @@ class Copy(Task):
         """Makes held-out sequences; those to train on are made in every update."""
         keys = jax.random.split(jax.random.key(2**31 - 1), options.examples)
         held_out = jax.jit(jax.vmap(functools.partial(example, options.gap)))(keys)
-        baseline = COPIED * math.log(SYMBOLS) / (options.gap + 2 * COPIED)
+        baseline = _plateau(options.gap)
         return Data(
             name=f"generated, a gap of {options.gap} steps",
             facts={},
@@ -66,7 +66,15 @@ class Copy(Task):
             arrays=(),
             held_out=jax.tree.map(np.asarray, held_out),
             about={"baseline": f"{baseline:.4f} nats per step without memory"},
+            baselines={"without memory": {"nats": baseline}},
         )
+
+    def goals(self, options: CopyOptions, data: Data) -> list[Goal]:
+        """Gated cells reach a tenth of the loss without memory."""
+        del data
+        if options.cell == "elman":
+            return []
+        return [Goal("nats", _plateau(options.gap) / 10, "a tenth of the plateau")]
 
     def model(self, options: CopyOptions, saved: dict[str, Any]) -> jrnn.Sequential:
         """Returns embedding, recurrent layers and output layer."""
@@ -115,6 +123,10 @@ def example(gap: int, key: PRNGKey) -> tuple[Array, Array]:
     blanks = jnp.full(gap + COPIED, BLANK)
     inputs = jnp.concatenate([symbols, blanks.at[gap - 1].set(MARK)])
     return inputs, jnp.concatenate([blanks, symbols])
+
+
+def _plateau(gap: int) -> float:
+    return COPIED * math.log(SYMBOLS) / (gap + 2 * COPIED)
 
 
 TASK = Copy()

@@ -19,7 +19,7 @@ import jrnn
 from experiments.errors import UserError
 from experiments.run import models
 from experiments.run.options import Options
-from experiments.run.task import Data, Progress, Score, Task
+from experiments.run.task import Data, Goal, Progress, Score, Task
 from experiments.tasks import parts
 from jrnn import training
 from jrnn.types import Array, Params, PRNGKey, State
@@ -55,28 +55,35 @@ class Digits(Task):
     options = DigitsOptions
     unit = "nats"
     lower_is_better = False
+    input_size = 1
 
     def load(self, options: DigitsOptions) -> Data:
         """Reads the data; a fifth is held out."""
         xs, labels, train = _digits() if options.data == "digits" else _mnist1d()
         arrays = {"xs": xs[:train], "labels": labels[:train]}
+        commonest = np.bincount(labels[:train]).argmax()
+        guessed = float(np.mean(labels[train:] == commonest))
         return Data(
             name=f"{options.data}, {train} to train on, {len(xs) - train} held out",
             facts={"sha256": parts.fingerprint([xs, labels])},
             saved={},
             arrays=arrays,
             held_out={"xs": xs[train:], "labels": labels[train:]},
+            baselines={"the commonest digit": {"accuracy": guessed}},
         )
+
+    def goals(self, options: DigitsOptions, data: Data) -> list[Goal]:
+        """Returns a target, or what is published of a GRU [2]."""
+        del data
+        if options.data == "mnist1d":
+            return [Goal("accuracy", 0.91, "GRU, Greydanus and Kobak 2020")]
+        return [Goal("accuracy", 0.97, "target")]
 
     def model(self, options: DigitsOptions, saved: dict[str, Any]) -> jrnn.Sequential:
         """Returns recurrent layers, the output of the last step, and ten classes."""
         del saved
         below = models.recurrent(options, last=True)
         return jrnn.Sequential(*below, jrnn.Dense(CLASSES))
-
-    def init(self, model: Any, key: PRNGKey) -> Params:
-        """Draws the parameters for one pixel per step."""
-        return model.init(key, 1)
 
     def batch(self, options: Any, arrays: Any, step: Array, rows: Array) -> Any:
         """Draws images, and adds noise."""

@@ -20,7 +20,7 @@ import jrnn
 from experiments.errors import UserError
 from experiments.run import models
 from experiments.run.options import Options
-from experiments.run.task import Data, Progress, Score, Task
+from experiments.run.task import Data, Goal, Progress, Score, Task
 from experiments.tasks import corpus, parts
 from jrnn import training
 from jrnn.sequences import pad
@@ -74,6 +74,9 @@ class Names(Task):
         }
         held = max(1, len(texts) // options.held_out)
         train, held_out = parts.split_examples(arrays, held, seed=0)
+        frequent = parts.frequency_nats(
+            _written(train), _written(held_out), len(vocabulary)
+        )
         return Data(
             name=source,
             facts={"sha256": parts.fingerprint([train, held_out])},
@@ -84,7 +87,14 @@ class Names(Task):
                 "names": f"{len(texts) - held} to train on, {held} held out",
                 "categories": ", ".join(names),
             },
+            baselines={"character frequencies": {"held_out_nats": frequent}},
         )
+
+    def goals(self, options: NamesOptions, data: Data) -> list[Goal]:
+        """Returns a target for a known file of English first names."""
+        del data
+        known = options.text is not None and options.text.name == "names.txt"
+        return [Goal("held_out_nats", 2.0, "a 5-gram: 2.042")] if known else []
 
     def model(self, options: NamesOptions, saved: dict[str, Any]) -> Any:
         """Returns a character model whose state starts from a category."""
@@ -182,6 +192,12 @@ class Conditional:
         return jrnn.generate(
             self.writer, params["writer"], state, prime, length, **given
         )[1]
+
+
+def _written(names: Any) -> np.ndarray:
+    """Returns the ids of all names, without padding."""
+    ids = names["ids"]
+    return ids[np.arange(ids.shape[1]) < names["lengths"][:, None]]
 
 
 def _lines(path: Path) -> tuple[str, dict[str, list[str]]]:

@@ -18,9 +18,9 @@ import numpy as np
 import jrnn
 from experiments.run import models
 from experiments.run.options import Options
-from experiments.run.task import Data, Progress, Score, Task, row_keys
+from experiments.run.task import Data, Goal, Progress, Score, Task, row_keys
 from experiments.tasks import parts
-from jrnn import training
+from jrnn import forms, training
 from jrnn.types import Array, Params, PRNGKey, State
 
 
@@ -62,7 +62,14 @@ class Parity(Task):
             saved={},
             arrays=(),
             held_out=jax.tree.map(np.asarray, jax.jit(jax.vmap(make))(keys)),
+            baselines={"a guess": {"accuracy": 0.5}},
         )
+
+    def goals(self, options: ParityOptions, data: Data) -> list[Goal]:
+        """Cells whose state moves linearly cannot solve it."""
+        del data
+        linear = isinstance(models.make_cell(options).form, forms.Linear)
+        return [] if linear else [Goal("accuracy", 0.999, "solved")]
 
     def model(self, options: ParityOptions, saved: dict[str, Any]) -> jrnn.Sequential:
         """Returns recurrent layers and output layer."""

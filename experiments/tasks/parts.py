@@ -83,6 +83,25 @@ def stream_loss(
     return total / len(held_out)
 
 
+def frequency_nats(train: np.ndarray, held_out: np.ndarray, size: int) -> float:
+    """Returns the loss of a model that knows how often each token occurs.
+
+        mean over held-out tokens of -log((count + 1) / (tokens + size))
+
+    Args:
+      train: Integers [tokens].
+      held_out: Integers [tokens].
+      size: Number of different tokens.
+
+    Example:
+      >>> nats = frequency_nats(np.array([0, 0, 1]), np.array([0]), 2)
+      >>> round(float(np.exp(-nats)), 3)  # (2 + 1) / (3 + 2)
+      0.6
+    """
+    counts = np.bincount(train, minlength=size) + 1
+    return float(-np.mean(np.log(counts / counts.sum())[held_out]))
+
+
 @functools.partial(jax.jit, static_argnames=("model", "part"))
 def chunk_loss(
     model: Any, params: Params, state: State, chunk: training.Chunk, part: bool = False

@@ -19,13 +19,14 @@ import numpy as np
 import jrnn
 from experiments.run import models
 from experiments.run.options import Options
-from experiments.run.task import Data, Progress, Score, Task, row_keys
+from experiments.run.task import Data, Goal, Progress, Score, Task, row_keys
 from experiments.tasks import parts
 from jrnn.types import Array, Params, PRNGKey, State
 
 FILE = Path(__file__).parent / "sunspots.csv"
 FIRST = 1700
 PERIODS = {"1921-55": (1921, 1956), "1956-79": (1956, 1980)}
+PUBLISHED = {"1921-55": 0.127, "1956-79": 0.353}
 LAGS = 9  # years of the baseline
 
 
@@ -58,6 +59,7 @@ class Sunspots(Task):
     about = "the number of sunspots of the next year"
     options = SunspotsOptions
     unit = "squared error"
+    input_size = 1
 
     def load(self, options: SunspotsOptions) -> Data:
         """Reads the series; years before 1921 are to train on."""
@@ -67,30 +69,32 @@ class Sunspots(Task):
         series = ((spots - mean) / scale).astype(np.float32)
         lines = autoregression(series, len(train))
         known = spots[years < 1980]
-        held_out = {
+        held_out: dict[str, Any] = {
             "series": series,
             "variance": float(known.var()) / scale**2,
             "baseline": lines,
         }
+        fitted = _relative(lines, held_out)
         return Data(
             name="yearly sunspot numbers, 1700 to 2008",
             facts={"sha256": parts.fingerprint(spots)},
             saved={},
             arrays=series[: len(train)],
             held_out=held_out,
-            about={
-                "baseline": f"AR({LAGS}): {_words(_relative(lines, held_out))}",
-            },
+            about={"baseline": f"AR({LAGS}): {_words(fitted)}"},
+            baselines={f"AR({LAGS})": fitted},
         )
+
+    def goals(self, options: SunspotsOptions, data: Data) -> list[Goal]:
+        """Returns what is published of an autoregressive model [1]."""
+        del options, data
+        source = f"AR({LAGS}), Weigend 1990"
+        return [Goal(period, value, source) for period, value in PUBLISHED.items()]
 
     def model(self, options: SunspotsOptions, saved: dict[str, Any]) -> jrnn.Sequential:
         """Returns recurrent layers and one output, added to the number of this year."""
         del saved
         return jrnn.Sequential(*models.recurrent(options), jrnn.Dense(1))
-
-    def init(self, model: Any, key: PRNGKey) -> Params:
-        """Draws the parameters for one number per year."""
-        return model.init(key, 1)
 
     def is_random(self, options: Any) -> bool:
         """Whether the loss needs a key."""

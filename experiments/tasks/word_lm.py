@@ -86,6 +86,7 @@ class WordLM(Task):
                 f"{name} is too short: {len(train)} words to train on, but one batch "
                 f"needs {needed}. Use a longer text, or lower --batch-size or --chunk."
             )
+        nats = parts.frequency_nats(train, held_out, len(vocabulary))
         return Data(
             name=name,
             facts=data.facts,
@@ -97,6 +98,7 @@ class WordLM(Task):
                 f"{np.mean(held_out == 0):.1%} of them <unk>",
                 "vocabulary": f"{len(vocabulary):,} words",
             },
+            baselines={"word frequencies": {"perplexity": math.exp(nats)}},
         )
 
     def model(self, options: WordOptions, saved: dict[str, Any]) -> jrnn.Tied:

@@ -74,8 +74,11 @@ def test_a_task_trains_and_its_score_is_found_again(
     assert main(["eval", str(options.out)]) == 0
     figures = json.loads(capsys.readouterr().out.splitlines()[-1])
     for key, value in figures.items():
-        assert result[key] == pytest.approx(value, rel=1e-6), key
+        assert result["figures"][key] == pytest.approx(value, rel=1e-6), key
         assert np.isfinite(value)
+    assert all(set(one) <= set(figures) for one in result["baselines"].values())
+    goals = task.goals(options, folder.read(options.out).data)
+    assert {goal.figure for goal in goals} <= set(figures)
 
 
 @pytest.mark.parametrize("name", RESUMED)
