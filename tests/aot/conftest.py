@@ -1,0 +1,17 @@
+"""A compiler of programs for an H100, as users have it."""
+
+import jax
+import pytest
+
+from tests.aot import h100
+
+
+@pytest.fixture
+def h100_compiler():
+    """Skips without it; other tests compile programs that are optimized little."""
+    if h100.missing():
+        pytest.skip(h100.missing())
+    little = jax.config.read("jax_disable_most_optimizations")
+    jax.config.update("jax_disable_most_optimizations", False)
+    yield
+    jax.config.update("jax_disable_most_optimizations", little)
