@@ -80,6 +80,11 @@ def tpu(ring: Ring, steps: Steps, reverse: bool, *, interpret: bool = False) -> 
     return _unfolded(call(flat), steps.b)
 
 
+def interpreted(ring: Ring, steps: Steps, reverse: bool) -> Planes:
+    """Computes all states from zeros by the TPU kernel, interpreted on a CPU."""
+    return tpu(ring, steps, reverse, interpret=True)
+
+
 def _tpu_block(
     ring: Ring,
     time: int,

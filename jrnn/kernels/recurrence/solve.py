@@ -94,9 +94,9 @@ def compute(ring: Ring, reverse: bool, method: str, steps: Steps) -> Planes:
         "rocm": fixed.get(on_gpu, pallas.gpu),
     }
     if method == "pallas":
-        chosen["cpu"] = functools.partial(pallas.tpu, interpret=True)
+        chosen["cpu"] = pallas.interpreted
     if len(set(chosen.values())) == 1:
-        return chosen["cpu"](ring, steps, reverse)
+        return _run(chosen["cpu"], ring, reverse, steps)
     branches: Any = {
         platform: functools.partial(_run, order, ring, reverse)
         for platform, order in chosen.items()
@@ -138,5 +138,7 @@ def automatic(b: Planes) -> tuple[str, str]:
     return tpu, gpu
 
 
+# Compiled here: a tree is traced once, not for every derivative of every program.
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))
 def _run(order: Order, ring: Ring, reverse: bool, steps: Steps) -> Planes:
     return order(ring, steps, reverse)
