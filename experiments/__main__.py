@@ -28,6 +28,10 @@ COMMANDS = {
         "experiments.run.commands:evaluate",
         "score a trained model on held-out data",
     ),
+    "results": (
+        "experiments.run.results:main",
+        "write the page of results from the folders of runs",
+    ),
     "bench": (
         "experiments.bench.command:main",
         "compare the speed of jrnn and other installed libraries",

@@ -69,6 +69,10 @@ class Options:
         ["minutes", "steps", "stop_after", "out", "resume", "samples", "save_minutes"]
     )
     WARNED = frozenset(["learning_rate", "warmup", "clip", "devices"])
+    # Options that say where and how a run is computed, and not what it learns.
+    OF_THE_MACHINE = frozenset(
+        ["stop_after", "out", "resume", "samples", "save_minutes", "devices"]
+    )
 
     # Bounds, by the name of a field. A task may check more by extending `wrong`.
     AT_LEAST = {
@@ -125,6 +129,19 @@ class Options:
         if self.resume and self.out:
             found.append("--resume continues in the folder of the run: omit --out")
         return found
+
+    def given(self) -> dict[str, Any]:
+        """Returns the options that are not the default ones, files by their names.
+
+        Example:
+          >>> Options(cell="gru", seed=3).given()
+          {'cell': 'gru', 'seed': 3}
+        """
+        return {
+            f.name: value.name if isinstance(value, Path) else value
+            for f in dataclasses.fields(self)
+            if (value := getattr(self, f.name)) != f.default
+        }
 
     def to_json(self) -> dict[str, Any]:
         """Returns the options as JSON values, with absolute paths."""

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import pytest
 
 from experiments.errors import UserError
-from experiments.run import disk, folder, train
+from experiments.run import disk, folder, results, train
 from experiments.tasks import char_lm
 from experiments.tasks.char_lm import TASK
 from tests.experiments.runs import TEXT, log, newest, open_session, resume, start
@@ -45,6 +45,7 @@ def test_a_run_leaves_all_that_it_promises(tiny, capsys):
     assert result["finished"] and figures["held_out_characters"] == 225  # a tenth
     (frequent,) = baselines.values()
     assert figures["held_out_nats"] < frequent["held_out_nats"] < 3.3  # log of 28
+    assert results.read(path).figures == figures
     (session,) = json.loads((path / "env.json").read_text())
     assert session["jax"] == jax.__version__ and session["devices"] == "2 x cpu"
     assert "held-out" in (path / "samples.txt").read_text()

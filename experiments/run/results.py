@@ -1,0 +1,221 @@
+"""The command `results`: a page of all finished runs, and tables of scores."""
+
+import collections
+import dataclasses
+import json
+import statistics
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+import tyro
+
+from experiments.errors import UserError
+from experiments.run import disk, folder
+from experiments.run.options import flag
+from experiments.run.task import Goal
+from jrnn.interop import files
+
+PAGE = Path(__file__).parents[1] / "RESULTS.md"
+_ABOUT = """Writes a page of the scores of finished runs, beside what they should reach.
+
+Runs of equal options are one row, with the mean and the standard deviation over their
+seeds. Unfinished runs are left out."""
+_INTRODUCTION = """\
+# Results
+
+This page is written by `python -m experiments results` from the folders of finished
+runs; do not edit it. A score is the mean over seeds, and the standard deviation if
+there are several. Every run was scored on held-out data, and the scores without
+training are computed by the same code.
+"""
+_HEADINGS = (
+    "options",
+    "score",
+    "seeds",
+    "to reach",
+    "without training",
+    "minutes",
+    "updates",
+    "machine",
+    "command",
+)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Results:
+    """Options of `results`.
+
+    Attributes:
+      runs: Folders of runs, or folders that contain such folders.
+      out: The file of the page. Default: experiments/RESULTS.md.
+    """
+
+    runs: Annotated[tuple[Path, ...], tyro.conf.Positional] = (Path("runs"),)
+    out: Annotated[Path, tyro.conf.arg(metavar="FILE")] = PAGE
+
+
+class Result(NamedTuple):
+    """A finished run."""
+
+    run: folder.Run
+    figures: dict[str, float]
+    baselines: dict[str, dict[str, float]]
+    step: int
+    seconds: float
+    machine: str
+
+    @property
+    def kind(self) -> str:
+        """What runs have in common that differ in their seed only."""
+        return json.dumps([*named(self.run, {"seed"}), self.run.data.facts])
+
+
+def main(prog: str, arguments: list[str]) -> int:
+    """Writes the page."""
+    how = tyro.cli(Results, prog=prog, description=_ABOUT, args=arguments)
+    paths = find(how.runs)
+    results = [result for path in paths if (result := read(path)) is not None]
+    if not results:
+        raise UserError(f"none of {len(paths)} runs is finished: nothing is written.")
+    text = page(results)
+    with disk.writing(how.out, len(text)):
+        files.write_whole(how.out, [text.encode()])
+    left = len(paths) - len(results)
+    print(f"{how.out}: {len(results)} finished runs; {left} unfinished are left out")
+    return 0
+
+
+def find(places: Iterable[Path]) -> list[Path]:
+    """Returns the folders of runs in the given folders, in order.
+
+    Raises:
+      UserError: If one contains none.
+    """
+    found: dict[Path, None] = {}
+    for place in places:
+        runs = sorted(file.parent for file in place.rglob("config.json"))
+        if not runs:
+            raise UserError(f"{place} contains no run: pass the folder of a run.")
+        found |= dict.fromkeys(runs)
+    return list(found)
+
+
+def read(path: Path) -> Result | None:
+    """Returns the result of a run, or None if it is not finished.
+
+    Raises:
+      UserError: If its files cannot be used.
+    """
+    run = folder.read(path)
+    try:
+        found = json.loads(files.read_regular(path / "result.json"))
+        session = json.loads(files.read_regular(path / "env.json"))[-1]
+        if not found["finished"]:
+            return None
+        return Result(
+            run=run,
+            figures={name: float(value) for name, value in found["figures"].items()},
+            baselines=found["baselines"],
+            step=int(found["step"]),
+            seconds=float(found["seconds"]),
+            machine=f"{session['devices']}, {session['cores']} cores, "
+            f"jax {session['jax']}",
+        )
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}.") from None
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+        raise UserError(
+            f"{path}/result.json cannot be used: {error!r}. Remove it, and continue "
+            "the run with --resume."
+        ) from None
+
+
+def page(results: Sequence[Result]) -> str:
+    """Returns the page, with a table for each task."""
+    parts = [_INTRODUCTION]
+    tasks: dict[str, list[Result]] = collections.defaultdict(list)
+    for result in results:
+        tasks[result.run.task.name].append(result)
+    for name in sorted(tasks):
+        about = tasks[name][0].run.task.about
+        rows = [_row(group) for group in groups(tasks[name])]
+        parts.append(f"## {name}: {about}\n\n{table(_HEADINGS, rows)}\n")
+    return "\n".join(parts)
+
+
+def groups(results: Iterable[Result]) -> list[list[Result]]:
+    """Returns results of equal options together, each seed once: its last one."""
+    kinds: dict[str, dict[int, Result]] = collections.defaultdict(dict)
+    for result in results:
+        kinds[result.kind][result.run.options.seed] = result
+    return [[seeds[n] for n in sorted(seeds)] for seeds in kinds.values()]
+
+
+def score(group: Sequence[Result], name: str) -> str:
+    """Returns a figure, with its spread over seeds."""
+    values = [result.figures[name] for result in group]
+    mean = f"{statistics.fmean(values):.4g}"
+    return mean if len(values) < 2 else f"{mean} ± {statistics.stdev(values):.2g}"
+
+
+def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Returns a table in Markdown."""
+    lines = [headings, ["---"] * len(headings), *rows]
+    cells = [[cell.replace("|", "\\|") or "-" for cell in line] for line in lines]
+    return "\n".join(f"| {' | '.join(line)} |" for line in cells)
+
+
+def named(run: folder.Run, without: Iterable[str] = ()) -> tuple[str, dict[str, Any]]:
+    """Returns the task of a run, and the options that are not the default ones."""
+    hidden = {*run.options.OF_THE_MACHINE, *without}
+    given = {k: v for k, v in run.options.given().items() if k not in hidden}
+    return run.task.name, given
+
+
+def command(group: Sequence[Result]) -> str:
+    """Returns the command that trains runs of equal options again."""
+    seeds = [result.run.options.seed for result in group]
+    name, given = named(group[0].run, {"seed"})
+    words = ["python -m experiments", "train", name]
+    if len(seeds) > 1:
+        words[1:] = ["sweep", name, f"--grid seed={','.join(map(str, seeds))}"]
+    elif seeds[0]:
+        given["seed"] = seeds[0]
+    return " ".join([*words, *(f"{flag(k)} {v}" for k, v in given.items())])
+
+
+def _row(group: Sequence[Result]) -> list[str]:
+    first = group[0]
+    run, goals = first.run, first.run.task.goals(first.run.options, first.run.data)
+    _, given = named(run, {"seed"})
+    shown = dict.fromkeys([next(iter(first.figures)), *(g.figure for g in goals)])
+    for baseline in first.baselines.values():
+        shown |= dict.fromkeys(baseline)
+    without = [
+        f"{name}: {value:.4g} ({what})"
+        for what, baseline in first.baselines.items()
+        for name, value in baseline.items()
+    ]
+    return [
+        ", ".join(f"{k}={v}" for k, v in given.items()) or "the default ones",
+        "; ".join(f"{name} {score(group, name)}" for name in shown),
+        f"{len(group)}",
+        "; ".join(_compared(group, goal) for goal in goals),
+        "; ".join(without),
+        f"{statistics.fmean(result.seconds for result in group) / 60:.2g}",
+        f"{statistics.fmean(result.step for result in group):.0f}",
+        ", ".join(dict.fromkeys(result.machine for result in group)),
+        f"`{command(group)}`",
+    ]
+
+
+def _compared(group: Sequence[Result], goal: Goal) -> str:
+    """Returns whether the mean of a figure reaches a goal."""
+    mean = statistics.fmean(result.figures[goal.figure] for result in group)
+    lower = group[0].run.task.lower_is_better
+    reached = mean <= goal.bound if lower else mean >= goal.bound
+    sign, verdict = ("≤" if lower else "≥"), ("reached" if reached else "missed")
+    return f"{goal.figure} {sign} {goal.bound:.4g} ({goal.source}): {verdict}"
