@@ -3,7 +3,8 @@
     config.json           task, options, and what identifies the data
     env.json              one entry per session: versions, devices, command
     metrics.jsonl         one line per ten updates
-    samples.txt           samples from the model during training
+    samples.jsonl         one line per sample from the model during training
+    gradients.jsonl       how the gradient depends on the lag, 24 times
     checkpoints/N.safetensors   everything needed to continue from step N
     weights.safetensors   the parameters only, for sampling
     result.json           the held-out score
@@ -36,6 +37,7 @@ from jrnn.storage import named_arrays
 
 FORMAT = 1
 KEPT = 2  # number of checkpoints; the newest may be damaged
+RECORDS = ["metrics.jsonl", "samples.jsonl", "gradients.jsonl"]
 _CHECKPOINT = re.compile(r"(\d+)\.safetensors")
 _VERSIONS = ["jax", "jaxlib", "numpy", "optax"]
 
@@ -217,18 +219,19 @@ def checkpoints(path: Path) -> list[Path]:
     return sorted(numbers, key=lambda file: -numbers[file])
 
 
-def trim_metrics(path: Path, step: int) -> None:
-    """Removes the metrics of steps after the restored checkpoint."""
-    file = path / "metrics.jsonl"
-    kept = []
-    with contextlib.suppress(OSError):
-        for line in file.read_text("utf-8", errors="replace").splitlines():
-            # A partial line, or damage: the checkpoints do not depend on it.
-            with contextlib.suppress(ValueError, KeyError, TypeError):
-                if json.loads(line)["step"] <= step:
-                    kept.append(line + "\n")
-    with writing(file):
-        files.write_whole(file, ["".join(kept).encode()])
+def trim_records(path: Path, step: int) -> None:
+    """Removes the records of steps after the restored checkpoint."""
+    for name in RECORDS:
+        file, kept = path / name, []
+        with contextlib.suppress(OSError):
+            for line in file.read_text("utf-8", errors="replace").split("\n"):
+                # A partial line, or damage: the checkpoints do not depend on it.
+                with contextlib.suppress(ValueError, KeyError, TypeError):
+                    if json.loads(line)["step"] <= step:
+                        kept.append(line + "\n")
+        if kept or file.exists():
+            with writing(file):
+                files.write_whole(file, ["".join(kept).encode()])
 
 
 def _texts(facts: dict[str, Any]) -> dict[str, str]:

@@ -3,11 +3,10 @@
 from typing import Any
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 
-from experiments.run import devices, disk, terminal
+from experiments.run import devices, disk, record, terminal
 from experiments.run.session import Session
+from experiments.run.task import Score
 from experiments.run.terminal import amount, clock, fact, number, say
 
 
@@ -37,15 +36,15 @@ def introduce(session: Session, warnings: list[str]) -> None:
 
 def glance(session: Session) -> None:
     """Shows a short sample, and an estimate of the score."""
-    params = on_one_device(session.learner.params)
+    params = record.on_one_device(session.learner.params)
     task = session.task
     score = task.glance(session.options, session.model, params, session.data)
-    _show(session, params, f"held-out about {score.words}", short=True)
+    _show(session, params, score, short=True)
 
 
 def finish(session: Session, interrupted: bool) -> None:
     """Scores the held-out data and prints how to continue."""
-    params, task = on_one_device(session.learner.params), session.task
+    params, task = record.on_one_device(session.learner.params), session.task
     with terminal.waiting("scoring held-out data") as progress:
         score = task.score(
             session.options, session.model, params, session.data, progress
@@ -59,7 +58,7 @@ def finish(session: Session, interrupted: bool) -> None:
         "baselines": session.data.baselines,
     }
     disk.write_json(session.path / "result.json", result)
-    _show(session, params, f"held-out {score.words}", short=False)
+    _show(session, params, score, short=False)
     if interrupted:
         say("Interrupted. The model is saved.\n")
     fact("held out", score.words)
@@ -85,19 +84,15 @@ def resume_command(session: Session) -> str:
     return f"{command} --minutes {2 * session.seconds / 60:.3g}"
 
 
-def on_one_device(params: Any) -> Any:
-    """Copies parameters from any number of devices to one device."""
-    return jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf)), params)
-
-
-def _show(session: Session, params: Any, about: str, short: bool) -> None:
-    """Shows a sample and saves it."""
+def _show(session: Session, params: Any, score: Score, short: bool) -> None:
+    """Shows a sample and records it."""
     text = session.task.show(
         session.model, params, session.data.saved, session.step, short
     )
-    title = f"after {amount(session.step, 'update')}: {about}"
+    about = "about " if short else ""
+    title = f"after {amount(session.step, 'update')}: held-out {about}{score.words}"
     if text:
         terminal.sample(title, text)
     else:
         say(f"  {title}")
-    disk.append_line(session.path / "samples.txt", f"=== {title}\n{text}")
+    record.sample(session, score, text)

@@ -44,6 +44,37 @@ class Goal(NamedTuple):
     source: str  # in words, such as "published, Keras 2015"
 
 
+class Reading(NamedTuple):
+    """A held-out text as a model reads it, for the report."""
+
+    tokens: list[str]  # [T]
+    logits: Array  # [T, symbols] about the answer to each token
+    answers: Array  # [T] integers: the token itself, or its label
+    symbols: list[str]  # what an answer may be
+    layers: dict[str, Array]  # outputs of recurrent layers after each token, [T, units]
+
+
+class Alignment(NamedTuple):
+    """What each symbol of an answer depends on, for the report."""
+
+    source: list[str]  # [S]
+    target: list[str]  # [T]
+    weights: Array  # [T, S], at least zero
+    about: str  # what the weights are, in words
+
+
+class Generator(NamedTuple):
+    """A network that writes symbols, one at a time, for the report."""
+
+    step: Callable[[State, Array], tuple[State, Array]]  # id -> logits [symbols]
+    starts: dict[str, State]  # states to start from, by name
+    symbols: list[str]
+    unit: str  # what a symbol is: characters or words, as in jrnn.text
+    prime: list[int]  # ids to read first, if the user gives none
+    banned: list[int]  # ids that are never written
+    end: int | None  # the id that ends a text
+
+
 class Task(abc.ABC):
     """An experiment: data, model, loss and score.
 
@@ -123,6 +154,39 @@ class Task(abc.ABC):
         """Returns what the model makes, as text to print; empty for nothing."""
         del model, params, saved, seed, short
         return ""
+
+    def gradient_by_lag(
+        self, options: Any, model: Any, params: Params, data: Data
+    ) -> Array | None:
+        """Returns norms of the gradient of the loss at the last step, [lags].
+
+            G[lag] = || d loss_T / d x_T-lag ||
+
+        It is recorded during training; None for tasks to which it does not apply.
+        """
+        del options, model, params, data
+        return None
+
+    def reading(
+        self, options: Any, model: Any, params: Params, data: Data
+    ) -> Reading | None:
+        """Returns a held-out text as the model reads it; None if there is no text."""
+        del options, model, params, data
+        return None
+
+    def alignments(
+        self, options: Any, model: Any, params: Params, data: Data
+    ) -> list[Alignment]:
+        """Returns what the answers to a few held-out examples depend on."""
+        del options, model, params, data
+        return []
+
+    def generator(
+        self, options: Any, model: Any, params: Params, saved: dict[str, Any]
+    ) -> Generator | None:
+        """Returns a network that writes symbols; None if the task has none."""
+        del options, model, params, saved
+        return None
 
     def describe(self, options: Any) -> str:
         """Returns the model in words."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.errors import UserError
-from experiments.run import devices, disk, folder, messages, terminal, update
+from experiments.run import devices, disk, folder, messages, record, terminal, update
 from experiments.run.interruption import Request, requests
 from experiments.run.session import Session
 from experiments.run.task import Data, Task
@@ -42,7 +42,7 @@ def run_until(request: Request, task: Task, options: Any, old: Any = None) -> in
             warnings += session.restore()
             if session.done >= 1:
                 return finished(session, options, old)
-            folder.trim_metrics(path, session.step)
+            folder.trim_records(path, session.step)
             folder.rewrite_options(path, options)
         warnings += folder.record_session(path, devices.describe(session.mesh))
         messages.introduce(session, warnings)
@@ -137,9 +137,13 @@ def loop(
 ) -> None:
     """Trains, shows progress, samples and saves until the end or a stop request."""
     options, saved = session.options, time.monotonic()
+    if not session.step:
+        record.gradients(session)
     while session.running and not request:
         before = session.done
         bar.show(session.advance(advance, arrays))
+        if crosses(before, session.done, record.TIMES):
+            record.gradients(session)
         if session.running and crosses(before, session.done, options.samples):
             messages.glance(session)
         if time.monotonic() - saved > 60 * options.save_minutes:

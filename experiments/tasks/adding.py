@@ -18,7 +18,8 @@ import jrnn
 from experiments.run import models
 from experiments.run.options import Options
 from experiments.run.task import Data, Goal, Progress, Score, Task, row_keys
-from experiments.tasks import parts
+from experiments.tasks import parts, views
+from jrnn import training
 from jrnn.types import Array, Params, PRNGKey, State
 
 
@@ -100,6 +101,13 @@ class Adding(Task):
 
         found = parts.mean_over_examples(error, data.held_out, progress)
         return Score({"squared_error": found}, f"squared error {found:.2g}")
+
+    def gradient_by_lag(
+        self, options: Any, model: Any, params: Params, data: Data
+    ) -> Array:
+        """Returns how much the last answer depends on each earlier step."""
+        xs, targets = data.held_out
+        return views.by_lag(model, params, xs, targets[:, None], training.squared_error)
 
 
 def example(length: int, key: PRNGKey) -> tuple[Array, Array]:

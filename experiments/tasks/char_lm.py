@@ -19,8 +19,8 @@ import tyro
 import jrnn
 from experiments.run import models
 from experiments.run.options import Options
-from experiments.run.task import Data, Goal, Progress, Score, Task
-from experiments.tasks import corpus, parts
+from experiments.run.task import Data, Generator, Goal, Progress, Reading, Score, Task
+from experiments.tasks import corpus, parts, views
 from jrnn import training
 from jrnn.text import UNK, Vocabulary
 from jrnn.types import Array, Params, PRNGKey, State
@@ -29,6 +29,7 @@ from jrnn.types import Array, Params, PRNGKey, State
 SHAKESPEARE = "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed"
 MAX_SYMBOLS = 8192  # rarer characters become <unk>, which limits the output layer
 SCORED = 2048  # characters per call when the held-out text is scored
+READ = 8192  # characters that the report reads
 GLANCE = 8, 256, 1024  # places, characters to read first, characters to score
 
 
@@ -200,6 +201,28 @@ class CharLM(Task):
             top_p=how.top_p,
         )
         return start + vocabulary.decode(np.asarray(symbols[0]))
+
+    def gradient_by_lag(
+        self, options: Any, model: Any, params: Params, data: Data
+    ) -> Array | None:
+        """Returns how far gradients flow back at places in the held-out text."""
+        return views.text_by_lag(model, params, data.held_out)
+
+    def reading(self, options: Any, model: Any, params: Params, data: Data) -> Reading:
+        """Returns how the model reads the beginning of the held-out text."""
+        vocabulary = _vocabulary(data.saved["vocabulary"])
+        return views.reading(model, params, data.held_out[:READ], vocabulary)
+
+    def generator(
+        self, options: Any, model: Any, params: Params, saved: dict[str, Any]
+    ) -> Generator:
+        """Returns the model as a network that writes."""
+        vocabulary = _vocabulary(saved["vocabulary"])
+        starts = {"": model.initial_state(params, (1,))}
+        first = vocabulary.id(
+            "\n" if "\n" in vocabulary.tokens else vocabulary.tokens[0]
+        )
+        return views.writer(model, params, vocabulary, starts, first)
 
 
 class Writing(NamedTuple):

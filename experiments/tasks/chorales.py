@@ -21,7 +21,7 @@ from experiments.errors import UserError
 from experiments.run import models
 from experiments.run.options import Options
 from experiments.run.task import Data, Goal, Progress, Score, Task
-from experiments.tasks import parts
+from experiments.tasks import parts, views
 from jrnn.types import Array, Params, PRNGKey, State
 
 NOTES = 88
@@ -113,6 +113,15 @@ class Chorales(Task):
         nats = found["total"] / found["steps"]
         return Score({"held_out_nats": nats}, f"{nats:.3f} nats per step")
 
+    def gradient_by_lag(
+        self, options: Any, model: Any, params: Params, data: Data
+    ) -> Array:
+        """Returns how much the last notes depend on each earlier step."""
+        notes, lengths = data.held_out
+        size = int(min(lengths))
+        before = np.pad(notes[:, : size - 1], ((0, 0), (1, 0), (0, 0)))
+        return views.by_lag(model, params, before, notes[:, size - 1], _mean_nats)
+
 
 def _sums(model: Any, params: Params, batch: Any, key: PRNGKey | None) -> Any:
     """Returns the loss and the number of steps of each chorale."""
@@ -126,6 +135,11 @@ def _sums(model: Any, params: Params, batch: Any, key: PRNGKey | None) -> Any:
 def _nats(logits: Array, notes: Any) -> Array:
     """Returns the negative log-likelihood of the notes of each step."""
     return jnp.sum(jax.nn.softplus(logits) - notes * logits, axis=-1)
+
+
+def _mean_nats(logits: Array, notes: Any) -> Array:
+    """Returns the mean over rows."""
+    return jnp.mean(_nats(logits, notes))
 
 
 def _read(file: Path) -> list[tuple[np.ndarray, np.ndarray]]:

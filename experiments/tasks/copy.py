@@ -21,7 +21,7 @@ import jrnn
 from experiments.run import models
 from experiments.run.options import Options
 from experiments.run.task import Data, Goal, Progress, Score, Task, row_keys
-from experiments.tasks import parts
+from experiments.tasks import parts, views
 from jrnn import training
 from jrnn.types import Array, Params, PRNGKey, State
 
@@ -115,6 +115,13 @@ class Copy(Task):
         figures = parts.mean_over_examples(values, data.held_out, progress)
         words = f"{figures['nats']:.4f} nats per step, {figures['right']:.1%} copied"
         return Score(figures, words)
+
+    def gradient_by_lag(
+        self, options: Any, model: Any, params: Params, data: Data
+    ) -> Array:
+        """Returns how much the last answer depends on each earlier step."""
+        inputs, targets = data.held_out
+        return views.by_lag(model, params, inputs, targets[:, -1])
 
 
 def example(gap: int, key: PRNGKey) -> tuple[Array, Array]:

@@ -20,7 +20,7 @@ from experiments.errors import UserError
 from experiments.run import models
 from experiments.run.options import Options
 from experiments.run.task import Data, Goal, Progress, Score, Task
-from experiments.tasks import parts
+from experiments.tasks import parts, views
 from jrnn import training
 from jrnn.types import Array, Params, PRNGKey, State
 
@@ -115,6 +115,13 @@ class Digits(Task):
 
         figures = parts.mean_over_examples(values, data.held_out, progress)
         return Score(figures, f"{figures['accuracy']:.2%} right")
+
+    def gradient_by_lag(
+        self, options: Any, model: Any, params: Params, data: Data
+    ) -> Array:
+        """Returns how much the answer depends on each pixel, the last one first."""
+        held_out = data.held_out
+        return views.by_lag(model, params, held_out["xs"], held_out["labels"])
 
 
 def _digits() -> tuple[np.ndarray, np.ndarray, int]:

@@ -20,8 +20,8 @@ import jrnn
 from experiments.errors import UserError
 from experiments.run import models
 from experiments.run.options import Options
-from experiments.run.task import Data, Goal, Progress, Score, Task
-from experiments.tasks import corpus, parts
+from experiments.run.task import Data, Generator, Goal, Progress, Reading, Score, Task
+from experiments.tasks import corpus, parts, views
 from jrnn import training
 from jrnn.sequences import pad
 from jrnn.text import EOS, Vocabulary
@@ -29,6 +29,7 @@ from jrnn.types import Array, Params, PRNGKey, State
 
 LOCALES = ("de_DE", "en_US", "es_ES", "fi_FI", "fr_FR", "it_IT", "nl_NL", "pl_PL")
 PER_LOCALE = 2000
+READ = 500  # names that the report reads
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -146,6 +147,40 @@ class Names(Task):
             f"{category}: {', '.join(texts[n * each : (n + 1) * each])}"
             for n, category in enumerate(categories)
         )
+
+    def reading(self, options: Any, model: Any, params: Params, data: Data) -> Reading:
+        """Returns how the model reads held-out names, each from its category."""
+        symbols = views.names(Vocabulary.from_json(data.saved["vocabulary"]))
+        some = jax.tree.map(lambda a: a[:READ], data.held_out)
+        valid = np.arange(some["ids"].shape[1]) < some["lengths"][:, None]
+        given = np.pad(
+            some["ids"], ((0, 0), (1, 0)), constant_values=symbols.index(EOS)
+        )
+        state = model.start(params, some["category"])
+        layers: dict[str, Array] = {}
+        logits = views.outputs(
+            model.writer, params["writer"], state, jnp.asarray(given), layers
+        )
+        ids = some["ids"][valid]
+        return Reading(
+            tokens=[symbols[i] for i in ids.tolist()],
+            logits=logits[:, :-1][valid],
+            answers=jnp.asarray(ids),
+            symbols=symbols,
+            layers={name: ys[:, 1:][valid] for name, ys in layers.items()},
+        )
+
+    def generator(
+        self, options: Any, model: Any, params: Params, saved: dict[str, Any]
+    ) -> Generator:
+        """Returns the model as a network that writes names of a category."""
+        vocabulary = Vocabulary.from_json(saved["vocabulary"])
+        starts = {
+            category: model.start(params, jnp.array([n]))
+            for n, category in enumerate(saved["categories"])
+        }
+        end = vocabulary.id(EOS)
+        return views.writer(model.writer, params["writer"], vocabulary, starts, end)
 
 
 @jrnn.value

@@ -19,7 +19,7 @@ import jrnn
 from experiments.run import models
 from experiments.run.options import Options
 from experiments.run.task import Data, Goal, Progress, Score, Task, row_keys
-from experiments.tasks import parts
+from experiments.tasks import parts, views
 from jrnn import forms, training
 from jrnn.types import Array, Params, PRNGKey, State
 
@@ -108,6 +108,13 @@ class Parity(Task):
         right = parts.mean_over_examples(values, data.held_out, progress)
         words = f"{right:.1%} right at {options.unseen} steps"
         return Score({"accuracy": right}, words)
+
+    def gradient_by_lag(
+        self, options: Any, model: Any, params: Params, data: Data
+    ) -> Array:
+        """Returns how much the last answer depends on each earlier step."""
+        bits, targets = data.held_out
+        return views.by_lag(model, params, bits, targets[:, -1])
 
 
 def example(length: int, key: PRNGKey) -> tuple[Array, Array]:

@@ -22,12 +22,13 @@ import jrnn
 from experiments.errors import UserError
 from experiments.run import models
 from experiments.run.options import Options
-from experiments.run.task import Data, Progress, Score, Task
-from experiments.tasks import corpus, parts
+from experiments.run.task import Data, Generator, Progress, Reading, Score, Task
+from experiments.tasks import corpus, parts, views
 from jrnn import training
 from jrnn.text import UNK, Vocabulary
 from jrnn.types import Array, Params, PRNGKey, State
 
+READ = 2048  # tokens that the report reads
 SCORED = 512  # tokens per call when the held-out text is scored
 
 
@@ -172,6 +173,25 @@ class WordLM(Task):
             temperature=0.8,
         )
         return vocabulary.decode(np.asarray(ids[0]))
+
+    def gradient_by_lag(
+        self, options: Any, model: Any, params: Params, data: Data
+    ) -> Array | None:
+        """Returns how far gradients flow back at places in the held-out text."""
+        return views.text_by_lag(model, params, data.held_out)
+
+    def reading(self, options: Any, model: Any, params: Params, data: Data) -> Reading:
+        """Returns how the model reads the beginning of the held-out text."""
+        vocabulary = Vocabulary.from_json(data.saved["vocabulary"])
+        return views.reading(model, params, data.held_out[:READ], vocabulary)
+
+    def generator(
+        self, options: Any, model: Any, params: Params, saved: dict[str, Any]
+    ) -> Generator:
+        """Returns the model as a network that writes."""
+        vocabulary = Vocabulary.from_json(saved["vocabulary"])
+        starts = {"": model.initial_state(params, (1,))}
+        return views.writer(model, params, vocabulary, starts, vocabulary.id("\n"))
 
 
 TASK = WordLM()

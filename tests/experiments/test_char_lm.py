@@ -48,7 +48,7 @@ def test_a_run_leaves_all_that_it_promises(tiny, capsys):
     assert results.read(path).figures == figures
     (session,) = json.loads((path / "env.json").read_text())
     assert session["jax"] == jax.__version__ and session["devices"] == "2 x cpu"
-    assert "held-out" in (path / "samples.txt").read_text()
+    assert '"text"' in (path / "samples.jsonl").read_text()
     assert not list(path.rglob("*.part"))
 
 
