@@ -125,12 +125,12 @@ class Chrono:
     def __post_init__(self) -> None:
         checks.at_least("longest", self.longest, 2)
 
-    def __call__(self, key: PRNGKey, size: int, dtype: DType = jnp.float32) -> Array:
+    def __call__(self, key: PRNGKey, size: int, dtype: DType = float) -> Array:
         u = jax.random.uniform(key, (size,), minval=1.0, maxval=self.longest - 1.0)
         return jnp.log(u).astype(dtype)
 
 
-def uniform_gate(key: PRNGKey, size: int, dtype: DType = jnp.float32) -> Array:
+def uniform_gate(key: PRNGKey, size: int, dtype: DType = float) -> Array:
     """Draws biases so that sigmoid(b) is uniform in [1/size, 1 - 1/size], shape [size].
 
         b = -log(1/u - 1)

@@ -7,7 +7,6 @@ from inspect import getattr_static
 from typing import Any, Protocol, final, runtime_checkable
 
 import jax
-import jax.numpy as jnp
 
 from jrnn.forms import Form, Structure
 
@@ -78,7 +77,7 @@ class Cell(abc.ABC):
         """How the state moves in one step: a form of `jrnn.forms`."""
 
     @abc.abstractmethod
-    def init(self, key: PRNGKey, input_size: Any, dtype: DType = jnp.float32) -> Params:
+    def init(self, key: PRNGKey, input_size: Any, dtype: DType = float) -> Params:
         """Draws parameters for inputs of shape [..., input_size]."""
 
     @abc.abstractmethod
@@ -148,7 +147,7 @@ class Layer(Protocol):
         "reduce"     on any step, with one output per sequence: the time axis is gone
         """
 
-    def init(self, key: PRNGKey, input_size: int, dtype: DType = jnp.float32) -> Params:
+    def init(self, key: PRNGKey, input_size: int, dtype: DType = float) -> Params:
         """Draws fresh parameters for inputs [*batch, time, input_size]."""
 
     def initial_state(self, params: Params, batch_shape: Shape = ()) -> State:

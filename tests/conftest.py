@@ -5,6 +5,10 @@ LLVM optimizes little, and XLA emits loops in its older and faster way. The memo
 a program takes stays the same. The environment says so to the processes that tests
 start as well; if it holds JAX_DISABLE_MOST_OPTIMIZATIONS=0, programs are compiled as
 they are for users.
+
+`JRNN_STRICT=1 python -m pytest` runs the tests under the strict modes of JAX: 64 bits,
+checks of JAX's own internals, an error at the first NaN, and no leaked tracers. With
+the last mode JAX compiles everything again at each call, so this takes hours.
 """
 
 import os
@@ -12,6 +16,7 @@ import subprocess
 import sys
 
 import jax
+import pytest
 
 FLAGS = "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
 READ = """
@@ -34,6 +39,27 @@ def compile_fast() -> None:
         os.environ.update(flags)
 
 
+MODES = (
+    "jax_enable_x64",
+    "jax_enable_checks",
+    "jax_debug_nans",
+    "jax_check_tracer_leaks",
+)
+STRICT = os.environ.get("JRNN_STRICT", "0") != "0"
+
 jax.config.update("jax_num_cpu_devices", 2)
+for mode in MODES if STRICT else ():
+    jax.config.update(mode, True)
 if os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1") == "1":
     compile_fast()
+
+
+@pytest.fixture(autouse=STRICT)
+def without_modes(request):
+    """Turns off the modes that a test is marked with."""
+    marks = list(request.node.iter_markers("without"))
+    for mark in marks:
+        jax.config.update(mark.args[0], False)
+    yield
+    for mark in marks:
+        jax.config.update(mark.args[0], True)

@@ -57,7 +57,7 @@ class BlockDiagonal(jrnn.cells.HiddenCell):
             update=lambda params, state, p: jrnn.cells.ElmanState(jnp.tanh(p)),
         )
 
-    def init(self, key, input_size, dtype=jnp.float32):
+    def init(self, key, input_size, dtype=float):
         params = jrnn.Elman(self.hidden_size).init(key, input_size, dtype)
         half = self.hidden_size // 2
         blocks = params.w_h[:half, :half], params.w_h[half:, half:]
@@ -105,7 +105,7 @@ class Counting(jrnn.cells.HiddenCell):
             update=lambda params, s, p: Counted(jnp.tanh(p), s.steps + 1),
         )
 
-    def init(self, key, input_size, dtype=jnp.float32):
+    def init(self, key, input_size, dtype=float):
         return jrnn.Elman(self.hidden_size).init(key, input_size, dtype)
 
     def initial_state(self, params, batch_shape=()):

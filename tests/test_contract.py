@@ -75,7 +75,7 @@ class Skewed(HiddenCell):
             local=False,
         )
 
-    def init(self, key, input_size, dtype=jnp.float32):
+    def init(self, key, input_size, dtype=float):
         return jrnn.Elman(self.hidden_size, bias=False).init(key, input_size, dtype)
 
     def initial_state(self, params, batch_shape=()):
@@ -118,7 +118,7 @@ def test_prepared_parameters_may_have_another_structure():
 class Half:
     """Defines some of what a cell needs, and is no cell."""
 
-    def init(self, key, input_size, dtype=jnp.float32):
+    def init(self, key, input_size, dtype=float):
         return ()
 
 
@@ -140,7 +140,7 @@ def test_what_is_no_cell_is_refused(cell, message):
 
 def test_an_incomplete_cell_says_what_is_missing():
     class Incomplete(HiddenCell):
-        def init(self, key, input_size, dtype=jnp.float32):
+        def init(self, key, input_size, dtype=float):
             return ()
 
     with pytest.raises(TypeError, match="form, initial_state(,| and) project"):
@@ -170,7 +170,7 @@ def test_a_cell_is_final():
             pass
 
     class Drawn(jrnn.LSTM):  # `init` is the caller's
-        def init(self, key, input_size, dtype=jnp.float32):
+        def init(self, key, input_size, dtype=float):
             return super().init(key, input_size + 0, dtype)
 
     assert Drawn(4).init(jax.random.key(0), 3).w_h.shape == (4, 16)
@@ -203,7 +203,7 @@ class Broken(Wrapper):
             return forms.Plain(form.step, "diagonal")
         return form
 
-    def init(self, key, input_size, dtype=jnp.float32):
+    def init(self, key, input_size, dtype=float):
         params = self.cell.init(key, input_size, dtype)
         if self.how == "shares":
             return params._replace(b_h=params.b_x)

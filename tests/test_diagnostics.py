@@ -51,7 +51,7 @@ class Map(jrnn.cells.HiddenCell):
             lambda params, state, u: MapState(self.function(state.h))
         )
 
-    def init(self, key, input_size, dtype=jnp.float32):
+    def init(self, key, input_size, dtype=float):
         return ()
 
     def initial_state(self, params, batch_shape=()):

@@ -37,7 +37,7 @@ class Leaky(jrnn.cells.VectorCell):
     def form(self):
         return jrnn.forms.Linear(self.coefficients)
 
-    def init(self, key, input_size, dtype=jnp.float32):
+    def init(self, key, input_size, dtype=float):
         w = jax.random.normal(key, (input_size, 2 * self.size), dtype)
         return Params(w, jnp.ones(self.size, dtype))
 

@@ -176,7 +176,7 @@ class Last:
     output_size = None
     over_time = "reduce"
 
-    def init(self, key, input_size, dtype=jnp.float32):
+    def init(self, key, input_size, dtype=float):
         return ()
 
     def initial_state(self, params, batch_shape=()):

@@ -31,7 +31,7 @@ class Pairs(jrnn.cells.VectorCell):
     def form(self):
         return forms.Plain(self._step, structure=("block", 2))
 
-    def init(self, key, input_size, dtype=jnp.float32):
+    def init(self, key, input_size, dtype=float):
         cell = jrnn.LSTM(H)
         return cell.init(key, input_size, dtype)._replace(
             w_h=jax.random.normal(key, (4 * H,), dtype)

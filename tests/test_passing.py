@@ -31,7 +31,7 @@ class Spy:
     over_time: str = "causal"
     output_size = None
 
-    def init(self, key, input_size, dtype=jnp.float32):
+    def init(self, key, input_size, dtype=float):
         return f"params of {self.name}"
 
     def initial_state(self, params, batch_shape=()):

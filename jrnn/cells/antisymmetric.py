@@ -90,7 +90,7 @@ class AntisymmetricRNN(Cell):
         )
 
     def init(
-        self, key: PRNGKey, input_size: int, dtype: DType = jnp.float32
+        self, key: PRNGKey, input_size: int, dtype: DType = float
     ) -> AntisymmetricParams:
         """Draws LeCun-normal input weights, and normal A of deviation 1 / sqrt(H)."""
         checks.at_least("input_size", input_size, 1)

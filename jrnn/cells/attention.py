@@ -206,7 +206,7 @@ class AttentionCell(Cell):
         return forms.Plain(self._step)
 
     def init(
-        self, key: PRNGKey, input_size: int, dtype: DType = jnp.float32
+        self, key: PRNGKey, input_size: int, dtype: DType = float
     ) -> AttentionCellParams:
         """Draws the parameters of the cell and of the attention."""
         key_cell, key_attention = jax.random.split(key)

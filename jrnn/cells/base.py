@@ -121,7 +121,7 @@ class GatedCell(HiddenCell):
             gates=self.gates,
         )
 
-    def init(self, key: PRNGKey, input_size: int, dtype: DType = jnp.float32) -> Any:
+    def init(self, key: PRNGKey, input_size: int, dtype: DType = float) -> Any:
         """Draws parameters for inputs [..., input_size]."""
         arrays = draw(
             self, key, self.kind, input_size, self.blocks, dtype, self.remembers
@@ -165,7 +165,7 @@ class Wrapper(Cell):
     def form(self) -> Form:
         return self.cell.form
 
-    def init(self, key: PRNGKey, input_size: Any, dtype: DType = jnp.float32) -> Params:
+    def init(self, key: PRNGKey, input_size: Any, dtype: DType = float) -> Params:
         """Draws the parameters of the cell."""
         return self.cell.init(key, input_size, dtype)
 

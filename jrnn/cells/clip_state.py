@@ -73,7 +73,7 @@ class ClipState(Wrapper):
             local=form.local,
         )
 
-    def init(self, key: PRNGKey, input_size: Any, dtype: DType = jnp.float32) -> Params:
+    def init(self, key: PRNGKey, input_size: Any, dtype: DType = float) -> Params:
         """Draws the parameters of the cell.
 
         Raises:

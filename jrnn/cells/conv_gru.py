@@ -102,7 +102,7 @@ class ConvGRU(ConvCell):
         )
 
     def init(
-        self, key: PRNGKey, input_size: int | Shape, dtype: DType = jnp.float32
+        self, key: PRNGKey, input_size: int | Shape, dtype: DType = float
     ) -> ConvGRUParams:
         """Draws parameters for inputs [..., *spatial, channels], as `ConvLSTM` does."""
         params = super().init(key, input_size, dtype)

@@ -97,7 +97,7 @@ class ConvLSTM(ConvCell):
         )
 
     def init(
-        self, key: PRNGKey, input_size: int | Shape, dtype: DType = jnp.float32
+        self, key: PRNGKey, input_size: int | Shape, dtype: DType = float
     ) -> ConvLSTMParams:
         """Draws parameters for inputs [..., *spatial, channels].
 

@@ -149,9 +149,7 @@ class ConvCell(PlainCell):
             self.spatial, self.kernel_size, self.strides, self.padding, self.dilation
         )
 
-    def init(
-        self, key: PRNGKey, input_size: int | Shape, dtype: DType = jnp.float32
-    ) -> Any:
+    def init(self, key: PRNGKey, input_size: int | Shape, dtype: DType = float) -> Any:
         """Draws parameters for inputs [..., *spatial, channels].
 
         Args:

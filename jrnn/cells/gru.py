@@ -3,7 +3,6 @@
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 
 from jrnn import initializers
 from jrnn.cells import activations
@@ -92,9 +91,7 @@ class GRU(HiddenCell):
             gates=self._gates,
         )
 
-    def init(
-        self, key: PRNGKey, input_size: int, dtype: DType = jnp.float32
-    ) -> GRUParams:
+    def init(self, key: PRNGKey, input_size: int, dtype: DType = float) -> GRUParams:
         """Draws parameters for inputs [..., input_size]."""
         key, key_n = jax.random.split(key)
         params = GRUParams(*draw(self, key, "gru", input_size, 3, dtype, GRU_REMEMBERS))
@@ -182,9 +179,7 @@ class ResetBeforeGRU(HiddenCell):
     def form(self) -> Plain:
         return Plain(self._step, gates=self._gates)
 
-    def init(
-        self, key: PRNGKey, input_size: int, dtype: DType = jnp.float32
-    ) -> GRUParams:
+    def init(self, key: PRNGKey, input_size: int, dtype: DType = float) -> GRUParams:
         """Draws parameters for inputs [..., input_size]."""
         return GRUParams(*draw(self, key, "gru", input_size, 3, dtype, GRU_REMEMBERS))
 

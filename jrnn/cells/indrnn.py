@@ -70,9 +70,7 @@ class IndRNN(HiddenCell):
     def form(self) -> Plain:
         return Plain(self._step, structure="diagonal")
 
-    def init(
-        self, key: PRNGKey, input_size: int, dtype: DType = jnp.float32
-    ) -> IndRNNParams:
+    def init(self, key: PRNGKey, input_size: int, dtype: DType = float) -> IndRNNParams:
         """Draws parameters for inputs [..., input_size]."""
         input_size = checks.integer("input_size", input_size, 1)
         key_x, key_h = jax.random.split(key)

@@ -52,7 +52,7 @@ class InputGated(VectorCell):
         """Returns the factor and the addend of the state."""
 
     def init(
-        self, key: PRNGKey, input_size: int, dtype: DType = jnp.float32
+        self, key: PRNGKey, input_size: int, dtype: DType = float
     ) -> InputGatedParams:
         """Draws Glorot uniform weights and a zero bias."""
         input_size = checks.integer("input_size", input_size, 1)

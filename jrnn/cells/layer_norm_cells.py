@@ -99,7 +99,7 @@ class LayerNormLSTM(HiddenCell):
         )
 
     def init(
-        self, key: PRNGKey, input_size: int, dtype: DType = jnp.float32
+        self, key: PRNGKey, input_size: int, dtype: DType = float
     ) -> LayerNormLSTMParams:
         """Draws parameters for inputs [..., input_size]."""
         size = self.hidden_size
@@ -217,7 +217,7 @@ class LayerNormGRU(HiddenCell):
         )
 
     def init(
-        self, key: PRNGKey, input_size: int, dtype: DType = jnp.float32
+        self, key: PRNGKey, input_size: int, dtype: DType = float
     ) -> LayerNormGRUParams:
         """Draws parameters for inputs [..., input_size]."""
         size = self.hidden_size

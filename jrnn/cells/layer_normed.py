@@ -81,7 +81,7 @@ class LayerNormed(Wrapper):
         )
 
     def init(
-        self, key: PRNGKey, input_size: Any, dtype: DType = jnp.float32
+        self, key: PRNGKey, input_size: Any, dtype: DType = float
     ) -> LayerNormedParams:
         """Draws the parameters of the cell; scales are one.
 

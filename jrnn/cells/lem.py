@@ -3,7 +3,6 @@
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 
 from jrnn import checks, initializers
 from jrnn.cells import activations
@@ -82,9 +81,7 @@ class LEM(VectorCell):
     def form(self) -> Plain:
         return Plain(self._step, gates=self._gates)
 
-    def init(
-        self, key: PRNGKey, input_size: int, dtype: DType = jnp.float32
-    ) -> LEMParams:
+    def init(self, key: PRNGKey, input_size: int, dtype: DType = float) -> LEMParams:
         """Draws everything uniform in +-1/sqrt(H), as the authors do."""
         checks.at_least("input_size", input_size, 1)
         keys, size = jax.random.split(key, 4), self.hidden_size

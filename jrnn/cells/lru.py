@@ -93,9 +93,7 @@ class LRU(VectorCell):
     def form(self) -> Linear:
         return Linear(self._coefficients, pair=True)
 
-    def init(
-        self, key: PRNGKey, input_size: int, dtype: DType = jnp.float32
-    ) -> LRUParams:
+    def init(self, key: PRNGKey, input_size: int, dtype: DType = float) -> LRUParams:
         """Draws parameters for inputs [..., input_size]."""
         input_size = checks.integer("input_size", input_size, 1)
         checks.probability("r_max", self.r_max)

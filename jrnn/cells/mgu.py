@@ -3,7 +3,6 @@
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 
 from jrnn import initializers
 from jrnn.cells import activations
@@ -89,9 +88,7 @@ class MGU(HiddenCell):
             gates=lambda params, state, p: {"f": self.gate(p[0])},
         )
 
-    def init(
-        self, key: PRNGKey, input_size: int, dtype: DType = jnp.float32
-    ) -> MGUParams:
+    def init(self, key: PRNGKey, input_size: int, dtype: DType = float) -> MGUParams:
         """Draws parameters for inputs [..., input_size]."""
         key, key_n = jax.random.split(key)
         w_x, w_h, b_x, b_h = draw(self, key, "mgu", input_size, 2, dtype, (1, 0))

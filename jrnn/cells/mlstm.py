@@ -100,9 +100,7 @@ class MLSTM(VectorCell):
             return Plain(self._step, gates=self._gates, local=False)
         return Linear(self._coefficients, gates=self._gates, local=False)
 
-    def init(
-        self, key: PRNGKey, input_size: int, dtype: DType = jnp.float32
-    ) -> MLSTMParams:
+    def init(self, key: PRNGKey, input_size: int, dtype: DType = float) -> MLSTMParams:
         """Draws LeCun normal weights; biases of the forget gate run from 3 to 6."""
         input_size = checks.integer("input_size", input_size, 1)
         keys = jax.random.split(key, 3)

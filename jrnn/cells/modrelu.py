@@ -58,7 +58,7 @@ class ModReLURNN(GatedCell):
     kind = "elman"
 
     def init(
-        self, key: PRNGKey, input_size: int, dtype: DType = jnp.float32
+        self, key: PRNGKey, input_size: int, dtype: DType = float
     ) -> ModReLUParams:
         """Draws parameters for inputs [..., input_size]."""
         w_x, w_h, _, _ = draw(self, key, "elman", input_size, 1, dtype)

@@ -65,7 +65,7 @@ class MultiHead(Wrapper):
             local=False,  # the last axis of a block is not that of all units
         )
 
-    def init(self, key: PRNGKey, input_size: Any, dtype: DType = jnp.float32) -> Params:
+    def init(self, key: PRNGKey, input_size: Any, dtype: DType = float) -> Params:
         """Draws the parameters of the cell, and blocks for its recurrent weights.
 
         Raises:

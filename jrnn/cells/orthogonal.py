@@ -101,7 +101,7 @@ class Orthogonal(Wrapper):
     def form(self) -> Form:
         return self.cell.form._replace(local=False)  # an entry of A reaches all units
 
-    def init(self, key: PRNGKey, input_size: Any, dtype: DType = jnp.float32) -> Params:
+    def init(self, key: PRNGKey, input_size: Any, dtype: DType = float) -> Params:
         """Draws the parameters of the cell, and A for its recurrent weights.
 
         Raises:

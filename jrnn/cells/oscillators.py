@@ -124,9 +124,7 @@ class CoRNN(_Oscillators):
             local=False,  # traces take one part of the state for each unit, not two
         )
 
-    def init(
-        self, key: PRNGKey, input_size: int, dtype: DType = jnp.float32
-    ) -> CoRNNParams:
+    def init(self, key: PRNGKey, input_size: int, dtype: DType = float) -> CoRNNParams:
         """Draws everything uniform in +-1/sqrt(F + 2H), as the authors do."""
         checks.at_least("input_size", input_size, 1)
         size, fan_in = self.hidden_size, input_size + 2 * self.hidden_size
@@ -198,7 +196,7 @@ class UnICORNN(_Oscillators):
         return Plain(self._step, structure=("block", 2))
 
     def init(
-        self, key: PRNGKey, input_size: int, dtype: DType = jnp.float32
+        self, key: PRNGKey, input_size: int, dtype: DType = float
     ) -> UnICORNNParams:
         """Draws LeCun-normal w_x, w_h uniform in [0, 1], and c in [-0.1, 0.1]."""
         checks.at_least("input_size", input_size, 1)

@@ -110,9 +110,7 @@ class Jordan(_OutputCell):
     def form(self) -> Plain:
         return Plain(self._step)
 
-    def init(
-        self, key: PRNGKey, input_size: int, dtype: DType = jnp.float32
-    ) -> OutputParams:
+    def init(self, key: PRNGKey, input_size: int, dtype: DType = float) -> OutputParams:
         """Draws LeCun-normal weights, and orthogonal ones from the output."""
         return self._draw(key, input_size, self.hidden_size, dtype)
 
@@ -173,9 +171,7 @@ class OutputToOutput(_OutputCell):
             local=False,  # the input weights reach every output
         )
 
-    def init(
-        self, key: PRNGKey, input_size: int, dtype: DType = jnp.float32
-    ) -> OutputParams:
+    def init(self, key: PRNGKey, input_size: int, dtype: DType = float) -> OutputParams:
         """Draws LeCun-normal weights, and orthogonal ones from the output."""
         return self._draw(key, input_size, self.output_features, dtype)
 

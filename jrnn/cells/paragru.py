@@ -75,7 +75,7 @@ class ParaGRU(HiddenCell):
         return Plain(self._step, structure="diagonal", gates=self._gates)
 
     def init(
-        self, key: PRNGKey, input_size: int, dtype: DType = jnp.float32
+        self, key: PRNGKey, input_size: int, dtype: DType = float
     ) -> ParaGRUParams:
         """Draws parameters for inputs [..., input_size].
 

@@ -72,7 +72,7 @@ class ParaLSTM(HiddenCell):
         return Plain(self._step, ("block", 2), self._gates)
 
     def init(
-        self, key: PRNGKey, input_size: int, dtype: DType = jnp.float32
+        self, key: PRNGKey, input_size: int, dtype: DType = float
     ) -> ParaLSTMParams:
         """Draws parameters for inputs [..., input_size].
 

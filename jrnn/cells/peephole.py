@@ -99,7 +99,7 @@ class PeepholeLSTM(GatedCell):
         return (-1, 0, 0) if self.coupled else LSTM_REMEMBERS
 
     def init(
-        self, key: PRNGKey, input_size: int, dtype: DType = jnp.float32
+        self, key: PRNGKey, input_size: int, dtype: DType = float
     ) -> PeepholeLSTMParams:
         """Draws parameters for inputs [..., input_size]."""
         key_gates, key_p = jax.random.split(key)

@@ -3,7 +3,6 @@
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 
 from jrnn import initializers
 from jrnn.cells import activations
@@ -97,7 +96,7 @@ class ProjectedGRU(VectorCell):
         )
 
     def init(
-        self, key: PRNGKey, input_size: int, dtype: DType = jnp.float32
+        self, key: PRNGKey, input_size: int, dtype: DType = float
     ) -> ProjectedGRUParams:
         """Draws parameters for inputs [..., input_size]."""
         key, key_p, key_n = jax.random.split(key, 3)

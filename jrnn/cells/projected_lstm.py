@@ -3,7 +3,6 @@
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 
 from jrnn import initializers
 from jrnn.cells import activations
@@ -83,7 +82,7 @@ class ProjectedLSTM(VectorCell):
         return Plain(self._step, gates=self._gates)
 
     def init(
-        self, key: PRNGKey, input_size: int, dtype: DType = jnp.float32
+        self, key: PRNGKey, input_size: int, dtype: DType = float
     ) -> ProjectedLSTMParams:
         """Draws parameters for inputs [..., input_size]."""
         key, key_p = jax.random.split(key)

@@ -79,9 +79,7 @@ class QRNN(VectorCell):
         leaves = 2 + 3 * (self.window - 1)
         return Plain(self._step, ("block", leaves), self._gates)
 
-    def init(
-        self, key: PRNGKey, input_size: int, dtype: DType = jnp.float32
-    ) -> QRNNParams:
+    def init(self, key: PRNGKey, input_size: int, dtype: DType = float) -> QRNNParams:
         """Draws Glorot uniform weights and a zero bias."""
         input_size = checks.integer("input_size", input_size, 1)
         size = self.hidden_size

@@ -92,9 +92,7 @@ class RGLRU(VectorCell):
             return Plain(self._step, ("block", 2), self._gates, local=False)
         return Linear(self._coefficients, gates=self._gates, local=False)
 
-    def init(
-        self, key: PRNGKey, input_size: int, dtype: DType = jnp.float32
-    ) -> RGLRUParams:
+    def init(self, key: PRNGKey, input_size: int, dtype: DType = float) -> RGLRUParams:
         """Draws LeCun normal weights, zero biases, and the decay.
 
         Raises:

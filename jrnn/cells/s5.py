@@ -107,9 +107,7 @@ class S5(VectorCell):
     def form(self) -> Linear:
         return Linear(self._coefficients, pair=True)
 
-    def init(
-        self, key: PRNGKey, input_size: int, dtype: DType = jnp.float32
-    ) -> S5Params:
+    def init(self, key: PRNGKey, input_size: int, dtype: DType = float) -> S5Params:
         """Draws B and C in the basis of HiPPO, and time steps log-uniformly.
 
         Raises:

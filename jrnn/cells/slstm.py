@@ -83,9 +83,7 @@ class SLSTM(HiddenCell):
             local=self.heads == 1,
         )
 
-    def init(
-        self, key: PRNGKey, input_size: int, dtype: DType = jnp.float32
-    ) -> SLSTMParams:
+    def init(self, key: PRNGKey, input_size: int, dtype: DType = float) -> SLSTMParams:
         """Draws LeCun normal weights; biases of the forget gate run from 3 to 6."""
         input_size = checks.integer("input_size", input_size, 1)
         key_x, key_h = jax.random.split(key)

@@ -85,9 +85,7 @@ class SRU(VectorCell):
             return Plain(self._step, ("block", 2), self._gates)
         return Linear(self._coefficients, gates=self._gates)
 
-    def init(
-        self, key: PRNGKey, input_size: int, dtype: DType = jnp.float32
-    ) -> SRUParams:
+    def init(self, key: PRNGKey, input_size: int, dtype: DType = float) -> SRUParams:
         """Draws uniform weights of variance 1/F, and zero biases, as in the paper."""
         input_size = checks.integer("input_size", input_size, 1)
         key_x, key_v = jax.random.split(key)

@@ -45,7 +45,7 @@ class WeightDrop(Wrapper):
         super().__post_init__()
         checks.probability("rate", self.rate)
 
-    def init(self, key: PRNGKey, input_size: Any, dtype: DType = jnp.float32) -> Params:
+    def init(self, key: PRNGKey, input_size: Any, dtype: DType = float) -> Params:
         """Draws the parameters of the cell.
 
         Raises:

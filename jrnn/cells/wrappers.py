@@ -52,7 +52,7 @@ class Zoneout(Wrapper):
     def form(self) -> Form:
         return self.cell.form.focus(inner_params, inner_u).wrap(self._blend)
 
-    def init(self, key: PRNGKey, input_size: Any, dtype: DType = jnp.float32) -> Params:
+    def init(self, key: PRNGKey, input_size: Any, dtype: DType = float) -> Params:
         """Draws the parameters of the cell.
 
         Raises:
@@ -140,7 +140,7 @@ class ResidualCell(Wrapper):
     def form(self) -> Form:
         return self.cell.form.focus(u=inner_u)
 
-    def init(self, key: PRNGKey, input_size: Any, dtype: DType = jnp.float32) -> Params:
+    def init(self, key: PRNGKey, input_size: Any, dtype: DType = float) -> Params:
         """Draws the parameters of the cell.
 
         Raises:
@@ -194,7 +194,7 @@ class LearnedState(Wrapper):
     cell: Cell
 
     def init(
-        self, key: PRNGKey, input_size: Any, dtype: DType = jnp.float32
+        self, key: PRNGKey, input_size: Any, dtype: DType = float
     ) -> LearnedStateParams:
         """Draws the parameters of the cell; the state starts as the cell's own."""
         params = self.cell.init(key, input_size, dtype)

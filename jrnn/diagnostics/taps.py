@@ -66,9 +66,7 @@ class Tapped(Wrapper):
     def form(self) -> Plain:
         return Plain(self._step, gates=self._gates)  # dense: it has a counter
 
-    def init(
-        self, key: PRNGKey, input_size: int, dtype: DType = jnp.float32
-    ) -> TappedParams:
+    def init(self, key: PRNGKey, input_size: int, dtype: DType = float) -> TappedParams:
         """Draws the parameters of the cell, and zeros for the tap."""
         return TappedParams(
             self.cell.init(key, input_size, dtype), jnp.zeros(self.steps)

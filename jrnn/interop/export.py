@@ -21,7 +21,7 @@ def export_layer(
     input_size: int | Shape,
     *,
     takes: Sequence[str] = (),
-    dtype: DType = jnp.float32,
+    dtype: DType = float,
     platforms: Sequence[str] | None = None,
 ) -> jax.export.Exported:
     """Lowers a layer to what `jax.export` stores, for any batch size and time.

@@ -70,7 +70,7 @@ class Attention:
         return self.features
 
     def init(
-        self, key: PRNGKey, input_size: int, dtype: DType = jnp.float32
+        self, key: PRNGKey, input_size: int, dtype: DType = float
     ) -> AttentionLayerParams:
         """Draws LeCun normal weights and a zero bias."""
         input_size = checks.integer("input_size", input_size, 1)

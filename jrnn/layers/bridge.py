@@ -55,7 +55,7 @@ class Bridge:
         options.check(self)
 
     def init(
-        self, key: PRNGKey, input_size: int, params: Params, dtype: DType = jnp.float32
+        self, key: PRNGKey, input_size: int, params: Params, dtype: DType = float
     ) -> BridgeParams:
         """Draws LeCun normal weights and zero biases.
 

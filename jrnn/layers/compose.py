@@ -3,7 +3,6 @@
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
 from jrnn import checks, masks, options
 from jrnn.layers import over_time
@@ -57,7 +56,7 @@ class Sequential:
         return over_time.joined(self.layers)
 
     def init(
-        self, key: PRNGKey, input_size: int = 0, dtype: DType = jnp.float32
+        self, key: PRNGKey, input_size: int = 0, dtype: DType = float
     ) -> tuple[Params, ...]:
         """Draws the parameters of every layer.
 
@@ -154,7 +153,7 @@ class Residual:
     def over_time(self) -> str:
         return self.layer.over_time
 
-    def init(self, key: PRNGKey, input_size: int, dtype: DType = jnp.float32) -> Params:
+    def init(self, key: PRNGKey, input_size: int, dtype: DType = float) -> Params:
         """Draws the parameters of the layer.
 
         Raises:

@@ -46,9 +46,7 @@ class Dropout:
         options.check(self)
         checks.probability("rate", self.rate)
 
-    def init(
-        self, key: PRNGKey, input_size: int, dtype: DType = jnp.float32
-    ) -> tuple[()]:
+    def init(self, key: PRNGKey, input_size: int, dtype: DType = float) -> tuple[()]:
         """Returns no parameters."""
         del key, input_size, dtype
         return ()

@@ -93,7 +93,7 @@ class EncoderDecoder:
         key: PRNGKey,
         input_size: int = 0,
         target_size: int = 0,
-        dtype: DType = jnp.float32,
+        dtype: DType = float,
     ) -> EncoderDecoderParams:
         """Draws all parameters. Layers that begin with `jrnn.Embed` need no sizes."""
         keys = jax.random.split(key, 3)

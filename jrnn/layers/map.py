@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
 from jrnn import checks, masks, options
 from jrnn.types import Array, DType, Params, PRNGKey, Shape
@@ -64,9 +63,7 @@ class Map:
             if not callable(given) and (name == "function" or given is not None):
                 raise TypeError(f"Map.{name} must be a function, got {given!r}.")
 
-    def init(
-        self, key: PRNGKey, input_size: int = 0, dtype: DType = jnp.float32
-    ) -> Params:
+    def init(self, key: PRNGKey, input_size: int = 0, dtype: DType = float) -> Params:
         """Draws the parameters of the function, if it has any."""
         return (
             () if self.parameters is None else self.parameters(key, input_size, dtype)

@@ -46,9 +46,7 @@ class Dense:
     def output_size(self) -> int:
         return self.features
 
-    def init(
-        self, key: PRNGKey, input_size: int, dtype: DType = jnp.float32
-    ) -> DenseParams:
+    def init(self, key: PRNGKey, input_size: int, dtype: DType = float) -> DenseParams:
         """Draws LeCun normal weights and a zero bias."""
         input_size = checks.integer("input_size", input_size, 1)
         checks.key("key", key)
@@ -118,7 +116,7 @@ class Embed:
         return self.features
 
     def init(
-        self, key: PRNGKey, input_size: int = 0, dtype: DType = jnp.float32
+        self, key: PRNGKey, input_size: int = 0, dtype: DType = float
     ) -> EmbedParams:
         """Draws normal entries of variance 1/features; ignores `input_size`."""
         del input_size
@@ -198,7 +196,7 @@ class LayerNorm:
         checks.at_least("epsilon", self.epsilon, 0)
 
     def init(
-        self, key: PRNGKey, input_size: int, dtype: DType = jnp.float32
+        self, key: PRNGKey, input_size: int, dtype: DType = float
     ) -> LayerNormParams:
         """Returns scales of one and shifts of zero."""
         del key

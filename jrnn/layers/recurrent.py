@@ -65,7 +65,7 @@ class Recurrent:
             return "reduce"
         return "sequence" if self.reverse else "causal"
 
-    def init(self, key: PRNGKey, input_size: int, dtype: DType = jnp.float32) -> Params:
+    def init(self, key: PRNGKey, input_size: int, dtype: DType = float) -> Params:
         """Draws the parameters of the cell."""
         checks.key("key", key)
         return self.cell.init(key, input_size, dtype)
@@ -216,7 +216,7 @@ class Bidirectional:
         return over_time.joined(self.layers)
 
     def init(
-        self, key: PRNGKey, input_size: int, dtype: DType = jnp.float32
+        self, key: PRNGKey, input_size: int, dtype: DType = float
     ) -> BidirectionalParams:
         """Draws the parameters of both layers.
 

@@ -93,7 +93,7 @@ class Stack:
         return over_time.joined(self.layers)
 
     def init(
-        self, key: PRNGKey, input_size: int, dtype: DType = jnp.float32
+        self, key: PRNGKey, input_size: int, dtype: DType = float
     ) -> tuple[Params, ...]:
         """Draws the parameters of every layer."""
         keys = jax.random.split(key, len(self.layers))

@@ -62,7 +62,7 @@ class Tied:
         return self.body.over_time
 
     def init(
-        self, key: PRNGKey, input_size: int = 0, dtype: DType = jnp.float32
+        self, key: PRNGKey, input_size: int = 0, dtype: DType = float
     ) -> TiedParams:
         """Draws the parameters; ignores `input_size`.
 

@@ -86,7 +86,7 @@ def embedding_table(
     vocabulary: Vocabulary,
     words: list[str],
     vectors: np.ndarray,
-    dtype: DType = jnp.float32,
+    dtype: DType = float,
 ) -> tuple[Array, np.ndarray]:
     """Returns a table for `jrnn.Embed` that starts from word vectors.
 

@@ -37,7 +37,7 @@ class Walk(Cell):
     def form(self):
         return Linear(lambda params, u: (WalkState(jnp.ones_like(u)), WalkState(u)))
 
-    def init(self, key, input_size, dtype=jnp.float32):
+    def init(self, key, input_size, dtype=float):
         w = jax.random.normal(key, (input_size, self.hidden_size), dtype)
         return WalkParams(w, w.sum(0))
 

@@ -3,7 +3,6 @@
 from typing import Any
 
 import equinox as eqx
-import jax.numpy as jnp
 
 from jrnn import scanning
 from jrnn.types import Array, Cell, DType, Layer, Params, PRNGKey, Shape, State
@@ -39,7 +38,7 @@ class EquinoxCell(eqx.Module):
         input_size: int,
         *,
         key: PRNGKey,
-        dtype: DType = jnp.float32,
+        dtype: DType = float,
     ):
         self.cell = cell
         self.params = cell.init(key, input_size, dtype)
@@ -85,7 +84,7 @@ class EquinoxLayer(eqx.Module):
         input_size: int,
         *,
         key: PRNGKey,
-        dtype: DType = jnp.float32,
+        dtype: DType = float,
     ):
         self.layer = layer
         self.params = layer.init(key, input_size, dtype)

@@ -57,7 +57,7 @@ class FromNNX:
     def __post_init__(self) -> None:
         checks.one_of("over_time", self.over_time, OVER_TIME)
 
-    def init(self, key: PRNGKey, input_size: int, dtype: DType = jnp.float32) -> Params:
+    def init(self, key: PRNGKey, input_size: int, dtype: DType = float) -> Params:
         """Draws the parameters of the module."""
         module = self.build(input_size, nnx.Rngs(key))
         kinds = [

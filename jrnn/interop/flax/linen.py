@@ -56,7 +56,7 @@ class LinenCell(nn.RNNCellBase):
     """
 
     cell: Cell
-    param_dtype: DType = jnp.float32
+    param_dtype: DType = float
     partitioning: Mapping[str, Axes] = FrozenDict()
 
     @nn.compact
@@ -117,7 +117,7 @@ class LinenLayer(nn.Module):
     """
 
     layer: Layer
-    param_dtype: DType = jnp.float32
+    param_dtype: DType = float
     partitioning: Mapping[str, Axes] = FrozenDict()
 
     @nn.compact
@@ -193,7 +193,7 @@ class FromLinen:
     def __post_init__(self) -> None:
         checks.one_of("over_time", self.over_time, OVER_TIME)
 
-    def init(self, key: PRNGKey, input_size: int, dtype: DType = jnp.float32) -> Params:
+    def init(self, key: PRNGKey, input_size: int, dtype: DType = float) -> Params:
         """Draws the parameters of the module."""
         xs = modules.example_input(input_size, dtype)
         variables = self.module.init(

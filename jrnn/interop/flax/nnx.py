@@ -3,7 +3,6 @@
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 from flax import nnx
 
 from jrnn import scanning
@@ -46,7 +45,7 @@ class NNXCell(nnx.RNNCellBase):
         in_features: int,
         *,
         rngs: nnx.Rngs,
-        param_dtype: DType = jnp.float32,
+        param_dtype: DType = float,
     ):
         self.cell = cell
         self.params = _parameters(cell, in_features, rngs, param_dtype)
@@ -110,7 +109,7 @@ class NNXLayer(nnx.Module):
         in_features: int,
         *,
         rngs: nnx.Rngs,
-        param_dtype: DType = jnp.float32,
+        param_dtype: DType = float,
     ):
         self.layer = layer
         self.params = _parameters(layer, in_features, rngs, param_dtype)

@@ -4,7 +4,6 @@ import functools
 from typing import Any
 
 import haiku as hk
-import jax.numpy as jnp
 
 from jrnn import scanning
 from jrnn.interop.common import modules
@@ -42,7 +41,7 @@ class HaikuCell(hk.RNNCore):
         cell: Cell,
         input_size: int,
         *,
-        dtype: DType = jnp.float32,
+        dtype: DType = float,
         name: str | None = None,
     ):
         super().__init__(name=name)
@@ -88,9 +87,7 @@ class HaikuLayer(hk.Module):
       (2, 5, 8)
     """
 
-    def __init__(
-        self, layer: Layer, *, dtype: DType = jnp.float32, name: str | None = None
-    ):
+    def __init__(self, layer: Layer, *, dtype: DType = float, name: str | None = None):
         super().__init__(name=name)
         self.layer = layer
         self.dtype = dtype

@@ -41,7 +41,7 @@ class Sensitive:
     def over_time(self) -> str:
         return self.layer.over_time
 
-    def init(self, key: PRNGKey, input_size: int, dtype: Any = jnp.float32) -> Params:
+    def init(self, key: PRNGKey, input_size: int, dtype: Any = float) -> Params:
         """Draws the parameters of the layer."""
         return self.layer.init(key, input_size, dtype)
 

@@ -54,7 +54,7 @@ class Traced(Cell):
     def form(self) -> Plain:
         return Plain(self._step)  # dense: the traces are part of the state
 
-    def init(self, key: PRNGKey, input_size: Any, dtype: Any = jnp.float32) -> Params:
+    def init(self, key: PRNGKey, input_size: Any, dtype: Any = float) -> Params:
         """Draws the parameters of the cell."""
         return self.cell.init(key, input_size, dtype)
 
