@@ -92,12 +92,17 @@ def unfit(options: Options, error: Exception) -> str:
     return f"--cell {options.cell} with --hidden-size {options.hidden_size}: {why}"
 
 
-def recurrent(options: Options, last: bool = False) -> list[Layer]:
+def recurrent(
+    options: Options,
+    last: bool = False,
+    wrap: Callable[[Cell], Cell] | None = None,
+) -> list[Layer]:
     """Returns recurrent layers, with dropout above each.
 
     Args:
       options: The options of the run.
       last: Whether the top layer returns the output of the last step only.
+      wrap: From the cell to the one that runs, such as one that drops weights.
 
     Raises:
       UserError: If a cell or a method does not exist.
@@ -111,12 +116,13 @@ def recurrent(options: Options, last: bool = False) -> list[Layer]:
             f"--method {options.method} is none of auto, {', '.join(kernels.METHODS)}."
         )
     cell = make_cell(options)
+    below = [jrnn.Dense(options.hidden_size)] if isinstance(cell, SAME_SIZE) else []
+    cell = wrap(cell) if wrap else cell
     layers: list[Layer] = []
     for number in range(1, options.layers + 1):
         ends = last and number == options.layers
         method = options.method
-        if isinstance(cell, SAME_SIZE):
-            layers.append(jrnn.Dense(options.hidden_size))
+        layers += below
         layers.append(jrnn.Recurrent(cell, method=method, return_sequence=not ends))
         if options.dropout:
             # One mask for a whole sequence needs fewer random values.

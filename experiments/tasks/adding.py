@@ -7,7 +7,6 @@ end. To output 1, the mean of the sum, gives a squared error of 1/6 = 0.167.
 """
 
 import dataclasses
-import functools
 from typing import Any
 
 import jax
@@ -17,10 +16,11 @@ import numpy as np
 import jrnn
 from experiments.run import models
 from experiments.run.options import Options
-from experiments.run.task import Data, Goal, Progress, Score, Task, row_keys
-from experiments.tasks import parts, views
+from experiments.run.task import Data, Goal
+from experiments.tasks import views
+from experiments.tasks.bases import Generated
 from jrnn import training
-from jrnn.types import Array, Params, PRNGKey, State
+from jrnn.types import Array, Params, PRNGKey
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -41,7 +41,7 @@ class AddingOptions(Options):
     AT_LEAST = Options.AT_LEAST | {"length": 2, "examples": 1}
 
 
-class Adding(Task):
+class Adding(Generated):
     """The sum of two marked numbers, many steps later."""
 
     name = "adding"
@@ -50,19 +50,13 @@ class Adding(Task):
     unit = "squared error"
     input_size = 2
 
-    def load(self, options: AddingOptions) -> Data:
-        """Makes held-out sequences; those to train on are made in every update."""
-        keys = jax.random.split(jax.random.key(2**31 - 1), options.examples)
-        held_out = jax.jit(jax.vmap(functools.partial(example, options.length)))(keys)
-        spread = float(np.mean((np.asarray(held_out[1]) - 1) ** 2))
-        return Data(
-            name=f"generated, {options.length} steps",
-            facts={},
-            saved={},
-            arrays=(),
-            held_out=jax.tree.map(np.asarray, held_out),
-            baselines={"to output 1": {"squared_error": spread}},
-        )
+    def size(self, options: AddingOptions) -> str:
+        """Returns the number of steps."""
+        return f"{options.length} steps"
+
+    def baseline(self, options: Any, targets: Any) -> tuple[str, dict[str, float]]:
+        """Returns the error of the mean of all sums."""
+        return "to output 1", {"squared_error": float(np.mean((targets - 1) ** 2))}
 
     def goals(self, options: AddingOptions, data: Data) -> list[Goal]:
         """Gated cells solve it; an Elman network is known to stay at the baseline."""
@@ -75,50 +69,34 @@ class Adding(Task):
         del saved
         return jrnn.Sequential(*models.recurrent(options, last=True), jrnn.Dense(1))
 
-    def batch(self, options: Any, arrays: Any, step: Array, rows: Array) -> Any:
-        """Makes new sequences."""
-        del arrays
-        keys = row_keys(options, step, rows)
-        return jax.vmap(functools.partial(example, options.length))(keys)
+    def example(self, options: AddingOptions, key: PRNGKey) -> tuple[Array, Array]:
+        """Returns a sequence [length, 2], with one mark in each half, and its sum."""
+        keys = jax.random.split(key, 3)
+        values = jax.random.uniform(keys[0], (options.length,))
+        half = options.length // 2
+        first = jax.random.randint(keys[1], (), 0, half)
+        second = jax.random.randint(keys[2], (), half, options.length)
+        marks = jnp.zeros(options.length).at[jnp.stack([first, second])].set(1.0)
+        return jnp.stack([values, marks], axis=-1), values[first] + values[second]
 
-    def loss(
-        self, model: Any, params: Params, state: State, batch: Any, key: PRNGKey | None
-    ) -> tuple[Array, State]:
-        """Returns the mean squared error."""
-        xs, targets = batch
-        ys = model.apply(params, None, xs, key=key)[1][..., 0]
-        return jnp.mean((ys - targets) ** 2), state
+    def errors(self, outputs: Array, targets: Array) -> Array:
+        """Returns squared errors [rows]."""
+        return (outputs[..., 0] - targets) ** 2
 
-    def score(
-        self, options: Any, model: Any, params: Params, data: Data, progress: Progress
-    ) -> Score:
-        """Returns the squared error on held-out sequences."""
+    def figures(self, options: Any, outputs: Array, targets: Array) -> dict[str, Array]:
+        """Returns the squared error."""
+        return {"squared_error": self.errors(outputs, targets)}
 
-        @jax.jit
-        def error(batch: Any) -> Array:
-            xs, targets = batch
-            return (model.apply(params, None, xs)[1][..., 0] - targets) ** 2
-
-        found = parts.mean_over_examples(error, data.held_out, progress)
-        return Score({"squared_error": found}, f"squared error {found:.2g}")
+    def words(self, options: AddingOptions, figures: dict[str, float]) -> str:
+        """Returns the squared error in words."""
+        return f"squared error {figures['squared_error']:.2g}"
 
     def gradient_by_lag(
         self, options: Any, model: Any, params: Params, data: Data
     ) -> Array:
-        """Returns how much the last answer depends on each earlier step."""
+        """Returns how much the sum depends on each step, the last one first."""
         xs, targets = data.held_out
         return views.by_lag(model, params, xs, targets[:, None], training.squared_error)
-
-
-def example(length: int, key: PRNGKey) -> tuple[Array, Array]:
-    """Returns a sequence [length, 2] and its sum."""
-    keys = jax.random.split(key, 3)
-    values = jax.random.uniform(keys[0], (length,))
-    half = length // 2
-    first = jax.random.randint(keys[1], (), 0, half)
-    second = jax.random.randint(keys[2], (), half, length)
-    marks = jnp.zeros(length).at[jnp.stack([first, second])].set(1.0)
-    return jnp.stack([values, marks], axis=-1), values[first] + values[second]
 
 
 TASK = Adding()

@@ -17,8 +17,9 @@ import numpy as np
 import jrnn
 from experiments.run import models
 from experiments.run.options import Options
-from experiments.run.task import Data, Goal, Progress, Score, Task
+from experiments.run.task import Data, Goal, Progress, Score
 from experiments.tasks import parts
+from experiments.tasks.bases import Examples
 from jrnn import training
 from jrnn.types import Array, Params, PRNGKey, State
 
@@ -53,7 +54,7 @@ class AdditionOptions(Options):
     }
 
 
-class Addition(Task):
+class Addition(Examples):
     """The sum of two numbers, as text."""
 
     name = "addition"
@@ -102,10 +103,6 @@ class Addition(Task):
             decoder=jrnn.Sequential(embed, *layers, jrnn.Dense(len(SYMBOLS))),
             start=END,
         )
-
-    def batch(self, options: Any, arrays: Any, step: Array, rows: Array) -> Any:
-        """Draws questions."""
-        return parts.draw(options, arrays, step, rows)
 
     def loss(
         self, model: Any, params: Params, state: State, batch: Any, key: PRNGKey | None

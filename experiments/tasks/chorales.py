@@ -20,8 +20,9 @@ import jrnn
 from experiments.errors import UserError
 from experiments.run import models
 from experiments.run.options import Options
-from experiments.run.task import Data, Goal, Progress, Score, Task
+from experiments.run.task import Data, Goal, Progress, Score
 from experiments.tasks import parts, views
+from experiments.tasks.bases import Examples
 from jrnn.types import Array, Params, PRNGKey, State
 
 NOTES = 88
@@ -45,7 +46,7 @@ class ChoralesOptions(Options):
     FREE = Options.FREE | {"data"}
 
 
-class Chorales(Task):
+class Chorales(Examples):
     """The notes of the next step of a chorale."""
 
     name = "chorales"
@@ -87,10 +88,6 @@ class Chorales(Task):
         """Returns recurrent layers, and a logit for each note."""
         del saved
         return jrnn.Sequential(*models.recurrent(options), jrnn.Dense(NOTES))
-
-    def batch(self, options: Any, arrays: Any, step: Array, rows: Array) -> Any:
-        """Draws chorales."""
-        return parts.draw(options, arrays, step, rows)
 
     def loss(
         self, model: Any, params: Params, state: State, batch: Any, key: PRNGKey | None

@@ -64,24 +64,14 @@ def read_text(path: Path | None) -> tuple[str, str]:
         ) from None
 
 
-def split(name: str, text: str, needed: int, hint: str) -> Corpus:
+def split(name: str, text: str) -> Corpus:
     """Splits a text into training text and held-out text, its last tenth.
 
-    Args:
-      name: Of the text.
-      text: The text.
-      needed: The smallest number of characters to train on.
-      hint: Why they are needed, and how to need fewer.
-
-    Raises:
-      UserError: If the text is shorter.
+    Example:
+      >>> split("it", "x" * 72).held_out
+      'xxxxxxx'
     """
     border = max(0, len(text) - max(len(text) // HELD_OUT_PART, 1))
-    if border < needed:
-        raise UserError(
-            f"{name} is too short: {len(text)} characters, {border} of them to train "
-            f"on, but one batch needs {needed} {hint}"
-        )
     sha256 = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
     return Corpus(name, sha256, text[:border], text[border:])
 

@@ -19,8 +19,9 @@ import jrnn
 from experiments.errors import UserError
 from experiments.run import models
 from experiments.run.options import Options
-from experiments.run.task import Data, Goal, Progress, Score, Task
+from experiments.run.task import Data, Goal, Progress, Score
 from experiments.tasks import parts, views
+from experiments.tasks.bases import Examples
 from jrnn import training
 from jrnn.types import Array, Params, PRNGKey, State
 
@@ -47,7 +48,7 @@ class DigitsOptions(Options):
     AT_LEAST = Options.AT_LEAST | {"noise": 0}
 
 
-class Digits(Task):
+class Digits(Examples):
     """The digit in an image, read pixel by pixel."""
 
     name = "digits"
@@ -87,7 +88,7 @@ class Digits(Task):
 
     def batch(self, options: Any, arrays: Any, step: Array, rows: Array) -> Any:
         """Draws images, and adds noise."""
-        batch = parts.draw(options, arrays, step, rows)
+        batch = super().batch(options, arrays, step, rows)
         if options.noise:
             key = jax.random.fold_in(jax.random.key(options.seed), -1 - step)
             key = jax.random.fold_in(key, rows[0])

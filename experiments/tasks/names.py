@@ -20,8 +20,9 @@ import jrnn
 from experiments.errors import UserError
 from experiments.run import models
 from experiments.run.options import Options
-from experiments.run.task import Data, Generator, Goal, Progress, Reading, Score, Task
+from experiments.run.task import Data, Generator, Goal, Progress, Reading, Score
 from experiments.tasks import corpus, parts, views
+from experiments.tasks.bases import Examples
 from jrnn import training
 from jrnn.sequences import pad
 from jrnn.text import EOS, Vocabulary
@@ -53,7 +54,7 @@ class NamesOptions(Options):
     AT_LEAST = Options.AT_LEAST | {"embedding_size": 1, "held_out": 2}
 
 
-class Names(Task):
+class Names(Examples):
     """A name of a category, character by character."""
 
     name = "names"
@@ -106,10 +107,6 @@ class Names(Task):
             jrnn.Dense(symbols),
         )
         return Conditional(writer, len(saved["categories"]))
-
-    def batch(self, options: Any, arrays: Any, step: Array, rows: Array) -> Any:
-        """Draws names."""
-        return parts.draw(options, arrays, step, rows)
 
     def loss(
         self, model: Any, params: Params, state: State, batch: Any, key: PRNGKey | None

@@ -12,7 +12,7 @@ import pytest
 
 from experiments.errors import UserError
 from experiments.run import disk, folder, results, train
-from experiments.tasks import char_lm
+from experiments.tasks import language
 from experiments.tasks.char_lm import TASK
 from tests.experiments.runs import TEXT, log, newest, open_session, resume, start
 
@@ -200,7 +200,7 @@ def test_evaluation_carries_the_state_to_the_end(tiny, monkeypatch):
         found = TASK.score(options, session.model, params, data, lambda done: None)
         return found.figures["held_out_nats"]
 
-    monkeypatch.setattr(char_lm, "SCORED", 100)
+    monkeypatch.setattr(language, "SCORED", 100)
     assert score() == pytest.approx(-float(chosen.mean()), rel=1e-5)
     part = -float(chosen[:, :150].mean())
     assert score(score=150) == pytest.approx(part, rel=1e-5)
@@ -209,7 +209,7 @@ def test_evaluation_carries_the_state_to_the_end(tiny, monkeypatch):
 def test_an_estimate_reads_places_spread_over_the_held_out_text(tiny, monkeypatch):
     session = open_session(tiny)
     data, params = session.data, jax.device_get(session.learner.params)
-    monkeypatch.setattr(char_lm, "GLANCE", (3, 10, 20))
+    monkeypatch.setattr(language, "GLANCE", (3, 10, 20))
     score = TASK.glance(tiny, session.model, params, data)
     losses = []
     for place in (0, 97, 194):  # of 225 characters, 31 are read at each place

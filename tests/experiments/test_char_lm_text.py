@@ -86,14 +86,19 @@ def test_a_missing_file_is_an_error_with_its_name(tmp_path):
         corpus.read_text(tmp_path / "none.txt")
 
 
-@pytest.mark.parametrize("text", ["", "x", "x" * 71])
-def test_a_text_that_fills_no_batch_is_an_error_with_both_sizes(text):
-    with pytest.raises(UserError, match=rf"too short: {len(text)} characters.* 65 "):
-        corpus.split("it", text, 65, "(8 rows times 8, plus one).")
+@pytest.mark.parametrize(("size", "left"), [(0, 0), (1, 0), (71, 64)])
+def test_a_text_that_fills_no_batch_is_an_error(tmp_path, size, left):
+    file = tmp_path / "short.txt"
+    file.write_text("x" * size)
+    needed = r"token that occurs" if not left else rf"{left} characters .* needs 65 \(8"
+    with pytest.raises(UserError, match=rf"short.txt is too short: .*{needed}"):
+        TASK.load(Train(text=file, batch_size=8, chunk=8))
 
 
-def test_a_text_that_fills_one_batch_is_enough():
-    assert len(corpus.split("it", "x" * 72, 65, "").train) == 65
+def test_a_text_that_fills_one_batch_is_enough(tmp_path):
+    file = tmp_path / "enough.txt"
+    file.write_text("x" * 72)
+    assert len(TASK.load(Train(text=file, batch_size=8, chunk=8)).arrays) == 65
 
 
 def test_wrong_options_are_listed_together():

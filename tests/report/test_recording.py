@@ -13,6 +13,7 @@ from experiments.run import folder, train
 from experiments.run.options import Options
 from experiments.tasks import names, views
 from experiments.tasks.char_lm import TASK, CharOptions
+from experiments.tasks.language import LanguageModel
 from jrnn.text import Vocabulary
 
 SIZE, SYMBOLS = 5, 7
@@ -131,7 +132,7 @@ def test_samples_and_gradients_are_recorded_and_trimmed(tmp_path):
 
 
 def test_a_task_needs_none_of_it():
-    default = super(type(TASK), TASK)
+    default = super(LanguageModel, TASK)
     given = (Options(), None, None, None)
     assert default.gradient_by_lag(*given) is default.reading(*given) is None
     assert default.generator(*given) is None and default.alignments(*given) == []

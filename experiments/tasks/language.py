@@ -1,0 +1,219 @@
+"""The base of language models of one text.
+
+Row b of the batch starts at position b/B of the text, and continues at the beginning
+when it reaches the end. The state is carried from chunk to chunk and never reset.
+"""
+
+import abc
+import dataclasses
+import functools
+import sys
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import tyro
+
+import jrnn
+from experiments.errors import UserError
+from experiments.run.options import Options
+from experiments.run.task import Data, Generator, Progress, Reading, Score, Task
+from experiments.tasks import corpus, parts, views
+from jrnn import training
+from jrnn.text import UNK, Vocabulary
+from jrnn.types import Array, Params, PRNGKey, State
+
+SCORED = 2048  # tokens per call when the held-out text is scored
+GLANCE = 8, 256, 1024  # places, tokens to read first, tokens to score
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TextOptions(Options):
+    """Options of models of a text.
+
+    Attributes:
+      text: UTF-8 file to train on. Default: the Python language reference that ships
+        with Python, half a million characters. The last 10 % are held out.
+      chunk: Tokens per update, and the largest number of steps that gradients flow
+        back. The state is carried to the next chunk.
+      score: Largest number of held-out tokens to score at the end.
+    """
+
+    text: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    chunk: int = 64
+    score: int = 1_000_000
+
+    FREE = Options.FREE | {"text", "score"}
+    AT_LEAST = Options.AT_LEAST | {"chunk": 1, "score": 1}
+
+
+class Writing(NamedTuple):
+    """How a text is generated, as the options of the command `sample`."""
+
+    length: int
+    seed: int
+    prime: str | None = None
+    temperature: float = 0.8
+    top_k: int | None = None
+    top_p: float | None = None
+
+
+class LanguageModel(Task):
+    """The next token of a text, from all tokens before it."""
+
+    tokens: ClassVar[str]  # what the tokens are, such as "characters"
+    lengths: ClassVar[tuple[int, int]]  # of a short sample and a long one, in tokens
+    read: ClassVar[int]  # tokens that the report reads
+
+    @abc.abstractmethod
+    def vocabulary(self, options: Any, text: str) -> Vocabulary:
+        """Returns the vocabulary of a training text, with <unk>."""
+
+    @abc.abstractmethod
+    def without(self, params: Params, token: int) -> Params:
+        """Returns parameters that never generate a token."""
+
+    @abc.abstractmethod
+    def words(self, nats: float, tokens: int) -> Score:
+        """Returns the score of a mean loss of so many tokens."""
+
+    def load(self, options: Any) -> Data:
+        """Reads the text; the vocabulary is that of the training text."""
+        name, text = corpus.read_text(options.text)
+        whole = corpus.split(name, text)
+        try:
+            vocabulary = self.vocabulary(options, whole.train)
+        except ValueError as error:
+            raise UserError(f"{name} is too short: {error}") from None
+        train, held_out = map(vocabulary.encode, (whole.train, whole.held_out))
+        needed = options.batch_size * options.chunk + 1
+        if len(train) < needed:
+            raise UserError(
+                f"{name} is too short: {len(train)} {self.tokens} to train on, but one "
+                f"batch needs {needed} ({options.batch_size} rows times a chunk of "
+                f"{options.chunk}, plus one). Use a longer text, or lower --batch-size "
+                "or --chunk."
+            )
+        unknown = np.mean(held_out == vocabulary.id(UNK))
+        frequent = parts.frequency_nats(train, held_out, len(vocabulary))
+        return Data(
+            name=name,
+            facts=whole.facts,
+            saved={"vocabulary": vocabulary.to_json()},
+            arrays=train,
+            held_out=held_out,
+            about={
+                self.tokens: f"{len(train):,} to train on, {len(held_out):,} held out, "
+                f"{unknown:.2%} of them <unk>",
+                "vocabulary": f"{len(vocabulary):,} symbols, one of them <unk>",
+            },
+            baselines={
+                "token frequencies": self.words(frequent, len(held_out)).figures
+            },
+        )
+
+    def initial_state(self, options: Any, model: Any, params: Params) -> State:
+        """Returns the state at the start of the text."""
+        return model.initial_state(params, (options.batch_size,))
+
+    def batch(self, options: Any, arrays: Array, step: Array, rows: Array) -> Any:
+        """Returns inputs and targets [rows, chunk], which continue those before."""
+        return parts.stream(options, arrays, step, rows)
+
+    def loss(
+        self, model: Any, params: Params, state: State, batch: Any, key: PRNGKey | None
+    ) -> tuple[Array, State]:
+        """Returns the mean negative log-likelihood of the targets, in nats."""
+        inputs, targets = batch
+        state, logits = model.apply(params, state, inputs, key=key)
+        return training.cross_entropy(logits, targets), state
+
+    def score(
+        self, options: Any, model: Any, params: Params, data: Data, progress: Progress
+    ) -> Score:
+        """Scores every held-out token, with the state carried along.
+
+        The first one is predicted from the last token of the training text, and the
+        others from all held-out text before them.
+        """
+        held_out = data.held_out[: options.score]
+        nats = parts.stream_loss(model, params, data.arrays, held_out, SCORED, progress)
+        return self.words(nats, len(held_out))
+
+    def glance(self, options: Any, model: Any, params: Params, data: Data) -> Score:
+        """Scores the same places, spread over the held-out text, every time."""
+        places, before, size = GLANCE
+        last = len(data.held_out) - (before + size + 1)
+        if last < places:
+            return super().glance(options, model, params, data)
+        starts = np.linspace(0, last, places).astype(int)
+        read = np.stack([data.held_out[i : i + before + size + 1] for i in starts])
+        mask = np.arange(before + size) >= before
+        chunk = training.Chunk(
+            (jnp.asarray(read[:, :-1]), jnp.asarray(read[:, 1:])),
+            jnp.broadcast_to(jnp.asarray(mask), (places, before + size)),
+        )
+        state = model.initial_state(params, (places,))
+        _, nats = parts.chunk_loss(model, params, state, chunk, part=True)
+        return self.words(float(nats), places * size)
+
+    def show(
+        self, model: Any, params: Params, saved: dict[str, Any], seed: int, short: bool
+    ) -> str:
+        """Returns a sample."""
+        how = Writing(length=self.lengths[0 if short else 1], seed=seed)
+        return self.write(model, params, saved, how)
+
+    def write(self, model: Any, params: Params, saved: dict[str, Any], how: Any) -> str:
+        """Returns the prime and the text that the model generates, without `<unk>`."""
+        vocabulary = _vocabulary(saved["vocabulary"])
+        start = _first(vocabulary) if how.prime is None else how.prime
+        if unknown := vocabulary.unknown(start):
+            print(
+                f"warning: not in the vocabulary, read as <unk>: {''.join(unknown)!r}",
+                file=sys.stderr,
+            )
+        _, ids = jrnn.generate(
+            model,
+            self.without(params, vocabulary.id(UNK)),
+            None,
+            jnp.asarray(vocabulary.encode(start)[None]),
+            how.length,
+            key=jax.random.key(how.seed),
+            temperature=how.temperature,
+            top_k=how.top_k,
+            top_p=how.top_p,
+        )
+        return start + vocabulary.decode(np.asarray(ids[0]))
+
+    def gradient_by_lag(
+        self, options: Any, model: Any, params: Params, data: Data
+    ) -> Array | None:
+        """Returns how far gradients flow back at places in the held-out text."""
+        return views.text_by_lag(model, params, data.held_out)
+
+    def reading(self, options: Any, model: Any, params: Params, data: Data) -> Reading:
+        """Returns how the model reads the beginning of the held-out text."""
+        vocabulary = _vocabulary(data.saved["vocabulary"])
+        return views.reading(model, params, data.held_out[: self.read], vocabulary)
+
+    def generator(
+        self, options: Any, model: Any, params: Params, saved: dict[str, Any]
+    ) -> Generator:
+        """Returns the model as a network that writes."""
+        vocabulary = _vocabulary(saved["vocabulary"])
+        starts = {"": model.initial_state(params, (1,))}
+        first = vocabulary.id(_first(vocabulary))
+        return views.writer(model, params, vocabulary, starts, first)
+
+
+def _first(vocabulary: Vocabulary) -> str:
+    """Returns the token that a text is written after: a line break, if there is one."""
+    return "\n" if "\n" in vocabulary.tokens else vocabulary.tokens[0]
+
+
+@functools.lru_cache(maxsize=8)
+def _vocabulary(text: str) -> Vocabulary:
+    return Vocabulary.from_json(text)
