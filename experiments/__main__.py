@@ -28,6 +28,10 @@ COMMANDS = {
         "experiments.run.commands:evaluate",
         "score a trained model on held-out data",
     ),
+    "export": (
+        "experiments.run.export:main",
+        "write a trained model to a file for other programs",
+    ),
     "results": (
         "experiments.run.results:main",
         "write the page of results from the folders of runs",

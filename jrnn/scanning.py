@@ -268,11 +268,12 @@ def _last_output(
         return jax.tree.map(jnp.zeros_like, cell.read(params, final, u))
     end = 0 if reverse else time - 1
     if inputs.keep is None:
-        last = jax.tree.map(lambda a: a[end], inputs)
+        index = 0 if reverse else -1  # `end` may be symbolic
+        last = jax.tree.map(lambda a: a[index], inputs)
         return cell.read(params, final, cell.project(params, last.xs, key=last.keys))
     order = inputs.keep if reverse else inputs.keep[::-1]
-    index = jnp.abs(end - jnp.argmax(order, axis=0)).reshape(1, *batch)
-    rows = functools.partial(jax.tree.map, lambda a: _take(a, index))
+    ends = jnp.abs(end - jnp.argmax(order, axis=0)).reshape(1, *batch)
+    rows = functools.partial(jax.tree.map, lambda a: _take(a, ends))
     if inputs.keys is None:
         u = cell.project(params, rows(inputs.xs))
     else:  # each row has the noise of its own last step

@@ -188,6 +188,21 @@ class Task(abc.ABC):
         del options, model, params, saved
         return None
 
+    def program(
+        self,
+        model: Any,
+        params: Params,
+        saved: dict[str, Any],
+        batch: Any,
+        time: Any,
+    ) -> tuple[Callable[..., Any], tuple[Any, ...]] | None:
+        """Returns a function of arrays to export, and the shapes of its arguments.
+
+        A model that is a layer needs none. `batch` and `time` are symbolic sizes.
+        """
+        del model, params, saved, batch, time
+        return None
+
     def describe(self, options: Any) -> str:
         """Returns the model in words."""
         return (

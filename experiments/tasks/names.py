@@ -131,6 +131,19 @@ class Names(Examples):
         figures = {"held_out_nats": nats, "held_out_bits": nats / math.log(2)}
         return Score(figures, f"{nats:.4f} nats per character")
 
+    def program(
+        self, model: Any, params: Params, saved: Any, batch: Any, time: Any
+    ) -> Any:
+        """Returns the logits after each character of names, from their categories."""
+        del saved
+
+        def logits(category: Array, ids: Array) -> Array:
+            state = model.start(params, category)
+            return model.writer.apply(params["writer"], state, ids)[1]
+
+        shapes = (batch,), (batch, time)
+        return logits, tuple(jax.ShapeDtypeStruct(s, jnp.int32) for s in shapes)
+
     def show(
         self, model: Any, params: Params, saved: dict[str, Any], seed: int, short: bool
     ) -> str:

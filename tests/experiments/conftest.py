@@ -3,7 +3,7 @@
 import pytest
 
 from experiments.tasks.char_lm import CharOptions
-from tests.experiments.runs import TEXT
+from tests.experiments.runs import TEXT, start
 
 
 @pytest.fixture(scope="session")
@@ -16,10 +16,14 @@ def text(tmp_path_factory):
 @pytest.fixture
 def tiny(text, tmp_path):
     """Options of a run of 40 updates that takes a moment; the same for all tests."""
+    return options(text, tmp_path / "run")
+
+
+def options(text, out):
     return CharOptions(
         text=text,
         steps=40,
-        out=tmp_path / "run",
+        out=out,
         hidden_size=5,
         embedding_size=3,
         batch_size=4,
@@ -29,3 +33,9 @@ def tiny(text, tmp_path):
         devices="2",
         samples=0,
     )
+
+
+@pytest.fixture(scope="session")
+def finished(text, tmp_path_factory):
+    """The folder of a finished run of 40 updates, which tests only read."""
+    return start(options(text, tmp_path_factory.mktemp("finished") / "run"))

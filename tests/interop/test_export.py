@@ -19,6 +19,7 @@ OPTIONS = {
     "lengths": {"lengths": True},
     "reverse": {"reverse": True, "mask": True, "reset": True},
     "last": {"lengths": True, "return_sequence": False},
+    "last of all": {"return_sequence": False},
     "states": {"return_states": True},
     "unroll": {"unroll": 3},
     "remat": {"remat": "sqrt"},

@@ -1,0 +1,218 @@
+"""The command `export`: a trained model for other programs."""
+
+import dataclasses
+import importlib.util
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import jax
+import jax.export
+import jax.numpy as jnp
+import numpy as np
+import tyro
+
+import jrnn
+from experiments.errors import UserError
+from experiments.run import disk, folder
+from jrnn.interop import files
+from jrnn.interop.export import export_layer
+from jrnn.storage import named_arrays
+from jrnn.types import Layer, Params
+
+_ABOUT = """Writes the model of a run to a file for other programs.
+
+safetensors: the parameters by name, with the task, its options and its vocabulary as
+metadata. stablehlo: a compiled function of any batch and time, for
+jax.export.deserialize; it takes the input, and for models that run step by step the
+state and where to restart it, and needs no parameters. onnx: an ONNX model, for LSTMs,
+GRUs and Elman networks. The file is read back, and computes the same outputs, before
+the command ends."""
+TOLERANCE = 1e-4  # of outputs of the file, relative and absolute
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Export:
+    """Options of `export`.
+
+    Attributes:
+      run: Folder of a run.
+      format: safetensors, stablehlo or onnx.
+      out: The file to write.
+      platforms: Where a program of StableHLO runs: cpu, cuda, tpu.
+    """
+
+    run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
+    format: Literal["safetensors", "stablehlo", "onnx"]
+    out: Annotated[Path, tyro.conf.arg(metavar="FILE")]
+    platforms: tuple[str, ...] = ("cpu",)
+
+
+def main(prog: str, arguments: list[str]) -> int:
+    """Writes the file and checks it."""
+    how = tyro.cli(Export, prog=prog, description=_ABOUT, args=arguments)
+    if not how.out.parent.is_dir():
+        raise UserError(f"the folder of --out {how.out} does not exist: create it.")
+    run, model, params = folder.trained(how.run)
+    try:
+        encode = {"stablehlo": stablehlo, "onnx": onnx_model}.get(how.format)
+        if encode is None:
+            safetensors(how.out, run, params)
+        else:
+            data = encode(run, model, params, how.platforms)
+            with disk.writing(how.out, len(data)):
+                files.write_whole(how.out, [data])
+    except (ValueError, NotImplementedError) as error:
+        line = " ".join(str(error).split())
+        raise UserError(
+            f"{how.run} cannot be exported as {how.format}: {line}"
+        ) from None
+    print(f"{how.out}: {how.out.stat().st_size} bytes, read back and compared")
+    return 0
+
+
+def safetensors(out: Path, run: folder.Run, params: Params) -> None:
+    """Writes the parameters by name.
+
+    Raises:
+      UserError: If the name of the file ends otherwise.
+    """
+    if out.suffix != ".safetensors":
+        raise UserError(f"--out must end in .safetensors, got {out}.")
+    arrays = named_arrays.flatten(params)
+    with disk.writing(out):
+        files.save_arrays(out, arrays, metadata(run))
+    again, _ = files.load_arrays(out, signed=True)
+    _compare({name: np.asarray(array) for name, array in arrays.items()}, again, 0.0)
+
+
+def metadata(run: folder.Run) -> dict[str, str]:
+    """Returns what a file of the model says of the run."""
+    values = {"options": run.options.to_json(), **run.data.saved}
+    texts = {k: v if isinstance(v, str) else json.dumps(v) for k, v in values.items()}
+    return {"task": run.task.name, "jrnn": jrnn.__version__, **texts}
+
+
+def stablehlo(
+    run: folder.Run, model: Any, params: Params, platforms: tuple[str, ...] = ("cpu",)
+) -> bytes:
+    """Returns the bytes of a program with the parameters inside.
+
+    Raises:
+      ValueError: If the model cannot be lowered for any batch and time.
+    """
+    function, likes = program(run, model, params)
+    lowered = jax.export.export(jax.jit(function), platforms=platforms)(*likes)
+    data = lowered.serialize()
+    if jax.default_backend() in platforms:
+        again = jax.export.deserialize(bytearray(data))
+        for sizes in ({"b": 2, "t": 5}, {"b": 3, "t": 4}):
+            given = jax.tree.map(lambda like, s=sizes: example(like, s), likes)
+            _compare(function(*given), again.call(*given))
+    return bytes(data)
+
+
+def program(
+    run: folder.Run, model: Any, params: Params
+) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+    """Returns a function of arrays, and the symbolic shapes of its arguments.
+
+    A layer that runs step by step is a function of the input, the state by name, and
+    flags that restart the state: `(xs, state, reset) -> (state, ys)`. Other layers are
+    functions of the input. A task whose model is no layer defines its own function.
+    """
+    batch, time = jax.export.symbolic_shape("b, t")
+    own = run.task.program(model, params, run.data.saved, batch, time)
+    if own is not None:
+        return own
+    steps = model.over_time in ("pointwise", "causal")
+    takes = ["state", "reset"] if steps else []
+    size = run.task.input_size
+    artifact = export_layer(model, params, size, takes=takes)
+    weights = named_arrays.flatten(params)
+    shape = (batch, time, size) if size else (batch, time)
+    xs = jax.ShapeDtypeStruct(shape, jnp.float32 if size else jnp.int32)
+    if not steps:
+        return lambda xs: artifact.call(weights, xs)[1], (xs,)
+    start = jax.eval_shape(lambda p: model.initial_state(p, (batch,)), params)
+    reset = jax.ShapeDtypeStruct((batch, time), jnp.bool_)
+
+    def step(xs: Any, state: Any, reset: Any) -> Any:
+        return artifact.call(weights, xs, state=state, reset=reset)
+
+    return step, (xs, named_arrays.flatten(start), reset)
+
+
+def onnx_model(
+    run: folder.Run, model: Any, params: Params, platforms: tuple[str, ...] = ()
+) -> bytes:
+    """Returns the bytes of an ONNX model, which was run if there is a runtime.
+
+    Raises:
+      ValueError: If ONNX has no operator that computes a layer.
+      UserError: If onnx is not installed.
+    """
+    del platforms  # a file of ONNX runs everywhere
+    if importlib.util.find_spec("onnx") is None:
+        raise UserError("--format onnx needs onnx: `pip install 'jrnn[interop]'`.")
+    if not isinstance(model, Layer):
+        raise ValueError("its model is not a layer from sequences to sequences.")
+    from jrnn.interop.onnx import to_model  # noqa: PLC0415  optional
+
+    state = model.over_time == "causal"
+    made = to_model(model, params, state=state)
+    for name, text in metadata(run).items():
+        entry = made.metadata_props.add()
+        entry.key, entry.value = name, text
+    size = run.task.input_size
+    shape = (2, 5, size) if size else (2, 5)
+    xs = example(jax.ShapeDtypeStruct(shape, jnp.float32 if size else jnp.int32), {})
+    like = jax.eval_shape(lambda p: model.initial_state(p, (2,)), params)
+    before = jax.tree.map(lambda leaf: example(leaf, {}), like) if state else None
+    after, ys = model.apply(params, before, xs)
+    given = {"xs": np.asarray(xs, None if size else np.int64)}
+    if state:
+        for name, leaf in named_arrays.flatten(before).items():
+            given[f"state.{name}"] = np.asarray(leaf)
+    named = _run_onnx(made, given)
+    finals = {f"final.{k}": v for k, v in named_arrays.flatten(after).items()}
+    wanted = {"ys": ys, **(finals if state else {})}
+    _compare(wanted, {name: named[name] for name in wanted})
+    return made.SerializeToString()
+
+
+def _run_onnx(made: Any, given: dict[str, np.ndarray]) -> dict[str, Any]:
+    """Returns the outputs, by ONNX Runtime or else by the reference of onnx."""
+    names = [output.name for output in made.graph.output]
+    data = made.SerializeToString()
+    if importlib.util.find_spec("onnxruntime") is not None:
+        from onnxruntime import InferenceSession  # noqa: PLC0415  optional
+
+        session = InferenceSession(data, providers=["CPUExecutionProvider"])
+    else:
+        from onnx.reference import ReferenceEvaluator  # noqa: PLC0415  optional
+
+        session = ReferenceEvaluator(made)
+    return dict(zip(names, session.run(names, given), strict=True))
+
+
+def example(like: jax.ShapeDtypeStruct, sizes: dict[str, int]) -> Any:
+    """Returns random values of a shape whose symbols get these sizes."""
+    shape = tuple(sizes.get(str(n), n) for n in like.shape)
+    rng = np.random.default_rng(len(shape))
+    if jnp.issubdtype(like.dtype, jnp.inexact):
+        return jnp.asarray(rng.normal(size=shape), like.dtype)
+    return jnp.asarray(rng.integers(0, 2, shape), like.dtype)  # valid ids, or flags
+
+
+def _compare(wanted: Any, found: Any, tolerance: float = TOLERANCE) -> None:
+    """Compares trees.
+
+    Raises:
+      ValueError: If they differ.
+    """
+    for one, other in zip(*map(jax.tree.leaves, (wanted, found)), strict=True):
+        if not np.allclose(one, other, rtol=tolerance, atol=tolerance, equal_nan=True):
+            largest = np.max(np.abs(np.asarray(one) - np.asarray(other)))
+            raise ValueError(f"what it computes differs by {largest}.")
