@@ -32,6 +32,10 @@ COMMANDS = {
         "experiments.run.export:main",
         "write a trained model to a file for other programs",
     ),
+    "sweep": (
+        "experiments.run.sweep:main",
+        "train a task with every combination of some options",
+    ),
     "results": (
         "experiments.run.results:main",
         "write the page of results from the folders of runs",
