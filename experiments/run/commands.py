@@ -3,10 +3,13 @@
 JAX is imported after the name of the task is known, so `list` and help are fast.
 """
 
+import contextlib
 import dataclasses
 import importlib
 import json
+import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,7 +17,6 @@ import tyro
 
 from experiments import tasks
 from experiments.errors import UserError
-from experiments.run.interruption import requests
 from experiments.run.options import out_of_range
 
 _TRAIN = """Trains a model for the task {name}: {about}.
@@ -77,12 +79,14 @@ def train(prog: str, arguments: list[str]) -> int:
     if not arguments or arguments[0].startswith("-"):
         print(f"usage: {prog} TASK [options]\n\n{tasks.listing()}")
         return 0 if arguments else 2
-    task = tasks.find(arguments[0])
-    prog, arguments = f"{prog} {task.name}", arguments[1:]
-    description = _TRAIN.format(name=task.name, about=task.about)
-    options = tyro.cli(task.options, prog=prog, description=description, args=arguments)
-    options.check()
-    with requests() as request:  # JAX is imported within
+    with contextlib.ExitStack() as stack:
+        with held_signals():  # JAX is imported
+            task = tasks.find(arguments[0])
+            request = stack.enter_context(_late("train").stop_requests())
+        prog, arguments = f"{prog} {task.name}", arguments[1:]
+        about = _TRAIN.format(name=task.name, about=task.about)
+        options = tyro.cli(task.options, prog=prog, description=about, args=arguments)
+        options.check()
         old = None
         if options.resume is not None:
             folder = _late("folder")
@@ -91,6 +95,7 @@ def train(prog: str, arguments: list[str]) -> int:
             options = _one_length(old, options)
             options.check()
         _prepare(options.devices)
+        _late("devices").connect(options)
         return _late("train").run_until(request, task, options, old)
 
 
@@ -140,6 +145,20 @@ def evaluate(prog: str, arguments: list[str]) -> int:
     print(score.words)
     print(json.dumps(score.figures))
     return 0
+
+
+@contextlib.contextmanager
+def held_signals() -> Iterator[None]:
+    """Delays signals until the end of the block, such as the import of JAX."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    numbers = {signal.SIGINT, signal.SIGTERM}
+    signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)
 
 
 def _one_length(old: Any, new: Any) -> Any:

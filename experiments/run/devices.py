@@ -5,6 +5,7 @@ core. If the batch is split over two devices, it uses two.
 """
 
 import os
+from typing import Any
 
 import jax
 import numpy as np
@@ -13,6 +14,8 @@ from experiments.errors import UserError
 
 AXIS = "batch"  # the name of the mesh axis
 MIN_ROWS = 8  # minimum number of rows per device
+PATIENCE = 60  # seconds until all processes must have started
+HEARTBEAT = 15  # seconds after which a silent process counts as lost
 
 
 def cores() -> int:
@@ -28,31 +31,61 @@ def prepare(devices: str) -> None:
     jax.config.update("jax_num_cpu_devices", number)
 
 
+def connect(options: Any) -> None:
+    """Connects processes that train together; `prepare` comes first.
+
+    Raises:
+      UserError: If process 0 does not answer.
+    """
+    if options.coordinator is None:
+        return
+    known = (
+        {}
+        if options.coordinator == "auto"
+        else {
+            "coordinator_address": options.coordinator,
+            "num_processes": options.processes,
+            "process_id": options.process,
+        }
+    )
+    try:
+        jax.distributed.initialize(
+            **known,
+            initialization_timeout=PATIENCE,
+            heartbeat_timeout_seconds=HEARTBEAT,
+        )
+    except (RuntimeError, ValueError) as error:
+        raise UserError(
+            f"--coordinator {options.coordinator} did not connect all processes within "
+            f"{PATIENCE} s: {error}"
+        ) from None
+
+
 def mesh(devices: str, batch_size: int) -> jax.sharding.Mesh:
-    """Returns the mesh of devices over which a batch is split.
+    """Returns the mesh of devices over which a batch is split, of all processes.
 
     Args:
-      devices: A number, or "auto" for as many devices as possible with the same number
-        of rows and at least eight rows each.
+      devices: The number of devices of each process, or "auto" for as many as possible
+        with the same number of rows and at least eight rows each.
       batch_size: The number of rows.
 
     Raises:
-      UserError: If there are fewer devices, or the rows cannot be split evenly.
+      UserError: If there are fewer devices.
     """
-    available = jax.devices()
+    available, processes = jax.local_device_count(), jax.process_count()
     if devices == "auto":
-        even = [n for n in range(1, len(available) + 1) if batch_size % n == 0]
-        number = max([n for n in even if batch_size // n >= MIN_ROWS], default=1)
+        even = [n for n in range(1, available + 1) if batch_size % (n * processes) == 0]
+        enough = [n for n in even if batch_size // (n * processes) >= MIN_ROWS]
+        number = max(enough, default=1)
     else:
         number = int(devices)
-    if number > len(available):
-        raise UserError(f"--devices {number}, but there are {len(available)}.")
-    if batch_size % number:
-        raise UserError(
-            f"a batch of {batch_size} cannot be split evenly over {number} devices: "
-            "change --batch-size or --devices."
-        )
-    return jax.sharding.Mesh(np.array(available[:number]), (AXIS,))
+    if number > available:
+        raise UserError(f"--devices {number}, but there are {available}.")
+    own = [
+        [device for device in jax.devices() if device.process_index == process][:number]
+        for process in range(processes)
+    ]
+    return jax.sharding.Mesh(np.array(own).reshape(-1), (AXIS,))
 
 
 def describe(mesh: jax.sharding.Mesh) -> str:

@@ -5,7 +5,7 @@
     metrics.jsonl         one line per ten updates
     samples.jsonl         one line per sample from the model during training
     gradients.jsonl       how the gradient depends on the lag, 24 times
-    checkpoints/N.safetensors   everything needed to continue from step N
+    checkpoints/          everything needed to continue, of `jrnn.training.checkpoints`
     weights.safetensors   the parameters only, for sampling
     result.json           the held-out score
 
@@ -20,9 +20,9 @@ import importlib.metadata
 import json
 import os
 import platform
-import re
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,15 +30,16 @@ import jax
 
 from experiments import tasks
 from experiments.errors import UserError
-from experiments.run.disk import write_json, writing
+from experiments.run.disk import remove_leftovers, write_json, write_text, writing
 from experiments.run.task import Data, Task
 from jrnn.interop import files
 from jrnn.storage import named_arrays
+from jrnn.training import processes
+from jrnn.training.checkpoints import Checkpoints, fingerprint
 
-FORMAT = 1
+FORMAT = 2
 KEPT = 2  # number of checkpoints; the newest may be damaged
 RECORDS = ["metrics.jsonl", "samples.jsonl", "gradients.jsonl"]
-_CHECKPOINT = re.compile(r"(\d+)\.safetensors")
 _VERSIONS = ["jax", "jaxlib", "numpy", "optax"]
 
 
@@ -48,6 +49,29 @@ class Run(NamedTuple):
     task: Task
     options: Any
     data: Data  # without arrays
+
+
+def facts(task: Task, options: Any, data: Data) -> dict[str, Any]:
+    """Returns what may not change when a run is resumed. Checkpoints contain it."""
+    saved = fingerprint(json.dumps(data.saved, sort_keys=True))
+    return {
+        "task": task.name,
+        "options": options.fixed,
+        "data": {**data.facts, "saved": saved},
+    }
+
+
+@contextlib.contextmanager
+def opened(path: Path, facts: dict[str, Any]) -> Iterator[Checkpoints]:
+    """Locks the folder for this process and opens its checkpoints.
+
+    Raises:
+      CheckpointError: If another process uses the folder, or it cannot be written.
+    """
+    with Checkpoints(path / "checkpoints", facts, keep=KEPT) as store:
+        if processes.is_first():
+            remove_leftovers(path)
+        yield store
 
 
 def create(path: Path, task: Task, options: Any, data: Data) -> None:
@@ -67,8 +91,6 @@ def create(path: Path, task: Task, options: Any, data: Data) -> None:
         "options": options.to_json(),
         "data": {"name": data.name, "facts": data.facts, "saved": data.saved},
     }
-    with writing(path):
-        (path / "checkpoints").mkdir(exist_ok=True)
     write_json(path / "config.json", content)
 
 
@@ -116,11 +138,8 @@ def identity(data: Data) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def record_session(path: Path, devices: str) -> list[str]:
-    """Records the environment in env.json; returns differences to the last session.
-
-    Results are guaranteed to be the same bit for bit only if there are none.
-    """
+def record_session(path: Path, devices: str) -> None:
+    """Adds an entry to env.json: versions, devices and the command."""
     now = {
         "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "command": sys.argv[1:],
@@ -134,61 +153,20 @@ def record_session(path: Path, devices: str) -> list[str]:
     sessions: list[dict[str, Any]] = []
     with contextlib.suppress(OSError, ValueError):
         sessions = json.loads(file.read_text())
-    last = sessions[-1] if sessions else now
     write_json(file, [*sessions, now])
-    same = ["devices", "python", *_VERSIONS]
-    return [
-        f"{name} was {last.get(name)} and is now {now[name]}: results may differ in "
-        "their last digits."
-        for name in same
-        if last.get(name) != now[name]
-    ]
 
 
-def save(path: Path, step: int, learner: Any, facts: dict[str, Any]) -> None:
-    """Writes a checkpoint and the weights, and removes old checkpoints."""
-    metadata = {**facts, "format": FORMAT, "step": step}
-    for file, tree in [
-        (path / "checkpoints" / f"{step:08d}.safetensors", learner),
-        (path / "weights.safetensors", learner.params),
-    ]:
-        arrays = named_arrays.flatten(tree)
-        with writing(file, sum(array.nbytes for array in arrays.values())):
-            files.save_arrays(file, arrays, _texts(metadata))
-    with writing(path):
-        for old in checkpoints(path)[KEPT:]:
-            old.unlink()
-
-
-def restore(path: Path, template: Any) -> tuple[Any, dict[str, Any], list[str]]:
-    """Reads the newest checkpoint that is not damaged.
-
-    Args:
-      path: The folder of the run.
-      template: A tree with the structure of the saved tree.
-
-    Returns:
-      The tree, the facts saved with it (empty if there is no checkpoint), and warnings
-      about newer checkpoints that are damaged.
-
-    Raises:
-      UserError: If all checkpoints are damaged.
-    """
-    damaged = []
-    for file in checkpoints(path):
-        try:
-            tree, facts = load(file, template)
-        except (OSError, files.FileError) as error:
-            damaged.append(f"checkpoint skipped: {error}")
-            continue
-        return tree, facts, damaged
-    if damaged:
-        raise UserError("; ".join([f"{path} has no valid checkpoint", *damaged]))
-    return template, {}, [f"{path} has no checkpoint yet: starting from the beginning."]
+def save_weights(path: Path, params: Any, step: int, data: Data) -> None:
+    """Writes the parameters, to sample and to score them."""
+    file, arrays = path / "weights.safetensors", named_arrays.flatten(params)
+    facts = {"format": FORMAT, "step": step, "data": identity(data)}
+    texts = {name: json.dumps(value) for name, value in facts.items()}
+    with writing(file, sum(array.nbytes for array in arrays.values())):
+        files.save_arrays(file, arrays, texts)
 
 
 def load(file: Path, template: Any) -> tuple[Any, dict[str, Any]]:
-    """Reads a tree and its facts, as written by `save`.
+    """Reads parameters and their facts, as written by `save_weights`.
 
     Raises:
       FileError: If the file is damaged or of another format.
@@ -209,16 +187,6 @@ def load(file: Path, template: Any) -> tuple[Any, dict[str, Any]]:
         ) from None
 
 
-def checkpoints(path: Path) -> list[Path]:
-    """Returns the checkpoint files, newest first."""
-    numbers = {
-        file: int(match.group(1))
-        for file in (path / "checkpoints").glob("*")
-        if (match := _CHECKPOINT.fullmatch(file.name))
-    }
-    return sorted(numbers, key=lambda file: -numbers[file])
-
-
 def trim_records(path: Path, step: int) -> None:
     """Removes the records of steps after the restored checkpoint."""
     for name in RECORDS:
@@ -230,12 +198,7 @@ def trim_records(path: Path, step: int) -> None:
                     if json.loads(line)["step"] <= step:
                         kept.append(line + "\n")
         if kept or file.exists():
-            with writing(file):
-                files.write_whole(file, ["".join(kept).encode()])
-
-
-def _texts(facts: dict[str, Any]) -> dict[str, str]:
-    return {name: json.dumps(value) for name, value in facts.items()}
+            write_text(file, "".join(kept))
 
 
 def trained(path: Path) -> tuple[Run, Any, Any]:

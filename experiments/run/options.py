@@ -10,6 +10,8 @@ import tyro
 from experiments.errors import UserError
 
 DEFAULT_MINUTES = 2.0
+# Options that are not saved in the folder of the run.
+OF_THE_SESSION = ("out", "resume", "stop_after", "coordinator", "processes", "process")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -40,7 +42,11 @@ class Options:
       method: How recurrent layers are computed, a name in jrnn.kernels.METHODS.
       seed: Random seed.
       devices: Number of devices over which the batch is split, or auto for all cores or
-        accelerators.
+        accelerators. With several processes: of each process.
+      coordinator: Host and port of process 0, if several processes train together; or
+        auto under SLURM, Open MPI or Kubernetes.
+      processes: Number of processes that train together.
+      process: Number of this process, from 0.
       samples: Number of short samples shown during training.
       save_minutes: Minutes between two checkpoints.
     """
@@ -61,13 +67,14 @@ class Options:
     method: str = "auto"
     seed: int = 0
     devices: str = "auto"
+    coordinator: Annotated[str | None, tyro.conf.arg(metavar="HOST:PORT")] = None
+    processes: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
+    process: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
     samples: int = 4
     save_minutes: float = 1.0
 
     # Options that a resumed run may change: FREE silently, WARNED with a warning.
-    FREE = frozenset(
-        ["minutes", "steps", "stop_after", "out", "resume", "samples", "save_minutes"]
-    )
+    FREE = frozenset(["minutes", "steps", "samples", "save_minutes", *OF_THE_SESSION])
     WARNED = frozenset(["learning_rate", "warmup", "clip", "devices"])
     # Options that say where and how a run is computed, and not what it learns.
     OF_THE_MACHINE = frozenset(
@@ -82,6 +89,8 @@ class Options:
         "layers": 1,
         "batch_size": 1,
         "samples": 0,
+        "processes": 1,
+        "process": 0,
     }
     POSITIVE: ClassVar[tuple[str, ...]] = (
         "minutes",
@@ -128,6 +137,19 @@ class Options:
             )
         if self.resume and self.out:
             found.append("--resume continues in the folder of the run: omit --out")
+        numbers = (self.processes, self.process)
+        if self.coordinator in (None, "auto") and numbers != (None, None):
+            found.append("--processes and --process need --coordinator HOST:PORT")
+        if self.coordinator not in (None, "auto"):
+            if ":" not in str(self.coordinator) or None in numbers:
+                found.append(
+                    "--coordinator must be auto, or HOST:PORT with --processes and "
+                    f"--process, got {self.coordinator}"
+                )
+            elif not self.process < self.processes:  # type: ignore[operator]
+                found.append(
+                    f"--process must be below {self.processes}, got {self.process}"
+                )
         return found
 
     def given(self) -> dict[str, Any]:
@@ -148,8 +170,14 @@ class Options:
         return {
             name: str(value.resolve()) if isinstance(value, Path) else value
             for name, value in vars(self).items()
-            if name not in _OF_THE_SESSION
+            if name not in OF_THE_SESSION
         }
+
+    @property
+    def fixed(self) -> dict[str, Any]:
+        """The options that may not change when a run is resumed, as JSON values."""
+        free = self.FREE | self.WARNED
+        return {k: v for k, v in self.to_json().items() if k not in free}
 
     @classmethod
     def from_json(cls, plain: dict[str, Any]) -> Self:
@@ -159,7 +187,7 @@ class Options:
           UserError: If an option is unknown, missing or of another type.
         """
         fields = {f.name: f for f in dataclasses.fields(cls)}
-        odd = sorted(set(plain) ^ (set(fields) - set(_OF_THE_SESSION)))
+        odd = sorted(set(plain) ^ (set(fields) - set(OF_THE_SESSION)))
         if odd:
             raise UserError(f"its configuration has unknown or missing options: {odd}.")
         values = dict(plain)
@@ -199,9 +227,6 @@ class Options:
             f"{text}: the result will differ from the original run."
             for text in changed.values()
         ]
-
-
-_OF_THE_SESSION = ["out", "resume", "stop_after"]  # not saved in the folder of the run
 
 
 def out_of_range(

@@ -1,19 +1,24 @@
 """A session: the part of a run that one process trains."""
 
+import contextlib
 import json
 import math
 import time
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from jax.sharding import NamedSharding, PartitionSpec
 
 from experiments.errors import UserError
 from experiments.run import devices, disk, folder, terminal, update
 from experiments.run.task import Data, Task
 from jrnn import training
+from jrnn.training import batches, processes
+from jrnn.training.batches import BatchSplit
+from jrnn.training.checkpoints import CheckpointWarning
 
 UPDATES_PER_CALL = 10  # between checks of signals and the clock
 
@@ -39,18 +44,46 @@ class Session:
         self.path, self.task, self.options, self.data = path, task, options, data
         self.minutes, self.steps = options.budget
         self.mesh = devices.mesh(options.devices, options.batch_size)
+        self.split = BatchSplit(options.batch_size, self.mesh, devices.AXIS)
         self.model = task.model(options, data.saved)
         self.recipe = options.recipe
-        self.learner = update.begin(task, self.recipe, self.model, self.mesh)
+        self.learner = update.begin(task, self.recipe, self.model, self.split)
         self.step, self.seconds = 0, 0.0
 
+    @contextlib.contextmanager
+    def opened(self) -> Iterator[None]:
+        """Locks the folder. `restore` and `save` need it.
+
+        Raises:
+          CheckpointError: If another process uses the folder, or it is not writable.
+          ProcessError: If processes that train together have other options or data.
+        """
+        processes.agree({"options": shared_options(self.options)})
+        facts = folder.facts(self.task, self.options, self.data)
+        with folder.opened(self.path, facts) as self.store:
+            yield
+
     def restore(self) -> list[str]:
-        """Restores the newest checkpoint; returns warnings."""
-        self.learner, facts, warnings = folder.restore(self.path, self.learner)
-        if facts and facts["data"] != folder.identity(self.data):
-            raise UserError(f"the checkpoints of {self.path} are of other data.")
-        self.step, self.seconds = facts.get("step", 0), facts.get("seconds", 0.0)
-        return warnings
+        """Restores the newest checkpoint that is intact; returns warnings.
+
+        Raises:
+          CheckpointError: If none is intact, or it is of another run.
+        """
+        rows = self.options.batch_size
+        like = jax.tree.map(
+            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), self.learner
+        )
+        state = jax.tree.map(
+            lambda leaf: leaf.update(shape=(rows, *leaf.shape[1:])), like.state
+        )
+        with warnings.catch_warnings():  # they are returned
+            warnings.simplefilter("ignore", CheckpointWarning)
+            found = self.store.restore(like._replace(state=state))
+        if found is None:
+            return [f"{self.path} has no checkpoint yet: starting from the beginning."]
+        self.learner = update.place(found.tree, self.split)
+        self.step, self.seconds = found.step, found.progress["seconds"]
+        return found.notes
 
     @property
     def done(self) -> float:
@@ -80,9 +113,8 @@ class Session:
 
     def compile(self) -> tuple[update.Advance, Any]:
         """Compiles the updates and copies the data to the devices."""
-        everywhere = NamedSharding(self.mesh, PartitionSpec())
-        arrays = jax.device_put(self.data.arrays, everywhere)
-        advance = update.make_advance(self.task, self.recipe, self.model, self.mesh)
+        arrays = batches.replicate(self.data.arrays, self.mesh)
+        advance = update.make_advance(self.task, self.recipe, self.model, self.split)
         nothing = self.block()._replace(size=np.int32(0))
         with terminal.taking("compiling"):
             self.learner, _ = advance(self.learner, nothing, arrays)
@@ -94,8 +126,9 @@ class Session:
         block = self.block()
         began = time.monotonic()
         self.learner, report = advance(self.learner, block, arrays)
-        loss, norm, clipped, skipped = (value.item() for value in report)
-        seconds = time.monotonic() - began
+        loss, norm, clipped, skipped, which = (value.item() for value in report)
+        seconds = agreed(time.monotonic() - began)
+        bad = [self.step + i for i in range(block.size) if which >> i & 1]
         self.step += int(block.size)
         self.seconds += seconds
         standing = Standing(
@@ -112,6 +145,9 @@ class Session:
         row = standing._asdict() | {"seconds": self.seconds}
         del row["left"]
         row = {k: v if math.isfinite(v) else None for k, v in row.items()}
+        if bad:
+            row["skipped_steps"] = bad
+            terminal.warn(f"skipped updates with gradients that are not finite: {bad}")
         disk.append_line(self.path / "metrics.jsonl", json.dumps(row))
         try:
             training.raise_if_stuck(self.learner.opt_state)
@@ -121,20 +157,38 @@ class Session:
 
     def first_loss(self, advance: update.Advance, arrays: Any) -> float:
         """Returns the loss of the first update of the run, which is computed again."""
-        start = update.begin(self.task, self.recipe, self.model, self.mesh)
+        start = update.begin(self.task, self.recipe, self.model, self.split)
         zero = np.float32(0)
         block = update.Block(np.int32(0), np.int32(1), zero, zero)
         return advance(start, block, arrays)[1].loss.item()
 
     def save(self) -> None:
-        """Writes a checkpoint.
+        """Writes a checkpoint and the weights.
 
         Raises:
-          UserError: If the parameters are not finite. Nothing is written.
+          CheckpointError: If the learner is not finite (nothing is written then), or
+            the disk is full.
         """
-        if not training.all_finite(self.learner.params):
-            raise UserError(
-                f"parameters are not finite at step {self.step}: not saved."
-            )
-        facts = {"seconds": self.seconds, "data": folder.identity(self.data)}
-        folder.save(self.path, self.step, self.learner, facts)
+        state = self.split.gather(self.learner.state)
+        saved = self.learner._replace(state=state)
+        self.store.save(self.step, saved, {"seconds": self.seconds})
+        parts = self.path, self.learner.params, self.step, self.data
+        processes.on_first(lambda: folder.save_weights(*parts), UserError)
+
+
+def agreed(seconds: float) -> float:
+    """Returns a duration that is the same on all processes: the longest."""
+    if jax.process_count() == 1:
+        return seconds
+    return float(processes.gather([round(1000 * seconds)]).max()) / 1000
+
+
+def shared_options(options: Any) -> dict[str, Any]:
+    """Returns what must be equal on all processes. Paths may differ, not content."""
+    given = {**vars(options), "resume": options.resume is not None}
+    own = ("out", "process", "coordinator")
+    return {
+        name: value
+        for name, value in given.items()
+        if name not in own and not isinstance(value, Path)
+    }

@@ -119,6 +119,14 @@ class Task(abc.ABC):
     ) -> tuple[Array, State]:
         """Returns the mean loss of a batch, and the state to carry to the next one."""
 
+    def weight(self, batch: Any) -> Array | int:
+        """Returns over how many values the loss of a batch is a mean.
+
+        If the batch is split over devices, their losses are averaged with these
+        weights. The default is the number of rows.
+        """
+        return len(jax.tree.leaves(batch)[0])
+
     @abc.abstractmethod
     def score(
         self, options: Any, model: Any, params: Params, data: Data, progress: Progress

@@ -1,19 +1,22 @@
 """Trains a model and saves it in a folder."""
 
 import contextlib
+import functools
 import signal
 import time
 from pathlib import Path
 from typing import Any
 
 from experiments.errors import UserError
-from experiments.run import devices, disk, folder, messages, record, terminal, update
-from experiments.run.interruption import Request, requests
+from experiments.run import devices, folder, messages, record, terminal, update
 from experiments.run.session import Session
 from experiments.run.task import Data, Task
+from jrnn.training import processes
+from jrnn.training.checkpoints import CheckpointError
+from jrnn.training.differences import differences
+from jrnn.training.processes import ProcessError
+from jrnn.training.stopping import StopRequest, stop_requests
 
-INTERRUPTED = 130  # exit code after Ctrl-C before the first update
-STOPPED = 75  # exit code after SIGTERM
 DIVERGED = 1  # exit code if the model is worse at the end than at the start
 
 
@@ -23,28 +26,36 @@ def run(task: Task, options: Any, old: Any = None) -> int:
     Raises:
       UserError: If an option, the data or the folder cannot be used.
     """
-    with requests() as request:
+    with stop_requests() as request:
         return run_until(request, task, options, old)
 
 
-def run_until(request: Request, task: Task, options: Any, old: Any = None) -> int:
+def run_until(request: StopRequest, task: Task, options: Any, old: Any = None) -> int:
     """Starts or resumes a run that obeys a request; returns the exit code."""
+    try:
+        return _run_until(request, task, options, old)
+    except (CheckpointError, ProcessError) as error:
+        raise UserError(str(error)) from None
+
+
+def _run_until(request: StopRequest, task: Task, options: Any, old: Any) -> int:
     data = task.load(options)
-    if request:
+    if request.anywhere():
         return stopped(request)
     path = options.resume or options.out or default_folder(task)
     warnings = [] if old is None else check_resumed(path, task, old, options, data)
     session = Session(path, task, options, data)
-    with disk.locked(path):
+    with session.opened():
         if old is None:
-            folder.create(path, task, options, data)
+            create = functools.partial(folder.create, path, task, options, data)
+            processes.on_first(create, UserError)
         else:
             warnings += session.restore()
             if session.done >= 1:
                 return finished(session, options, old)
             folder.trim_records(path, session.step)
             folder.rewrite_options(path, options)
-        warnings += folder.record_session(path, devices.describe(session.mesh))
+        folder.record_session(path, devices.describe(session.mesh))
         messages.introduce(session, warnings)
         return train(session, request)
 
@@ -62,7 +73,8 @@ def finished(session: Session, options: Any, old: Any) -> int:
 
 def default_folder(task: Task) -> Path:
     """Returns a folder named after the task and the current time."""
-    return Path("runs") / time.strftime(f"{task.name}-%Y%m%d-%H%M%S")
+    name = time.strftime(f"{task.name}-%Y%m%d-%H%M%S")
+    return Path("runs") / processes.on_first(lambda: name)
 
 
 def check_resumed(path: Path, task: Task, old: Any, new: Any, data: Data) -> list[str]:
@@ -71,13 +83,9 @@ def check_resumed(path: Path, task: Task, old: Any, new: Any, data: Data) -> lis
     Raises:
       UserError: If the data or the model differs.
     """
-    _, _, saved = folder.read(path, task)
+    saved = folder.read(path, task).data
     warnings = old.changes(new)
-    differing = [
-        f"{name} was {saved.facts.get(name)} and is now {value}"
-        for name, value in data.facts.items()
-        if saved.facts.get(name) != value
-    ]
+    differing = list(differences(saved.facts, data.facts).values())
     if saved.saved != data.saved:
         differing.append("vocabulary" if "vocabulary" in data.saved else "data")
     if differing:
@@ -88,19 +96,19 @@ def check_resumed(path: Path, task: Task, old: Any, new: Any, data: Data) -> lis
     return warnings
 
 
-def stopped(request: Request) -> int:
+def stopped(request: StopRequest) -> int:
     """Says that nothing was learned; returns the exit code."""
     terminal.say("\nStopped before the first update.")
-    return STOPPED if request.signal == signal.SIGTERM else INTERRUPTED
+    return request.exit_code
 
 
-def train(session: Session, request: Request) -> int:
+def train(session: Session, request: StopRequest) -> int:
     """Trains until the end or an interruption; returns the exit code.
 
     A signal at any time is a request: what was learned is saved before it is obeyed.
     """
     first = session.step
-    if request:
+    if request.anywhere():
         return stopped(request)
     advance, arrays = session.compile()
     bar = terminal.Bar(session.done, session.task.unit)
@@ -124,7 +132,7 @@ def train(session: Session, request: Request) -> int:
         terminal.say(
             f"\nStopped and saved. To continue: {messages.resume_command(session)}"
         )
-        return STOPPED
+        return request.exit_code
     return DIVERGED if diverged else 0
 
 
@@ -133,22 +141,27 @@ def loop(
     advance: update.Advance,
     arrays: Any,
     bar: terminal.Bar,
-    request: Request,
+    request: StopRequest,
 ) -> None:
     """Trains, shows progress, samples and saves until the end or a stop request."""
     options, saved = session.options, time.monotonic()
     if not session.step:
         record.gradients(session)
-    while session.running and not request:
+    while session.running and not request.anywhere():
         before = session.done
         bar.show(session.advance(advance, arrays))
         if crosses(before, session.done, record.TIMES):
             record.gradients(session)
         if session.running and crosses(before, session.done, options.samples):
             messages.glance(session)
-        if time.monotonic() - saved > 60 * options.save_minutes:
+        if due(saved, options.save_minutes):
             session.save()
             saved = time.monotonic()
+
+
+def due(saved: float, minutes: float) -> bool:
+    """Whether process 0 finds that it is time for a checkpoint."""
+    return processes.on_first(lambda: time.monotonic() - saved > 60 * minutes)
 
 
 def crosses(before: float, after: float, samples: int) -> bool:

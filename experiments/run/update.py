@@ -6,8 +6,9 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import PartitionSpec
 
 from experiments.errors import UserError
 from experiments.run import models
@@ -15,6 +16,8 @@ from experiments.run.devices import AXIS
 from experiments.run.options import Options
 from experiments.run.task import Task
 from jrnn import training
+from jrnn.training import batches
+from jrnn.training.batches import BatchSplit
 from jrnn.types import Array, Params, PRNGKey, State
 
 FINAL_FRACTION = 0.01  # of the learning rate, at the end
@@ -25,7 +28,7 @@ class Learner(NamedTuple):
 
     params: Params
     opt_state: Any
-    state: State  # [batch_size, ...] carried from update to update; () for none
+    state: State  # [rows, ...] carried from update to update; () for none
 
 
 class Block(NamedTuple):
@@ -49,6 +52,7 @@ class Report(NamedTuple):
     norm: Array  # norm of the gradient before clipping
     clipped: Array  # fraction of clipped updates
     skipped: Array  # number of skipped updates since the start of the run
+    which: Array  # int32, bit i is set if update i of this call was skipped
 
 
 Advance = Callable[[Learner, Block, Any], tuple[Learner, Report]]
@@ -69,32 +73,35 @@ def learning_rate(options: Options, done: Array) -> Array:
 
 
 def optimizer(options: Options, rate: Array | float) -> optax.GradientTransformation:
-    """Returns Adam with clipping by the norm of the gradient of the whole batch."""
-    average = optax.stateless(lambda gradient, params: jax.lax.pmean(gradient, AXIS))
-    chain = training.optimizer(optax.adam(rate), clip=options.clip)
-    return optax.chain(average, chain)
+    """Returns Adam with clipping, which skips gradients that are not finite."""
+    return training.optimizer(optax.adam(rate), clip=options.clip)
 
 
-def begin(task: Task, options: Any, model: Any, mesh: Mesh) -> Learner:
+def begin(task: Task, options: Any, model: Any, split: BatchSplit) -> Learner:
     """Returns a new learner, placed on the devices.
 
     Raises:
       UserError: If the sizes do not fit the cell.
     """
-    places = jax.tree.map(
-        lambda spec: NamedSharding(mesh, spec),
-        _SPECS,
-        is_leaf=lambda node: isinstance(node, PartitionSpec),
-    )
     try:
         learner = _draw(task, options, model, jax.random.key(options.seed))
     except ValueError as error:
         raise UserError(models.unfit(options, error)) from None
-    return Learner(*map(jax.device_put, learner, places))
+    return place(learner, split)
+
+
+def place(learner: Learner, split: BatchSplit) -> Learner:
+    """Places a learner with a state [batch_size, ...] on the devices."""
+    own = jax.tree.map(lambda leaf: np.asarray(leaf)[split.own], learner.state)
+    return Learner(
+        params=batches.replicate(learner.params, split.mesh),
+        opt_state=batches.replicate(learner.opt_state, split.mesh),
+        state=split.place(own)[0],
+    )
 
 
 @functools.lru_cache(maxsize=8)
-def make_advance(task: Task, options: Any, model: Any, mesh: Mesh) -> Advance:
+def make_advance(task: Task, options: Any, model: Any, split: BatchSplit) -> Advance:
     """Returns the function that runs the updates of a block.
 
     It donates the memory of the learner that is passed in.
@@ -103,48 +110,75 @@ def make_advance(task: Task, options: Any, model: Any, mesh: Mesh) -> Advance:
       task: What is learned.
       options: The recipe.
       model: The model.
-      mesh: The devices.
+      split: Which device computes which rows.
     """
-    own = options.batch_size // mesh.size
+    rows_per_device = split.rows // split.mesh.size
+    full, rest = divmod(split.batch_size, rows_per_device)
 
-    def loss(params: Params, state: State, chunk: Any, key: PRNGKey | None) -> Any:
-        return task.loss(model, params, state, chunk.data, key)
+    def gradient(number: int, learner: Learner, arrays: Any, step: Array) -> Any:
+        """Returns weighted sums of a number of rows, and the state after them."""
+        device = jax.lax.axis_index(AXIS)
+        rows = device * rows_per_device + jnp.arange(number)
+        batch = task.batch(options, arrays, step, rows)
+        state = jax.tree.map(lambda leaf: leaf[:number], learner.state)
+        key = _key(options, step, device) if task.is_random(options) else None
+
+        def loss(params: Params) -> Any:
+            return task.loss(model, params, state, batch, key)
+
+        (value, new), slope = jax.value_and_grad(loss, has_aux=True)(learner.params)
+        weight = jnp.asarray(task.weight(batch), value.dtype)
+        sums = jax.tree.map(lambda leaf: leaf * weight.astype(leaf.dtype), slope)
+        return (weight, weight * value, sums), jax.tree.map(_put, learner.state, new)
+
+    def nothing(learner: Learner, arrays: Any, step: Array) -> Any:
+        """Returns the same for a device that has no rows."""
+        like = jax.eval_shape(lambda *a: gradient(1, *a), learner, arrays, step)
+        return jax.tree.map(jnp.zeros_like, like[0]), learner.state
 
     def update(i: Array, learner: Learner, block: Block, arrays: Any) -> Any:
         step = block.step + i
-        rate = learning_rate(options, block.done + step * block.per_step)
-        device = jax.lax.axis_index(AXIS)
-        rows = device * own + jnp.arange(own)
-        batch = task.batch(options, arrays, step, rows)
-        chunk = training.Chunk(jax.tree.map(_one, batch), jnp.ones((1, own), bool))
-        train = training.train_on_chunks(loss, optimizer(options, rate))
-        key = _key(options, step, device) if task.is_random(options) else None
-        *parts, losses = train(*learner, chunk, key)
-        return Learner(*parts), losses[0]
+        every = functools.partial(gradient, rows_per_device)
+        branches = [every, functools.partial(gradient, rest) if rest else nothing]
+        if full == split.mesh.size:  # the batch divides
+            sums, state = every(learner, arrays, step)
+        else:
+            after = jax.lax.axis_index(AXIS) - full
+            kind = jnp.clip(after + 1, 0, 2)
+            branches.append(nothing)
+            sums, state = jax.lax.switch(kind, branches, learner, arrays, step)
+        weight, value, slope = jax.lax.psum(sums, AXIS)
+        mean = jax.tree.map(lambda leaf: leaf / weight.astype(leaf.dtype), slope)
+        tx = optimizer(options, learning_rate(options, _done(block, step)))
+        changes, opt_state = tx.update(mean, learner.opt_state, learner.params)
+        params = optax.apply_updates(learner.params, changes)
+        return Learner(params, opt_state, state), value / weight
 
     def advance(learner: Learner, block: Block, arrays: Any) -> tuple[Learner, Report]:
         def body(i: Array, carry: Any) -> Any:
-            learner, sums = carry
+            learner, sums, which = carry
             learner, value = update(i, learner, block, arrays)
-            skip = learner.opt_state[1]
+            skip = learner.opt_state
+            bad = skip.in_a_row > 0
             norm = skip.inner[0].norm
             more = jnp.stack([value, norm, norm > options.clip, 1.0])
-            return learner, sums + jnp.where(skip.in_a_row == 0, more, 0)
+            which |= jnp.where(bad, jnp.left_shift(1, i), 0)
+            return learner, sums + jnp.where(bad, 0, more), which
 
-        start = learner, jnp.zeros(4)
-        learner, sums = jax.lax.fori_loop(0, block.size, body, start)
-        means = jax.lax.pmean(sums[:3], AXIS) / sums[3]
-        skipped = learner.opt_state[1].skipped
-        return learner, Report(means[0], means[1], means[2], skipped)
+        start = learner, jnp.zeros(4), jnp.int32(0)
+        learner, sums, which = jax.lax.fori_loop(0, block.size, body, start)
+        loss, norm, clipped = sums[:3] / sums[3]
+        skipped = learner.opt_state.skipped
+        return learner, Report(loss, norm, clipped, skipped, which)
 
-    split = jax.shard_map(
+    spread = jax.shard_map(
         advance,
-        mesh=mesh,
+        mesh=split.mesh,
         in_specs=(_SPECS, PartitionSpec(), PartitionSpec()),
         out_specs=(_SPECS, PartitionSpec()),
-        check_vma=False,  # `optimizer` averages the gradients, once per update
+        check_vma=False,  # gradients are added over the devices, once per update
     )
-    return jax.jit(split, donate_argnums=0)
+    return jax.jit(spread, donate_argnums=0)
 
 
 _SPECS = Learner(PartitionSpec(), PartitionSpec(), PartitionSpec(AXIS))
@@ -157,8 +191,16 @@ def _draw(task: Task, options: Any, model: Any, key: PRNGKey) -> Learner:
     return Learner(params, optimizer(options, 0.0).init(params), state)
 
 
-def _one(a: Any) -> Any:
-    return a[None]
+def _put(old: Array, new: Array) -> Array:
+    """Returns a state whose first rows are new, if they are finite."""
+    kept = old[: len(new)]
+    if jnp.issubdtype(new.dtype, jnp.inexact):
+        new = jnp.where(jnp.isfinite(new), new, kept)
+    return jax.lax.dynamic_update_slice_in_dim(old, new, 0, axis=0)
+
+
+def _done(block: Block, step: Array) -> Array:
+    return block.done + step * block.per_step
 
 
 def _key(options: Any, step: Array, device: Array) -> PRNGKey:

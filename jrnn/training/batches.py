@@ -9,6 +9,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jrnn import checks
 from jrnn.storage import trees
+from jrnn.training import processes
 from jrnn.types import Array
 from jrnn.values import value
 
@@ -95,6 +96,28 @@ class BatchSplit:
             return jax.make_array_from_callback(shape, self._sharding, rows)
 
         return jax.tree.map(put, batch), put(np.ones(own, bool))
+
+    def gather(self, placed: Any) -> Any:
+        """Undoes `place`: returns the rows of the whole batch, on every process.
+
+        So a state that is carried from batch to batch can be saved, and be restored on
+        another number of devices.
+
+        Args:
+          placed: A tree of arrays [rows, ...], as `place` returns it.
+
+        Returns:
+          A tree of numpy arrays [batch_size, ...].
+
+        Example:
+          >>> import jax, numpy as np
+          >>> split = BatchSplit(3, jax.make_mesh((2,), ("batch",)))
+          >>> split.gather(split.place(np.arange(3))[0]).tolist()
+          [0, 1, 2]
+        """
+        return jax.tree.map(
+            lambda leaf: processes.to_host(leaf)[: self.batch_size], placed
+        )
 
     @property
     def _sharding(self) -> NamedSharding:

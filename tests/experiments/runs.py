@@ -6,7 +6,8 @@ import json
 from experiments.run import folder, train
 from experiments.run.session import Session
 from experiments.tasks.char_lm import TASK
-from jrnn.interop import files
+from jrnn.training import checkpoints
+from jrnn.training.checkpoints.folder import list_steps
 
 TEXT = "The quick brown fox jumps over the lazy dog. " * 50 + "\n"
 CLOCKED = "seconds"
@@ -31,9 +32,14 @@ def open_session(config):
 
 
 def newest(path):
-    """Returns the arrays and the step of the newest checkpoint."""
-    arrays, texts = files.load_arrays(folder.checkpoints(path)[0], signed=True)
-    return files.digest(arrays, {}), int(texts["step"])
+    """Returns what the newest checkpoint consists of, and its step."""
+    found = checkpoints.inspect(path / "checkpoints")
+    return found.files, found.step
+
+
+def steps(path):
+    """Returns the steps of all checkpoints."""
+    return list_steps(path / "checkpoints")
 
 
 def log(path):

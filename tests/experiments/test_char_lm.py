@@ -8,13 +8,23 @@ import os
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from experiments.errors import UserError
-from experiments.run import disk, folder, results, train
+from experiments.run import disk, folder, results, train, update
 from experiments.tasks import language
 from experiments.tasks.char_lm import TASK
-from tests.experiments.runs import TEXT, log, newest, open_session, resume, start
+from jrnn.training.checkpoints import CheckpointError
+from tests.experiments.runs import (
+    TEXT,
+    log,
+    newest,
+    open_session,
+    resume,
+    start,
+    steps as saved_steps,
+)
 
 
 def test_a_stopped_run_resumes_bit_for_bit(tiny, tmp_path):
@@ -112,50 +122,67 @@ def test_a_folder_with_a_run_is_not_overwritten(tiny):
 def test_damage_is_noticed_and_the_checkpoint_before_is_used(tiny, capsys):
     path = start(dataclasses.replace(tiny, stop_after=10))
     resume(path, stop_after=20)
-    newer, older = folder.checkpoints(path)
-    damaged = bytearray(newer.read_bytes())
-    damaged[-3] ^= 4
-    newer.write_bytes(damaged)
-    (path / "checkpoints" / "step_abc").mkdir()
-    (path / "checkpoints" / "99.safetensors.bak").write_text("junk")
-    os.utime(older, (0, 0))
+    damaged = path / "checkpoints" / "step_00000020" / "params.safetensors"
+    content = bytearray(damaged.read_bytes())
+    content[-3] ^= 4
+    damaged.write_bytes(content)
     assert resume(path, stop_after=11) == 0
     shown = capsys.readouterr().out
-    assert "checkpoint skipped" in shown and newer.name in shown
+    assert "step_00000020 was skipped: params.safetensors is damaged" in shown
     assert log(path)[-1]["step"] == 11
-    for file in folder.checkpoints(path):
+    for file in path.glob("checkpoints/step_*/*"):
         file.write_bytes(b"")
-    with pytest.raises(UserError, match="no valid checkpoint"):
+    with pytest.raises(UserError, match="no intact checkpoint"):
         resume(path)
 
 
 def test_a_run_of_another_format_is_refused(tiny):
     path = start(dataclasses.replace(tiny, stop_after=10))
     file = path / "config.json"
-    file.write_text(file.read_text().replace('"format": 1', '"format": 2'))
-    with pytest.raises(UserError, match="format 2.*format 1"):
+    file.write_text(file.read_text().replace('"format": 2', '"format": 3'))
+    with pytest.raises(UserError, match="format 3.*format 2"):
         folder.read(path)
 
 
-def test_two_runs_cannot_share_a_folder(tmp_path):
+def test_two_runs_cannot_share_a_folder(tiny):
     with (
-        disk.locked(tmp_path),
+        folder.opened(tiny.out, {}),
         pytest.raises(UserError, match=f"in use by process {os.getpid()}"),
-        disk.locked(tmp_path),
     ):
-        pass
-    with disk.locked(tmp_path):
-        pass
+        train.run(TASK, tiny)
+    assert [file.name for file in tiny.out.iterdir()] == ["checkpoints"]
 
 
-def test_devices_that_do_not_fit_are_told_before_a_folder_is_made(tiny):
-    for config in (
-        dataclasses.replace(tiny, devices="9", batch_size=9),
-        dataclasses.replace(tiny, devices="2", batch_size=3),
-    ):
-        with pytest.raises(UserError, match="devices"):
-            train.run(TASK, config)
+def test_devices_that_are_not_there_are_told_before_a_folder_is_made(tiny):
+    with pytest.raises(UserError, match="devices"):
+        train.run(TASK, dataclasses.replace(tiny, devices="9", batch_size=9))
     assert not tiny.out.exists()
+
+
+@pytest.mark.parametrize("rows", [5, 1])
+def test_a_batch_that_does_not_divide_is_trained_as_on_one_device(tiny, rows):
+    """Two devices compute 3 and 2 of 5 rows, or 1 and none of 1."""
+    found = []
+    for devices in ("1", "2"):
+        config = dataclasses.replace(
+            tiny, dropout=0.0, devices=devices, batch_size=rows
+        )
+        session = open_session(config)
+        compiled = session.compile()
+        losses = [session.advance(*compiled).loss for _ in range(2)]
+        state = session.split.gather(session.learner.state)
+        found.append((losses, state, jax.device_get(session.learner.params)))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), *found)
+
+
+def test_a_run_moves_to_another_number_of_devices(tiny, capsys):
+    config = dataclasses.replace(tiny, dropout=0.0, batch_size=5, stop_after=20)
+    path = start(config)
+    assert resume(path, devices="1", stop_after=40) == 0
+    assert "--devices was 2 and is now 1" in capsys.readouterr().out
+    moved = log(path)[-1]["loss"]
+    whole = dataclasses.replace(config, stop_after=None, out=tiny.out / "whole")
+    assert log(start(whole))[-1]["loss"] == pytest.approx(moved, rel=1e-4)
 
 
 def test_a_disk_that_cannot_be_written_is_told_before_training(tiny, tmp_path):
@@ -183,9 +210,39 @@ def test_bad_gradients_stop_a_run_and_are_never_saved(tiny):
     assert row["loss"] is None and row["norm"] is None and row["skipped"] == 10
     with pytest.raises(UserError, match="at step 20: 20 gradients in a row"):
         session.advance(advance, ring)
-    with pytest.raises(UserError, match="not finite"):
+    assert row["skipped_steps"] == list(range(10))
+    with (
+        session.opened(),
+        pytest.raises(CheckpointError, match="params.*is not finite"),
+    ):
         session.save()
-    assert folder.checkpoints(tiny.out) == []
+    assert saved_steps(tiny.out) == []
+
+
+def test_a_skipped_update_is_logged_with_its_position(tiny, monkeypatch, capsys):
+    loss = type(TASK).loss
+
+    def poisoned(task, model, params, state, batch, key):
+        value, state = loss(task, model, params, state, batch[:2], key)
+        return value * jnp.where(jnp.any(batch[2] == 13), jnp.nan, 1.0), state
+
+    batch_of = type(TASK).batch
+
+    def batch(task, options, arrays, step, rows):
+        return *batch_of(task, options, arrays, step, rows), jnp.full(len(rows), step)
+
+    update.make_advance.cache_clear()
+    with monkeypatch.context() as patch:
+        patch.setattr(type(TASK), "loss", poisoned)
+        patch.setattr(type(TASK), "batch", batch)
+        path = start(tiny)
+    update.make_advance.cache_clear()
+    assert "skipped updates with gradients that are not finite: [13]" in (
+        capsys.readouterr().out
+    )
+    rows = log(path)
+    assert [row.get("skipped_steps") for row in rows] == [None, [13], None, None]
+    assert [row["skipped"] for row in rows] == [0, 1, 1, 1]
 
 
 def test_evaluation_carries_the_state_to_the_end(tiny, monkeypatch):

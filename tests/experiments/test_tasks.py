@@ -159,7 +159,7 @@ def test_a_config_of_another_model_is_not_called_damage(tmp_path):
     file = options.out / "config.json"
     file.write_text(file.read_text().replace('"hidden_size": 4', '"hidden_size": 6'))
     old = folder.read(options.out).options
-    with pytest.raises(UserError, match="config.json describes another model than"):
+    with pytest.raises(UserError, match="options.hidden_size was 4 and is now 6"):
         train.run(task, dataclasses.replace(old, resume=options.out), old)
     with pytest.raises(UserError, match="which is intact"):
         folder.trained(options.out)
