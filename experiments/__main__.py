@@ -32,6 +32,10 @@ COMMANDS = {
         "experiments.run.export:main",
         "write a trained model to a file for other programs",
     ),
+    "plot": (
+        "experiments.run.plot:main",
+        "plot the metrics of runs to a file",
+    ),
     "sweep": (
         "experiments.run.sweep:main",
         "train a task with every combination of some options",

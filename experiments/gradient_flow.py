@@ -6,17 +6,14 @@ import sys
 
 import jax
 import jax.numpy as jnp
-import matplotlib
 import numpy as np
 import tyro
 
 import jrnn
+from experiments import figures
 from experiments.errors import UserError
 from jrnn import diagnostics
-
-matplotlib.use("agg")
-
-from jrnn.diagnostics import plots  # noqa: E402  after the choice of the backend
+from jrnn.diagnostics import plots
 
 _ABOUT = """Plots the gradient norm by lag for networks at initialization.
 
@@ -51,12 +48,17 @@ def main(prog: str, arguments: list[str]) -> int:
     for name, size in vars(config).items():
         if name != "out" and size < 1:
             raise UserError(f"--{name} must be at least 1, got {size}.")
+    figures.check(config.out)
     curves = {name: flow(cell, config) for name, cell in cells(config.hidden).items()}
-    figure, ax = plots.plt.subplots(figsize=(7, 4.2), layout="constrained")
+    settings = (
+        f"{config.hidden} units, {config.inputs} inputs of white noise, median and "
+        f"80 % of {config.seeds} networks at initialization, {config.sequences} "
+        "sequences each; the loss is the sum of the last output"
+    )
+    title = "How the gradient shrinks with the lag"
+    figure, (ax,) = figures.new(title, settings)
     plots.gradient_by_lag(curves, ax)
-    config.out.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(config.out, dpi=150, metadata={"Software": None})
-    plots.plt.close(figure)
+    figures.save(figure, config.out)
     for name, curve in curves.items():
         steps = float(diagnostics.memory_horizon(jnp.asarray(slope(curve))))
         fading = f"shrinks by a factor of e every {steps:.3g} steps"

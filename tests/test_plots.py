@@ -88,6 +88,11 @@ def test_the_picture_of_the_docs_is_drawn_by_a_command(tmp_path, capsys, monkeyp
     assert gradient_flow.main("gradient_flow", [*small, "--out", str(out)]) == 0
     assert out.read_bytes().startswith(b"\x89PNG")
     assert "Elman" in capsys.readouterr().out
+    again = out.with_name("again.png")
+    assert gradient_flow.main("gradient_flow", [*small, "--out", str(again)]) == 0
+    assert again.read_bytes() == out.read_bytes()
+    with pytest.raises(UserError, match="--out must end in .png, .svg, .pdf"):
+        gradient_flow.main("gradient_flow", ["--out", "flow.jpeg"])
     with pytest.raises(UserError, match="--steps must be at least 1"):
         gradient_flow.main("gradient_flow", ["--steps", "0"])
 

@@ -116,7 +116,8 @@ def write(folder: pathlib.Path, results: dict[str, Any]) -> list[pathlib.Path]:
         paths.append(folder / "benchmarks.svg")
         # Importing matplotlib takes a second.
         draw = pkgutil.resolve_name("experiments.bench.figure:draw")
-        draw(results["sweeps"], paths[2])
+        settings = f"{results['machine']}; {results['command']}"
+        draw(results["sweeps"], paths[2], settings)
     return paths
 
 
