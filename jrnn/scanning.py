@@ -71,7 +71,7 @@ def scan(
     return_sequence: bool = True,
     return_states: bool = False,
     at_padding: str = "zero",
-    unroll: int = 1,
+    unroll: int | None = None,
     method: str | kernels.Kernel = "auto",
     remat: str | tuple[int, ...] | None = None,
 ) -> tuple[State, Any]:
@@ -109,7 +109,8 @@ def scan(
       at_padding: What a step that does nothing outputs: "zero", or "hold" for the
         output of the last valid step before it in the order of the loop, if any.
       return_states: True also returns the state after every step, stacked along time.
-      unroll: Number of steps per trip of the compiled loop.
+      unroll: Number of steps per trip of the compiled loop. None is 1, but 4 where the
+        gated kernel runs on an accelerator, which waits for each operation to start.
       method: Kernel: "auto" chooses by the form of the cell; or a name in
         `jrnn.kernels.METHODS`, or a value such as `jrnn.kernels.Linear(order="scan")`.
       remat: How to rematerialize in the backward pass, to save memory: None, "step",
@@ -148,7 +149,7 @@ def scan(
     checks.lengths(lengths, batch, time)
     checks.flags("mask", mask, batch, time, time_major)
     checks.flags("reset", reset, batch, time, time_major)
-    unroll = checks.integer("unroll", unroll, 1)
+    unroll = None if unroll is None else checks.integer("unroll", unroll, 1)
     checks.one_of("at_padding", at_padding, ["zero", "hold"])
     kernels.remat.lengths(remat, time)
     options = kernels.Options(

@@ -11,7 +11,6 @@ import jrnn
 from jrnn import forms
 from jrnn.kernels import Gated, Layout
 from jrnn.testing import weighted_sum
-from jrnn.values import value
 from tests.cases import CASES, B, F, assert_close, randomise
 from tests.kernel_cases import (
     CHUNK,
@@ -25,6 +24,8 @@ from tests.kernel_cases import (
     BlockDiagonal,
     Counted,
     Counting,
+    Mixed,
+    Scalars,
     long_setting,
 )
 
@@ -128,51 +129,6 @@ def test_second_derivatives_and_maps_equal_those_of_the_scan(kernel, situation):
         many = jax.tree.map(lambda *a: jnp.stack(a), args, along, randomise(args, 5))
         actual = all_of(kernel, args, along, many)
         assert_close(actual, all_of("scan", args, along, many), 1e-9)
-
-
-@value
-class Mixed(jrnn.cells.Wrapper):
-    """Has one entry per example in u and in p, and reads one of them."""
-
-    cell: jrnn.Cell
-
-    @property
-    def form(self):
-        inner = self.cell.form
-
-        def update(params, state, p):
-            shift = jnp.stack(p[1:], axis=-1).sum(-1, keepdims=True)
-            return inner.update(params, state, (p[0] + shift,))
-
-        combine = lambda params, u, v: (u[0] + v, u[1], u[2])
-        return inner._replace(update=update, combine=combine, inputs=None)
-
-    def project(self, params, x, *, key=None):
-        (u,) = self.cell.project(params, x, key=key)
-        return u, jnp.sum(x, -1), jnp.mean(x, -1)
-
-    def read(self, params, state, u):
-        return state.h * u[-1][..., None]
-
-
-@value
-class Scalars(jrnn.cells.Wrapper):
-    """Has nothing but one entry per example in u and in p."""
-
-    cell: jrnn.Cell
-
-    @property
-    def form(self):
-        def update(params, state, p):
-            factor = jnp.tanh(p[0] * p[1])[..., None]
-            return jax.tree.map(lambda h: factor * h + 1, state)
-
-        combine = lambda params, u, v: (u[0] + v[..., 0], u[1] - v[..., 1])
-        inner = self.cell.form
-        return inner._replace(update=update, combine=combine, inputs=None)
-
-    def project(self, params, x, *, key=None):
-        return jnp.sum(x, -1), jnp.mean(x, -1)
 
 
 @pytest.mark.parametrize(

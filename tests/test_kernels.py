@@ -24,7 +24,7 @@ from tests.kernel_cases import (
 KERNELS = {
     "gated": SHORT,
     "gated, recomputed": Gated(Layout(CHUNK, save=False)),
-    "gated, joint": Gated(Layout(CHUNK, joint=True)),
+    "gated, joint": Gated(Layout(CHUNK, joint=True, packed=True, unroll=3)),
     "linear": Linear("scan"),
     "linear, associative": Linear("associative"),
     "linear, chunk": Linear("chunk"),

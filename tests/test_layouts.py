@@ -7,6 +7,9 @@ import pytest
 import jrnn
 from jrnn import kernels
 from jrnn.kernels.gated import layout as layouts
+from jrnn.testing import weighted_sum
+from tests.cases import assert_close
+from tests.kernel_cases import CHUNK, MASK, RESET, SHORT, Mixed, long_setting
 
 
 def choose(time, batch, inputs, units):
@@ -38,4 +41,42 @@ def test_layouts_are_those_that_were_measured(sizes, layout):
 
 def test_chunks_are_long_on_accelerators():
     long = layouts.Layout(layouts.MAX_STEPS, save=True, joint=False)
-    assert layouts.accelerated(2 * layouts.MAX_STEPS) == long
+    found = layouts.accelerated(2 * layouts.MAX_STEPS)
+    assert found._replace(packed=False, unroll=1) == long
+    assert found.packed and found.unroll > 1
+
+
+def packed_cells():
+    return [
+        jrnn.GRU(4),
+        jrnn.Zoneout(jrnn.LSTM(4), 0.2),
+        jrnn.MixedPrecision(jrnn.GRU(4)),
+        Mixed(jrnn.Elman(4)),
+    ]
+
+
+@pytest.mark.parametrize("cell", packed_cells(), ids=str)
+def test_one_array_holds_what_a_step_saves(cell):
+    """Leaves of several ranks or dtypes stay apart."""
+    packed = kernels.Gated(layouts.Layout(CHUNK, packed=True, unroll=2))
+    args = long_setting(cell, dtype=jnp.float32)
+
+    def loss(args, method):
+        flags = {"mask": MASK, "reset": RESET, "return_states": True}
+        return weighted_sum(jrnn.scan(cell, *args, method=method, **flags))
+
+    run = jax.jit(jax.value_and_grad(loss), static_argnums=1)
+    assert_close(run(args, packed), run(args, SHORT), 1e-5)
+
+
+@pytest.mark.parametrize("flags", [{"mask": MASK}, {"reset": RESET}])
+def test_a_gradient_is_two_loops(flags):
+    """One forward and one backward; a third would only broadcast flags."""
+    cell = jrnn.LSTM(5)
+    params, state, xs = long_setting(cell, dtype=jnp.float32)
+
+    def loss(params):
+        return weighted_sum(jrnn.scan(cell, params, state, xs, **flags)[1])
+
+    text = jax.jit(jax.grad(loss)).lower(params).compile().as_text()
+    assert text.count(" while(") == 2

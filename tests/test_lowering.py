@@ -3,7 +3,9 @@
 Programs are exported from CPUs. The last test compiles for a TPU, without one.
 """
 
+import collections
 import functools
+import re
 
 import jax
 import jax.numpy as jnp
@@ -81,6 +83,19 @@ def test_a_layout_is_that_of_the_platform(monkeypatch):
         for platform in ("cpu", "cuda", "tpu")
     )
     assert cuda == tpu == 2 and cpu > 2
+
+
+def test_loops_are_unrolled_on_accelerators():
+    """Which start each operation of a step anew; the caller has the last word."""
+    cell = jrnn.LSTM(H + 2)  # traced by no other test
+
+    def operations(platform, **how):
+        text = exported(cell, [platform], "auto", time=16, **how)
+        return collections.Counter(re.findall(r"stablehlo\.\w+", text))
+
+    four, one = operations("cuda", unroll=4), operations("cuda", unroll=1)
+    assert operations("cuda") == operations("tpu") == four != one
+    assert operations("cpu") == operations("cpu", unroll=1)
 
 
 def test_one_program_can_serve_several_platforms():

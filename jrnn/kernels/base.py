@@ -40,7 +40,7 @@ class Options(NamedTuple):
     outputs: bool = True  # stack the output of every step
     right_padded: bool = True  # padding, if any, is at the end of each row
     reverse: bool = False
-    unroll: int = 1
+    unroll: int | None = None  # None is what the kernel chooses
     remat: str | tuple[int, ...] | None = None
 
 
@@ -86,7 +86,9 @@ def unroll(body: Any, state: State, slices: Any, options: Options) -> Any:
         state, out = body(state, jax.tree.map(lambda leaf: leaf[0], slices))
         return state, jax.tree.map(lambda leaf: leaf[None], out)
     number = options.unroll if isinstance(length, int) else 1  # symbolic in exports
-    return jax.lax.scan(body, state, slices, reverse=options.reverse, unroll=number)
+    return jax.lax.scan(
+        body, state, slices, reverse=options.reverse, unroll=number or 1
+    )
 
 
 def divisor(time: int, size: int) -> int:

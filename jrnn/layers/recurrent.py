@@ -25,7 +25,7 @@ class Recurrent:
       return_sequence: False returns only the output of the last valid step,
         [*batch, features], for a classifier.
       at_padding: What padded steps output, "zero" or "hold", as in `jrnn.scan`.
-      unroll: Number of steps per trip of the compiled loop.
+      unroll: Number of steps per trip of the compiled loop, as in `jrnn.scan`.
       method: Kernel, as in `jrnn.scan`.
       remat: Rematerialization in the backward pass, as in `jrnn.scan`.
 
@@ -42,7 +42,7 @@ class Recurrent:
     reverse: bool = False
     return_sequence: bool = True
     at_padding: str = "zero"
-    unroll: int = 1
+    unroll: int | None = None
     method: str | Kernel = "auto"
     remat: str | tuple[int, ...] | None = None
 

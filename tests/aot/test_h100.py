@@ -16,19 +16,29 @@ LSTM, GRU = jrnn.LSTM(128), jrnn.GRU(128)
 
 
 @pytest.mark.parametrize(
-    "cell, method, kernels, memory",
+    "cell, how, kernels, memory",
     [
-        (LSTM, "auto", 15, 43),
-        (LSTM, "scan", 27, 52),
-        (GRU, "auto", 12, 28),
-        (GRU, "scan", 23, 38),
+        (LSTM, {}, 6.5, 45),
+        (LSTM, {"unroll": 1}, 10, 39),
+        (LSTM, {"unroll": 1, "reset": True}, 11, 39),
+        (LSTM, {"method": "scan"}, 27, 52),
+        (GRU, {}, 5.25, 39),
+        (GRU, {"unroll": 1}, 9, 37),
+        (GRU, {"method": "scan"}, 23, 38),
     ],
     ids=str,
 )
-def test_kernels_per_step_and_memory(cell, method, kernels, memory):
-    program = h100.gradient(cell, method)
+def test_kernels_per_step_and_memory(cell, how, kernels, memory):
+    program = h100.gradient(cell, **how)
+    assert len(program.loops) == 2
     assert program.per_step(TIME) <= kernels
     assert program.bytes <= memory * MIB
+
+
+def test_a_recorded_forward_step_is_five_kernels():
+    """The matmul, the update, the next step's number; one array is the tape."""
+    (_, forward), _ = h100.gradient(LSTM, unroll=1).loops
+    assert forward <= 5
 
 
 @pytest.mark.parametrize(

@@ -84,16 +84,21 @@ class Gated:
             return Scan().run(cell, loop, options)
         time = loop.inputs.time
         if meshed(jax.sharding.AxisType.Explicit):  # such arrays cannot be split
-            return _run(Plan(cell, Layout(time), options), loop)
+            return _run(_plan(cell, Layout(time), options), loop)
         on_cpu = self.layout or layouts.choose(cell, loop)
         other = self.layout or layouts.accelerated(time)
         run, default = (
-            functools.partial(_run, Plan(cell, layout, options))
+            functools.partial(_run, _plan(cell, layout, options))
             for layout in (on_cpu, other)
         )
         if on_cpu == other:  # one program to trace
             return run(loop)
         return jax.lax.platform_dependent(loop, cpu=run, default=default)
+
+
+def _plan(cell: Cell, layout: Layout, options: Options) -> Plan:
+    """Returns a plan that unrolls as the caller says, or as the layout does."""
+    return Plan(cell, layout, options._replace(unroll=options.unroll or layout.unroll))
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0,))

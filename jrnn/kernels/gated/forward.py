@@ -5,6 +5,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
+from jrnn.cells.affine import join
 from jrnn.kernels.base import Inputs, Loop, Trajectory, project, restarted
 from jrnn.kernels.gated import chunks
 from jrnn.kernels.gated.layout import Plan
@@ -35,7 +36,10 @@ def run(
     def ahead(inputs: Inputs) -> Any:
         return project(cell, params, inputs)
 
+    unpack: Any = None  # known after a step was traced
+
     def step(state: State, slices: tuple[Inputs, Any]) -> tuple[State, Any]:
+        nonlocal unpack
         (x, _, keep, restart), u = slices
         p = None
 
@@ -48,11 +52,15 @@ def run(
         new = form.around(params, u, start, advance)
         new = new if keep is None else where(keep, new, state)
         kept = new if saving or options.states or options.outputs else None
-        return new, (kept, p if saving and layout.save else None)
+        out = (kept, p if saving and layout.save else None)
+        if layout.packed:
+            out, unpack = join(out, form.hidden(new).ndim)
+        return new, out
 
     size = inputs.time if layout.joint else layout.chunk  # jointly, nothing is hoisted
     looping = chunks.loop_in_place if in_place else chunks.loop_stacking
     final, tape, us = looping(ahead, step, state, inputs, size, options)
+    tape = unpack(tape) if layout.packed else tape
     states, _ = tape
     ys = cell.read(params, states, us) if options.outputs else None
     return Trajectory(final, states if options.states else None, ys), tape

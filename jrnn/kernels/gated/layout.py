@@ -15,6 +15,7 @@ CHUNK_ROWS = 512  # examples times steps of a chunk
 SAVING_STEPS = 16  # least steps of a chunk that saves, whose loop has to be set up,
 SAVING_ROWS = 1024  # unless that makes more examples times steps
 MIN_STEPS, MAX_STEPS = 4, 256  # of a chunk
+ACCELERATED_UNROLL = 4  # halves the kernels launched per step, see docs/devices.md
 SAVE_BYTES = 16 * 2**20  # of pre-activations: up to here they are saved
 RECOMPUTE_WIDTH = 192  # inputs + units: up to here more bytes than that are recomputed
 JOINT_UNITS = 128  # units up to which inputs can join the state in one matmul
@@ -27,6 +28,8 @@ class Layout(NamedTuple):
     chunk: int  # steps that are projected and differentiated at once
     save: bool = True  # whether pre-activations are saved for the backward pass
     joint: bool = False  # whether one matmul per step serves input and state
+    packed: bool = False  # whether a step saves one array instead of one per leaf
+    unroll: int = 1  # steps per trip of the compiled loop, unless the caller says
 
 
 class Plan(NamedTuple):
@@ -72,7 +75,9 @@ def choose(cell: Cell, loop: Loop) -> Layout:
 def accelerated(time: int) -> Layout:
     """Chooses for GPUs and TPUs, where nothing is measured.
 
-    Chunks are as long as they may be, for few large matmuls. Pre-activations are saved:
-    a step there waits for kernels to start more than for memory.
+    Chunks are as long as they may be, for few large matmuls. Pre-activations are saved,
+    in one array with the states: a step there waits for kernels to start more than for
+    memory, and each array that it saves is a kernel. Unrolling joins kernels of steps.
     """
-    return Layout(divisor(time, MAX_STEPS))
+    chunk = divisor(time, MAX_STEPS)
+    return Layout(chunk, packed=True, unroll=ACCELERATED_UNROLL)

@@ -19,7 +19,6 @@ from jrnn.kernels.gated import chunks, flat
 from jrnn.kernels.gated.forward import Tape
 from jrnn.kernels.gated.layout import Plan
 from jrnn.kernels.gated.varying import Varying, instantiate
-from jrnn.masks import where
 from jrnn.types import Array, Cell, State
 
 
@@ -76,7 +75,8 @@ class Tangents:
         updates = jax.vmap(self.linear_update)(starts, again if ps is None else ps)
         dps, separate = join(dps, vs.ndim)  # one array for the loop to read
         step = functools.partial(self.step, separate)
-        slices = (updates, us, vs, starts, dps, inputs.keep, inputs.restart)
+        flags = (_spread(inputs.keep, starts), _spread(inputs.restart, starts))
+        slices = (updates, us, vs, starts, dps, *flags)
         dstate, dstates = base.unroll(step, dstate, slices, self.options)
         dys = self.outputs(states, us, dstates, dus) if self.options.outputs else None
         return dstate, (dstates if self.options.states else None, dys)
@@ -122,10 +122,12 @@ class Tangents:
             total = jax.tree.map(jnp.add, separate(dp), dp_h)
             return linear(self.weights.tangents, dstart, total)
 
-        dstart = restarted(dstate, self.dfresh, restart)
+        dstart = dstate
+        if restart is not None:
+            dstart = _choose(restart, self.dfresh, dstate)
         forms.check_around(form.around, self.params, u, dstart)
         dnew = form.around(self.params, u, dstart, advance)
-        dnew = dnew if keep is None else where(keep, dnew, dstate)
+        dnew = dnew if keep is None else _choose(keep, dnew, dstate)
         return dnew, dnew
 
     def outputs(self, states: State, us: Any, dstates: State, dus: Any) -> Array:
@@ -144,3 +146,26 @@ def _project(cell: Cell, params: Any, inputs: Inputs) -> Any:
         return base.project(cell, params, inputs)
     project_all = functools.partial(cell.project, params)
     return flat.as_rows(project_all, inputs.xs, cell.feature_axes)
+
+
+def _spread(flags: Array | None, states: State) -> dict[Any, Array] | None:
+    """Broadcasts flags [T, *batch] to the leaves of states [T, *batch, ...], by shape.
+
+    Broadcast in the loop, they would be a residual of every step, and JAX would run
+    another loop only to store them. Comparing a leaf with itself transfers its sharding
+    to the flags; XLA removes it.
+    """
+    if flags is None:
+        return None
+
+    def spread(like: Array) -> Array:
+        aligned = flags.reshape(*flags.shape, *(1,) * (like.ndim - flags.ndim))
+        return aligned | ((like != like) & False)
+
+    leaves = {leaf.shape[1:]: leaf for leaf in jax.tree.leaves(states)}
+    return {shape: spread(leaf) for shape, leaf in leaves.items()}
+
+
+def _choose(flags: dict[Any, Array], on_true: State, on_false: State) -> State:
+    """Chooses between two states by flags that have their shapes."""
+    return jax.tree.map(lambda a, b: jnp.where(flags[a.shape], a, b), on_true, on_false)
