@@ -95,6 +95,7 @@ def unfit(options: Options, error: Exception) -> str:
 def recurrent(
     options: Options,
     last: bool = False,
+    both: bool = False,
     wrap: Callable[[Cell], Cell] | None = None,
 ) -> list[Layer]:
     """Returns recurrent layers, with dropout above each.
@@ -102,6 +103,7 @@ def recurrent(
     Args:
       options: The options of the run.
       last: Whether the top layer returns the output of the last step only.
+      both: Whether each layer reads in both directions.
       wrap: From the cell to the one that runs, such as one that drops weights.
 
     Raises:
@@ -123,7 +125,8 @@ def recurrent(
         ends = last and number == options.layers
         method = options.method
         layers += below
-        layers.append(jrnn.Recurrent(cell, method=method, return_sequence=not ends))
+        layer = jrnn.Recurrent(cell, method=method, return_sequence=not ends)
+        layers.append(jrnn.Bidirectional(layer) if both else layer)
         if options.dropout:
             # One mask for a whole sequence needs fewer random values.
             layers.append(jrnn.Dropout(options.dropout, locked=not ends))

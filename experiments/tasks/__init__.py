@@ -30,6 +30,8 @@ TABLE = {
     "digits": Row("many to one", "the digit in an image, pixel by pixel", 2, ""),
     "names": Row("one to many", "names of several languages, by category", 2, ""),
     "addition": Row("encoder-decoder", "the sum of two numbers, as text", 3, ""),
+    "dates": Row("encoder-decoder", "dates of many languages, as ISO 8601", 5, ""),
+    "code_tags": Row("many to many", "keyword, name, string, ... in Python", 5, ""),
     "sunspots": Row("time series", "the sunspots of the next year", 1, ""),
     "adding": Row("memory", "the sum of two marked numbers", 2, ""),
     "copy": Row("memory", "ten symbols, repeated after a long gap", 2, ""),

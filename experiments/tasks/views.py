@@ -34,7 +34,8 @@ def outputs(
             xs = outputs(each, p, s, xs, found)
         return xs
     _, ys = layer.apply(params, state, xs)
-    if isinstance(layer, jrnn.Recurrent) and ys.ndim == xs.ndim:
+    recurrent = isinstance(layer, jrnn.Recurrent | jrnn.Bidirectional)
+    if recurrent and ys.ndim == xs.ndim:
         found[f"layer {len(found) + 1}"] = ys.reshape(*ys.shape[:2], -1)
     return ys
 

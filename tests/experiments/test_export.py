@@ -94,6 +94,14 @@ def test_models_that_are_no_layer_export_a_function_of_their_own(tmp_path):
     np.testing.assert_allclose(found, logits, rtol=1e-5, atol=1e-6)
 
 
+def test_layers_of_both_directions_are_exported(tmp_path):
+    run, model, params = drawn("code_tags", tmp_path)
+    ids = jnp.array([[1, 3, 2, 4], [1, 2, 2, 3]])
+    found = called(run, model, params, ids)
+    wanted = model.apply(params, None, ids)[1]
+    np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6)
+
+
 def test_onnx_has_the_models_of_its_operators_only(tmp_path):
     onnx = pytest.importorskip("onnx")
     run, model, params = drawn("parity", tmp_path)
