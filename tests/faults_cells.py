@@ -132,9 +132,9 @@ ROWS = [
     ),
     (
         "Pallas kernel multiplies what is not masked",
-        "kernels/pallas.py",
-        "form.seen(params, old)",
-        "form.hidden(old)",
+        "kernels/pallas/steps.py",
+        "v = _multiply(shared.recurrent, h if rows.mask is None else h * rows.mask)",
+        "v = _multiply(shared.recurrent, h)",
         "tests/test_dropout_cells.py -k 'recurrent'",
     ),
     (

@@ -1,12 +1,15 @@
 """The Pallas kernel, interpreted; that it equals the scan is in test_kernels."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import jrnn
-from jrnn.kernels import pallas
+from jrnn.kernels.pallas import steps, tpu
+from jrnn.testing import weighted_sum
 from tests.cases import assert_close, randomise
 
 B, T, F, H = 2, 7, 3, 4
@@ -18,17 +21,27 @@ def setting(cell):
     return params, state, randomise(jnp.zeros((B, T, F)), 3, scale=1.0)
 
 
-def test_the_input_weights_stay_off_the_chip():
-    cell = jrnn.LSTM(H)
+def arrays_of(cell):
+    """Returns what the forward loop of a cell would read, and its step."""
     params, state, xs = setting(cell)
+    form = cell.form
     us = cell.project(params, jnp.moveaxis(xs, 1, 0))
-    assert pallas._used(cell.form, params, state, us) == jrnn.cells.LSTMParams(
-        *[None] * 4
+    arrays = steps.Arrays(
+        steps.Shared(form.recurrent(params), params),
+        steps.Rows(None, state),
+        state,
+        steps.Ahead(us, None, None),
     )
-    cell = jrnn.GRU(H)  # its second bias is under the reset gate
-    params, state, xs = setting(cell)
-    us = cell.project(params, jnp.moveaxis(xs, 1, 0))
-    used = pallas._used(cell.form, params, state, us)
+    return lambda *given: (steps.forward(form, *given), None), arrays
+
+
+def test_the_input_weights_stay_off_the_chip():
+    _, trimmed = steps.trim(*arrays_of(jrnn.LSTM(H)))
+    assert trimmed.shared.params == jrnn.cells.LSTMParams(*[None] * 4)
+    assert trimmed.shared.recurrent.w is not None
+    assert jax.tree.leaves(trimmed.rows) == []
+    _, trimmed = steps.trim(*arrays_of(jrnn.GRU(H)))
+    used = trimmed.shared.params  # its second bias is under the reset gate
     assert used.b_h is not None and used._replace(b_h=None) == (None,) * 4
 
 
@@ -50,33 +63,54 @@ def test_what_cannot_be_run_is_refused():
     refused("with one batch dimension", jrnn.GRU(H), ())
 
 
-@pytest.mark.parametrize(
-    "cell, dtype, how",
-    [
-        (jrnn.LSTM(H), "float32", {"reset": True}),
-        (jrnn.GRU(H), "bfloat16", {"reverse": True, "lengths": True}),
-        (jrnn.Elman(H), "float32", {"lengths": True}),
-        (jrnn.PeepholeLSTM(H), "bfloat16", {}),
-    ],
-)
-def test_blocks_of_the_batch_need_not_divide_it(cell, dtype, how, monkeypatch):
-    """37 rows in blocks of 32; sizes are no multiple of a tile."""
+CELLS = [
+    (jrnn.LSTM(H), "float32", {"reset": True}),
+    (jrnn.GRU(H), "bfloat16", {"reverse": True, "lengths": True}),
+    (jrnn.Elman(H), "float32", {"lengths": True, "reset": True, "reverse": True}),
+    (jrnn.MGU(H), "float32", {"mask": True, "return_sequence": False}),
+    (jrnn.PeepholeLSTM(H), "bfloat16", {"reset": True, "return_states": True}),
+]
+
+
+@pytest.mark.parametrize("cell, dtype, how", CELLS)
+def test_blocks_need_not_divide_batch_and_time(cell, dtype, how, monkeypatch):
+    """37 rows in blocks of 32, 7 steps in blocks of 4; no size is that of a tile."""
     rows, rng = 37, np.random.default_rng(0)
+    monkeypatch.setattr(tpu, "fitting", lambda *given: tpu.Blocks(32, 4))
     params = randomise(cell.init(jax.random.key(0), F, dtype), 1)
     state = randomise(cell.initial_state(params, (rows,)), 2)
     xs = randomise(jnp.zeros((rows, T, F), dtype), 3, scale=1.0)
-    how = dict(how)
-    if how.get("lengths"):
-        how["lengths"] = jnp.asarray(rng.integers(0, T + 1, rows))
-    if how.get("reset"):
-        how["reset"] = jnp.asarray(rng.random((rows, T)) < 0.3)
-    monkeypatch.setattr(pallas, "_rows", lambda *given: 32)
+    given = {
+        "lengths": jnp.asarray(rng.integers(0, T + 1, rows)),
+        "reset": jnp.asarray(rng.random((rows, T)) < 0.3),
+        "mask": jnp.asarray(rng.random((rows, T)) < 0.8),
+    }
+    how = {name: given[name] if name in given else how[name] for name in how}
+
+    @functools.partial(jax.jit, static_argnums=0)
+    def both(method, *args):
+        def loss(*args):
+            result = jrnn.scan(cell, *args, method=method, **how)
+            return weighted_sum(jax.tree.map(lambda a: a.astype("float32"), result))
+
+        return jax.value_and_grad(loss, argnums=(0, 1, 2))(*args)
+
     blocks = jrnn.kernels.Pallas(memory=2**24)  # compiled for no other test
-    found = jrnn.scan(cell, params, state, xs, method=blocks, **how)
-    tolerance = 1e-6 if dtype == "float32" else 0.03
-    assert_close(
-        found, jrnn.scan(cell, params, state, xs, method="scan", **how), tolerance
-    )
+    found, expected = (both(method, params, state, xs) for method in (blocks, "scan"))
+    assert_close(found, expected, 1e-5 if dtype == "float32" else 0.05)
+
+
+def test_second_derivatives_are_those_of_the_scan():
+    cell = jrnn.GRU(H)
+    params, state, xs = setting(cell)
+
+    def curved(method):
+        def loss(xs):
+            return weighted_sum(jrnn.scan(cell, params, state, xs, method=method))
+
+        return jax.grad(lambda xs: jnp.sum(jax.grad(loss)(xs) ** 2))(xs)
+
+    assert_close(curved("pallas"), curved("scan"), 1e-5)
 
 
 def test_weights_that_do_not_fit_are_refused_with_their_bytes():
@@ -93,11 +127,22 @@ def test_weights_that_do_not_fit_are_refused_with_their_bytes():
         )
 
 
-def test_blocks_have_as_many_rows_as_fit():
-    """A row is 128 words twice, for the next one is fetched, and once to compute."""
-    weights = jax.ShapeDtypeStruct((128, 512), jnp.float32)
-    xs = jax.ShapeDtypeStruct((T, 1000, 100), jnp.float32)
-    for rows in (512, 256, 64, 32):
-        memory = 128 * 512 * 4 + 3 * rows * 128 * 4
-        assert pallas._rows(1000, weights, (), xs, memory) == rows
-    assert pallas._rows(37, weights, (), xs, memory * 2) == 37
+def test_blocks_have_as_many_rows_as_fit_and_then_as_many_steps():
+    """A row is 128 words twice, for the next one is fetched, and once to compute.
+
+    There are two of them in the carry, in and out, and one in each step.
+    """
+    arrays = steps.Arrays(
+        jax.ShapeDtypeStruct((128, 512), jnp.float32),
+        None,
+        jax.ShapeDtypeStruct((1000, 100), jnp.float32),
+        jax.ShapeDtypeStruct((T, 1000, 100), jnp.float32),
+    )
+
+    def body(shared, rows, carry, x):
+        return carry + x + shared[0, 0], None
+
+    for rows, number in [(512, 1), (256, 2), (64, 4), (32, 4)]:
+        memory = 128 * 512 * 4 + (3 * 2 + 2 * number + 1) * rows * 128 * 4
+        assert tpu.fitting(body, arrays, memory) == (rows, number)
+    assert tpu.fitting(body, arrays, 16 * memory) == (512, 4)
