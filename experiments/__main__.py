@@ -44,6 +44,10 @@ COMMANDS = {
         "experiments.run.results:main",
         "write the page of results from the folders of runs",
     ),
+    "tokens": (
+        "experiments.tokens:main",
+        "prepare a text that does not fit in memory",
+    ),
     "bench": (
         "experiments.bench.command:main",
         "compare the speed of jrnn and other installed libraries",

@@ -1,6 +1,7 @@
 """A session: the part of a run that one process trains."""
 
 import contextlib
+import functools
 import json
 import math
 import time
@@ -14,7 +15,7 @@ import numpy as np
 
 from experiments.errors import UserError
 from experiments.run import devices, disk, folder, terminal, update
-from experiments.run.task import Data, Task
+from experiments.run.task import Data, Stream, Task
 from jrnn import training
 from jrnn.training import batches, processes
 from jrnn.training.batches import BatchSplit
@@ -112,9 +113,13 @@ class Session:
         )
 
     def compile(self) -> tuple[update.Advance, Any]:
-        """Compiles the updates and copies the data to the devices."""
-        arrays = batches.replicate(self.data.arrays, self.mesh)
+        """Compiles the updates, and copies data that does not stream to the devices."""
+        arrays = self.data.arrays
         advance = update.make_advance(self.task, self.recipe, self.model, self.split)
+        if isinstance(arrays, Stream):
+            advance = functools.partial(read_and_advance, advance, self.recipe)
+        else:
+            arrays = batches.replicate(arrays, self.mesh)
         nothing = self.block()._replace(size=np.int32(0))
         with terminal.taking("compiling"):
             self.learner, _ = advance(self.learner, nothing, arrays)
@@ -174,6 +179,18 @@ class Session:
         self.store.save(self.step, saved, {"seconds": self.seconds})
         parts = self.path, self.learner.params, self.step, self.data
         processes.on_first(lambda: folder.save_weights(*parts), UserError)
+
+
+def read_and_advance(
+    advance: update.Advance,
+    recipe: Any,
+    learner: update.Learner,
+    block: update.Block,
+    stream: Stream,
+) -> Any:
+    """Runs the updates of a block, on batches that are read for it; always as many."""
+    read = stream.batches(recipe, int(block.step), UPDATES_PER_CALL)
+    return advance(learner, block, update.Window(block.step, read))
 
 
 def agreed(seconds: float) -> float:

@@ -12,6 +12,26 @@ from jrnn.types import Array, Params, PRNGKey, State
 Progress = Callable[[float], Any]  # takes the fraction that is done
 
 
+class Stream(abc.ABC):
+    """Training data that does not fit in memory; batches are read on the host."""
+
+    @abc.abstractmethod
+    def batches(self, options: Any, first: int, number: int) -> Any:
+        """Returns the batches of several steps, a function of seed and step.
+
+        Args:
+          options: The recipe.
+          first: The number of updates before the first batch.
+          number: The number of batches.
+
+        Returns:
+          A tree of numpy arrays [number, batch_size, ...].
+
+        Raises:
+          UserError: If the data cannot be read any more.
+        """
+
+
 class Data(NamedTuple):
     """What a task trains on.
 
@@ -22,7 +42,7 @@ class Data(NamedTuple):
     name: str  # shown to the user
     facts: dict[str, Any]  # plain values that identify the data; equal to resume
     saved: dict[str, Any]  # plain values, such as a vocabulary
-    arrays: Any  # what batches are made of; copied to every device
+    arrays: Any  # what batches are made of, copied to every device; or a `Stream`
     held_out: Any = None  # what is scored
     about: dict[str, str] = {}  # lines to print
     # Figures of a score that need no training, by what they are of.
@@ -108,7 +128,7 @@ class Task(abc.ABC):
 
         Args:
           options: The recipe.
-          arrays: Of the data.
+          arrays: Of the data. This is not called if they are a `Stream`.
           step: The number of updates before this one.
           rows: Integers [rows], which rows of the batch this device computes.
         """

@@ -45,6 +45,13 @@ class Block(NamedTuple):
     per_step: Any  # float32
 
 
+class Window(NamedTuple):
+    """The batches of some steps, of data that does not fit in memory."""
+
+    first: Any  # int32, the first step
+    batches: Any  # a tree of arrays [steps, batch_size, ...]
+
+
 class Report(NamedTuple):
     """Averages over the updates with finite gradients; NaN if there are none."""
 
@@ -119,7 +126,7 @@ def make_advance(task: Task, options: Any, model: Any, split: BatchSplit) -> Adv
         """Returns weighted sums of a number of rows, and the state after them."""
         device = jax.lax.axis_index(AXIS)
         rows = device * rows_per_device + jnp.arange(number)
-        batch = task.batch(options, arrays, step, rows)
+        batch = _batch(task, options, arrays, step, rows)
         state = jax.tree.map(lambda leaf: leaf[:number], learner.state)
         key = _key(options, step, device) if task.is_random(options) else None
 
@@ -201,6 +208,14 @@ def _put(old: Array, new: Array) -> Array:
 
 def _done(block: Block, step: Array) -> Array:
     return block.done + step * block.per_step
+
+
+def _batch(task: Task, options: Any, arrays: Any, step: Array, rows: Array) -> Any:
+    """Returns rows of the batch of a step, from all data or from what was read."""
+    if not isinstance(arrays, Window):
+        return task.batch(options, arrays, step, rows)
+    place = step - arrays.first
+    return jax.tree.map(lambda leaf: leaf[place, rows], arrays.batches)
 
 
 def _key(options: Any, step: Array, device: Array) -> PRNGKey:

@@ -5,9 +5,16 @@ import hashlib
 import sys
 from pathlib import Path
 from pydoc_data import topics
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from experiments.errors import UserError
+from experiments.run import terminal
+from experiments.run.task import Stream
+from jrnn.text import TokenFile
+
+TOKENS = ".tokens"  # suffix of a text that `python -m experiments tokens` prepared
 
 HELD_OUT_PART = 10  # one tenth, at the end of the text
 _MARKS = {
@@ -71,9 +78,86 @@ def split(name: str, text: str) -> Corpus:
       >>> split("it", "x" * 72).held_out
       'xxxxxxx'
     """
-    border = max(0, len(text) - max(len(text) // HELD_OUT_PART, 1))
+    end = border(len(text))
     sha256 = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-    return Corpus(name, sha256, text[:border], text[border:])
+    return Corpus(name, sha256, text[:end], text[end:])
+
+
+class TokenCorpus(Stream):
+    """The training text of a token file, all but its last tenth.
+
+    Row b starts at position b/B of the text, and continues at the beginning when it
+    reaches the end, as in `parts.stream`.
+
+    Attributes:
+      file: The token file.
+      size: The number of tokens to train on.
+    """
+
+    def __init__(self, path: Path, unit: str) -> None:
+        """Opens a token file and compares it with its hash.
+
+        Raises:
+          UserError: If it cannot be read, is damaged, or has tokens of another unit.
+        """
+        try:
+            self.file = TokenFile(path)
+            with terminal.waiting(f"checking {path}") as progress:
+                self.file.verify(progress)
+        except (OSError, ValueError) as error:
+            raise UserError(_reason(path, error)) from None
+        if self.file.vocabulary.unit != unit:
+            raise UserError(
+                f"{path} has tokens of the unit {self.file.vocabulary.unit!r}, but "
+                f"this task needs {unit!r}."
+            )
+        self.size = border(len(self.file))
+
+    def batches(self, options: Any, first: int, number: int) -> Any:
+        """Returns inputs and targets [number, rows, chunk]."""
+        rows = np.arange(options.batch_size) * self.size // options.batch_size
+        steps = first + np.arange(number)
+        starts = rows + steps[:, None] * options.chunk
+        try:
+            read = self.file.windows(starts, options.chunk + 1, self.size)
+        except (OSError, ValueError) as error:
+            raise UserError(
+                f"{_reason(self.file.path, error)} Training stopped at step {first}. "
+                "Checkpoints are intact: restore the file and continue with --resume."
+            ) from None
+        return read[..., :-1], read[..., 1:]
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __getitem__(self, part: slice) -> np.ndarray:
+        """Reads a slice of the training text."""
+        begin, end, _ = part.indices(self.size)
+        return self.file[begin:end]
+
+    def held_out(self, size: int) -> np.ndarray:
+        """Reads the first tokens of the held-out text."""
+        return self.file[self.size : self.size + size]
+
+    @property
+    def facts(self) -> dict[str, str | int]:
+        """Values that identify the corpus."""
+        return {
+            "sha256": self.file.sha256,
+            "train": self.size,
+            "held_out": len(self.file) - self.size,
+        }
+
+
+def border(size: int) -> int:
+    """Returns where the held-out text starts in a text of this size."""
+    return max(0, size - max(size // HELD_OUT_PART, 1))
+
+
+def _reason(path: Any, error: Exception) -> str:
+    if isinstance(error, OSError):
+        return f"cannot read {path}: {error.strerror or error}."
+    return str(error)
 
 
 def _convert(encoding: str) -> str:

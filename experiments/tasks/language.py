@@ -34,8 +34,9 @@ class TextOptions(Options):
     """Options of models of a text.
 
     Attributes:
-      text: UTF-8 file to train on. Default: the Python language reference that ships
-        with Python, half a million characters. The last 10 % are held out.
+      text: UTF-8 file to train on, or a file that the command tokens made of one, which
+        need not fit in memory. Default: the Python language reference that ships with
+        Python, half a million characters. The last 10 % are held out.
       chunk: Tokens per update, and the largest number of steps that gradients flow
         back. The state is carried to the next chunk.
       score: Largest number of held-out tokens to score at the end.
@@ -81,6 +82,8 @@ class LanguageModel(Task):
 
     def load(self, options: Any) -> Data:
         """Reads the text; the vocabulary is that of the training text."""
+        if options.text is not None and options.text.suffix == corpus.TOKENS:
+            return self.load_tokens(options)
         name, text = corpus.read_text(options.text)
         whole = corpus.split(name, text)
         try:
@@ -88,6 +91,25 @@ class LanguageModel(Task):
         except ValueError as error:
             raise UserError(f"{name} is too short: {error}") from None
         train, held_out = map(vocabulary.encode, (whole.train, whole.held_out))
+        return self.data(options, name, whole.facts, vocabulary, train, held_out)
+
+    def load_tokens(self, options: Any) -> Data:
+        """Opens a token file; the vocabulary is that of the whole text."""
+        text = corpus.TokenCorpus(options.text, self.tokens)
+        held_out, vocabulary = text.held_out(options.score), text.file.vocabulary
+        name = str(options.text)
+        return self.data(options, name, text.facts, vocabulary, text, held_out)
+
+    def data(
+        self,
+        options: Any,
+        name: str,
+        facts: dict[str, Any],
+        vocabulary: Vocabulary,
+        train: Any,
+        held_out: np.ndarray,
+    ) -> Data:
+        """Returns tokens to train on, an array or a stream, and tokens to score."""
         needed = options.batch_size * options.chunk + 1
         if len(train) < needed:
             raise UserError(
@@ -97,10 +119,10 @@ class LanguageModel(Task):
                 "or --chunk."
             )
         unknown = np.mean(held_out == vocabulary.id(UNK))
-        frequent = parts.frequency_nats(train, held_out, len(vocabulary))
+        frequent = parts.frequency_nats(vocabulary.counts, held_out)
         return Data(
             name=name,
-            facts=whole.facts,
+            facts=facts,
             saved={"vocabulary": vocabulary.to_json()},
             arrays=train,
             held_out=held_out,

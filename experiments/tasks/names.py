@@ -76,9 +76,8 @@ class Names(Examples):
         }
         held = max(1, len(texts) // options.held_out)
         train, held_out = parts.split_examples(arrays, held, seed=0)
-        frequent = parts.frequency_nats(
-            _written(train), _written(held_out), len(vocabulary)
-        )
+        counts = np.bincount(_written(train), minlength=len(vocabulary))
+        frequent = parts.frequency_nats(counts, _written(held_out))
         return Data(
             name=source,
             facts={"sha256": parts.fingerprint([train, held_out])},

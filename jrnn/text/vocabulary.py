@@ -76,9 +76,10 @@ class Vocabulary:
         """Returns the vocabulary of a text: its tokens, sorted.
 
         Args:
-          texts: A string, or several as an iterable. With "tokens", an iterable of
-            texts, each a sequence of strings; a token that equals a special token, as
-            `<unk>` does in prepared corpora, means that special token.
+          texts: A string, or several as an iterable, of which one at a time is in
+            memory. With "tokens", an iterable of texts, each a sequence of strings; a
+            token that equals a special token, as `<unk>` does in prepared corpora,
+            means that special token.
           unit: What a token is, as in `jrnn.text.split`. "bytes" has all 256 bytes.
           limit: The number of tokens to keep, the most frequent ones; None for all.
           min_count: Rarer tokens are left out.
@@ -90,8 +91,7 @@ class Vocabulary:
         checks.integer("min_count", min_count, 1)
         if limit is not None:
             limit = checks.integer("limit", limit, 1)
-        texts = [texts] if isinstance(texts, str) else list(texts)
-        found = _count(texts, unit)
+        found, number = _count([texts] if isinstance(texts, str) else texts, unit)
         total = sum(found.values())
         ends = found.pop(EOS, 0) if unit == "tokens" and EOS in specials else 0
         for special in specials if unit == "tokens" else ():
@@ -105,7 +105,7 @@ class Vocabulary:
                 "or a lower min_count."
             )
         counts = {token: found[token] for token in kept}
-        known = {UNK: total - ends - sum(counts.values()), EOS: ends or len(texts)}
+        known = {UNK: total - ends - sum(counts.values()), EOS: ends or number}
         special_counts = [known.get(special, 0) for special in specials]
         return cls(
             unit,
@@ -263,28 +263,28 @@ class Vocabulary:
 
     def _encode_characters(self, text: str) -> np.ndarray:
         """Looks up all characters at once; -1 where there is none."""
-        known, order = self._points
         points = units.code_points(text)
-        index = np.minimum(np.searchsorted(known, points), known.size - 1)
-        ids = np.where(known[index] == points, order[index] + len(self.specials), -1)
-        return ids.astype(np.int32)
+        return self._by_point[np.minimum(points, self._by_point.size - 1)]
 
     @functools.cached_property
-    def _points(self) -> tuple[np.ndarray, np.ndarray]:
-        """The code points of the characters, sorted, and the place of each."""
+    def _by_point(self) -> np.ndarray:
+        """The id of every code point, up to one past the largest that is known."""
         points = units.code_points("".join(self.tokens))
-        order = np.argsort(points)
-        return points[order], order
+        ids = np.full(int(points.max()) + 2, -1, np.int32)
+        ids[points] = np.arange(points.size) + len(self.specials)
+        return ids
 
 
-def _count(texts: Iterable[Any], unit: str) -> collections.Counter[Any]:
-    """Counts the tokens of texts."""
+def _count(texts: Iterable[Any], unit: str) -> tuple[collections.Counter[Any], int]:
+    """Returns how often each token occurs, and the number of texts."""
     found: collections.Counter[Any] = collections.Counter()
+    number = 0
     for text in texts:
+        number += 1
         units.check_text(text, unit)
         if unit == "characters":  # a long text in C
-            points, counts = np.unique(units.code_points(text), return_counts=True)
-            found.update(dict(zip(map(chr, points), counts.tolist(), strict=True)))
+            counts = np.bincount(units.code_points(text))
+            found.update({chr(n): int(counts[n]) for n in np.flatnonzero(counts)})
         else:
             found.update(units.split(text, unit))
-    return found
+    return found, number

@@ -1,7 +1,9 @@
 """The text of the character model: any characters, and every way to be unusable."""
 
 import codecs
+import dataclasses
 import math
+import os
 
 import hypothesis
 import jax.numpy as jnp
@@ -9,13 +11,16 @@ import numpy as np
 import pytest
 from hypothesis import strategies
 
+from experiments import tokens
 from experiments.errors import UserError
 from experiments.run import terminal
 from experiments.run.session import Standing
 from experiments.tasks import corpus
 from experiments.tasks.char_lm import TASK, CharOptions as Train
 from experiments.tasks.parts import times
-from jrnn.text import Vocabulary
+from jrnn.text import UNK, Vocabulary, write_tokens
+from tests.experiments import runs
+from tests.experiments.runs import TEXT
 
 ODD = "a\r\nb\x00 \ufeffe\u0301 \U0001f40d \u202e"
 
@@ -160,3 +165,62 @@ def test_skipped_updates_do_not_spoil_the_averages_of_the_bar(capsys):
 
 def test_a_model_cannot_steer_the_terminal():
     assert terminal.lines("a\x1b[2J\tb\u202e\n", 40) == ["a\ufffd[2J    b\ufffd", ""]
+
+
+def test_a_token_file_trains_as_the_text_does(tiny, tmp_path, capsys):
+    text, made = tmp_path / "fox.txt", tmp_path / "fox.tokens"
+    text.write_text("\n" + TEXT)  # all characters occur in the training text
+    assert tokens.main("tokens", [str(text)]) == 0
+    assert f"{len(TEXT) + 1:,}" in capsys.readouterr().out
+    config = dataclasses.replace(tiny, text=made, steps=23)
+    streamed = runs.start(dataclasses.replace(config, out=tmp_path / "a"))
+    plain = runs.start(dataclasses.replace(config, text=text, out=tmp_path / "b"))
+    assert runs.newest(streamed) == runs.newest(plain)
+    assert runs.log(streamed) == runs.log(plain)
+    part = runs.start(dataclasses.replace(config, out=tmp_path / "c", stop_after=13))
+    assert runs.resume(part, stop_after=None) == 0
+    assert runs.newest(part) == runs.newest(plain)
+
+
+def test_a_token_file_that_was_changed_or_removed_is_refused(tiny, text, tmp_path):
+    made = tmp_path / "fox.tokens"
+    tokens.main("tokens", [str(text), "--out", str(made)])
+    config = dataclasses.replace(tiny, text=made)
+    data = bytearray(made.read_bytes())
+    data[-50] ^= 1
+    made.write_bytes(data)
+    with pytest.raises(UserError, match="does not match its hash"):
+        TASK.load(config)
+    made.unlink()
+    with pytest.raises(UserError, match=r"cannot read .*fox\.tokens: No such file"):
+        TASK.load(config)
+    write_tokens(made, ["a b"], Vocabulary.build("a b", "words", specials=(UNK,)), 2)
+    with pytest.raises(UserError, match="unit 'words', but this task needs 'char"):
+        TASK.load(config)
+
+
+def test_a_token_file_that_is_truncated_during_training_is_told(tiny, text, tmp_path):
+    made = tmp_path / "fox.tokens"
+    tokens.main("tokens", [str(text), "--out", str(made)])
+    stream = TASK.load(dataclasses.replace(tiny, text=made)).arrays
+    os.truncate(made, 300)
+    with pytest.raises(UserError, match=r"fox\.tokens.* stopped at step 70"):
+        stream.batches(tiny, 70, 10)
+
+
+@pytest.mark.parametrize(
+    ("content", "words", "message"),
+    [
+        (b"ab\xff", [], r"not UTF-8: byte 0xff at offset 2"),
+        (b"ab", ["--out", "a.txt"], r"must end with \.tokens"),
+        (b"ab", ["--limit", "0"], "limit must be"),
+        (b"", [], "no token"),
+    ],
+)
+def test_a_text_without_tokens_is_told(tmp_path, content, words, message):
+    file = tmp_path / "text.txt"
+    file.write_bytes(content)
+    with pytest.raises(UserError, match=message):
+        tokens.main("tokens", [str(file), *words])
+    with pytest.raises(UserError, match="No such file"):
+        tokens.main("tokens", [str(tmp_path / "none.txt")])

@@ -1,0 +1,295 @@
+"""Files of tokens, for texts that do not fit in memory.
+
+A token file is a `.safetensors` file, which other programs can read: the array "tokens"
+of ids, their hash in the array "sha256" behind it, and the vocabulary as metadata.
+"""
+
+import codecs
+import hashlib
+import os
+import weakref
+from collections.abc import Callable, Iterable, Iterator
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from jrnn import checks
+from jrnn.storage import disk, safetensors
+from jrnn.storage.arrays import errors_name
+from jrnn.storage.formats import CODES, METADATA, FileError, require
+from jrnn.text.vocabulary import Vocabulary
+
+_BLOCK = 4 << 20  # bytes read at once
+_TOKENS, _HASH, _VOCABULARY = "tokens", "sha256", "jrnn.vocabulary"
+Progress = Callable[[float], Any]  # takes the fraction that is done
+
+
+def read_pieces(
+    path: disk.Path, progress: Progress | None = None, size: int = _BLOCK
+) -> Iterator[str]:
+    r"""Yields a text file in UTF-8 in pieces, one of which is in memory at a time.
+
+    A piece ends with a line end if there is one in `size` bytes, so no word is cut. A
+    byte order mark at the start is not part of the text.
+
+    Args:
+      path: The file.
+      progress: Called with the fraction that was read.
+      size: Bytes per piece, at least 4.
+
+    Raises:
+      ValueError: if the file is not UTF-8. The message has the offset of the byte.
+      OSError: if it cannot be read.
+
+    Example:
+      >>> import pathlib, tempfile
+      >>> path = pathlib.Path(tempfile.mkdtemp()) / "text.txt"
+      >>> _ = path.write_text("one\ntwo\nthree")
+      >>> list(read_pieces(path, size=6))
+      ['one\n', 'two\n', 'three']
+    """
+    size = checks.integer("size", size, 4)
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    rest, done = "", 0
+    with open(path, "rb") as file:
+        total = os.fstat(file.fileno()).st_size
+        while block := file.read(size):
+            if not done:
+                block = block.removeprefix(codecs.BOM_UTF8)
+                done = file.tell() - len(block)
+            rest += _decode(decoder, block, done, path)
+            done = file.tell()
+            end = rest.rfind("\n") + 1
+            if not end and len(rest) >= size:
+                end = len(rest)
+            if end:
+                yield rest[:end]
+                rest = rest[end:]
+            if progress is not None:
+                progress(min(1.0, done / max(total, 1)))
+    rest += _decode(decoder, b"", done, path, final=True)
+    if rest:
+        yield rest
+
+
+def write_tokens(
+    path: disk.Path, pieces: Iterable[Any], vocabulary: Vocabulary, count: int
+) -> None:
+    """Writes the ids of a text to a token file, piece by piece.
+
+    The file gets its name when it is complete and on the disk.
+
+    Args:
+      path: The file to write.
+      pieces: A text in pieces, as from `read_pieces`, which are encoded one by one.
+      vocabulary: Encodes them.
+      count: The number of tokens of the text: `sum(vocabulary.counts)` if the
+        vocabulary was built from the same text and has no `<eos>`.
+
+    Raises:
+      ValueError: if the text has another number of tokens, or an unknown token.
+
+    Example:
+      >>> import tempfile
+      >>> from jrnn.text import TokenFile, UNK, Vocabulary, write_tokens
+      >>> vocabulary = Vocabulary.build("to be or not to be", specials=(UNK,))
+      >>> path = tempfile.mkdtemp() + "/text.tokens"
+      >>> write_tokens(path, ["to be or ", "not to be"], vocabulary, 18)
+      >>> with TokenFile(path) as tokens:
+      ...     len(tokens), tokens.vocabulary.decode(tokens[13:18])
+      (18, 'to be')
+    """
+    dtype = np.min_scalar_type(len(vocabulary) - 1).newbyteorder("<")
+    end = count * dtype.itemsize
+    offsets = {_TOKENS: [0, end], _HASH: [end, end + 32]}
+    header = safetensors.encode_header(
+        {
+            METADATA: {_VOCABULARY: vocabulary.to_json()},
+            _TOKENS: _described(dtype, [count], offsets[_TOKENS]),
+            _HASH: _described(np.dtype("uint8"), [32], offsets[_HASH]),
+        }
+    )
+
+    def content() -> Iterator[bytes]:
+        sha, seen = hashlib.sha256(header), 0
+        yield header
+        for piece in pieces:
+            ids = vocabulary.encode(piece)
+            seen += len(ids)
+            data = ids.astype(dtype).tobytes()
+            sha.update(data)
+            yield data
+        if seen != count:
+            raise ValueError(f"the text has {seen} tokens, but count is {count}.")
+        yield sha.digest()
+
+    disk.write_whole(path, content())
+
+
+class TokenFile:
+    """The tokens of a text on a disk, which are read as they are needed.
+
+    It is a sequence of ids: `len(file)` and `file[begin:end]`. Nothing stays in memory.
+    The file is read by position and not mapped into memory: a mapped page counts as
+    memory of the process, and a mapped file that is truncated kills the process, while
+    here it is an error that names the file.
+
+    Attributes:
+      path: The file.
+      vocabulary: That of the ids.
+      sha256: A hash of the tokens and the vocabulary, which identifies both. `verify`
+        compares it with the content.
+    """
+
+    def __init__(self, path: disk.Path) -> None:
+        """Opens a token file and reads its header.
+
+        Raises:
+          FileError: if it is not a token file, or has another size than it says.
+          OSError: if it cannot be opened.
+        """
+        self.path = os.fspath(path)
+        self._number = os.open(path, os.O_RDONLY)
+        self._close = weakref.finalize(self, os.close, self._number)
+        with errors_name(self.path):
+            self._open()
+
+    def _open(self) -> None:
+        total = os.fstat(self._number).st_size
+        size = safetensors.header_size(self._at(0, min(8, total)), total)
+        header = self._at(0, 8 + size)
+        entries, metadata, self._start = safetensors.parse_header(header, total)
+        require(
+            [entry.name for entry in entries] == [_TOKENS, _HASH]
+            and len(entries[0].shape) == 1
+            and entries[0].dtype.kind == "u"
+            and entries[1].end - entries[1].begin == 32
+            and set(metadata) == {_VOCABULARY},
+            "it is no token file. Make one with `jrnn.text.write_tokens`.",
+        )
+        tokens, hashed = entries
+        self._dtype, self._count = tokens.dtype, tokens.shape[0]
+        bytes_ = tokens.end - tokens.begin
+        needed = self._count * self._dtype.itemsize
+        require(bytes_ == needed, f"tokens must have {needed} bytes, got {bytes_}.")
+        self.vocabulary = Vocabulary.from_json(metadata[_VOCABULARY])
+        self.sha256 = self._at(self._start + hashed.begin, 32).hex()
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, part: slice) -> np.ndarray:
+        """Reads the ids of a slice without a step, int32.
+
+        Raises:
+          FileError: if the file was truncated, or has an id out of range.
+          OSError: if it cannot be read.
+        """
+        begin, end, step = part.indices(self._count)
+        if step != 1:
+            raise ValueError(f"a slice of tokens must have step 1, got {step}.")
+        width = self._dtype.itemsize
+        data = self._at(self._start + begin * width, max(0, end - begin) * width)
+        ids = np.frombuffer(data, self._dtype)
+        if ids.size and ids.max() >= len(self.vocabulary):
+            raise FileError(
+                f"{self.path}: token {begin + int(ids.argmax())} is {ids.max()}, but "
+                f"its vocabulary has {len(self.vocabulary)} ids. The file is damaged: "
+                "make it again."
+            )
+        return ids.astype(np.int32)
+
+    def windows(self, starts: Any, size: int, end: int | None = None) -> np.ndarray:
+        """Reads several windows of the text, each from its own position.
+
+            windows[..., i] = tokens[(starts[...] + i) mod end]
+
+        Args:
+          starts: Integers of any shape; those past the end start over, too.
+          size: Tokens per window.
+          end: Where the text starts over; None for the end of the file.
+
+        Returns:
+          int32 [*starts.shape, size].
+        """
+        size = checks.integer("size", size, 0)
+        end = checks.integer("end", len(self) if end is None else end, 1)
+        starts = np.asarray(starts)
+        rows = [self._window(int(start) % end, size, end) for start in starts.ravel()]
+        return np.reshape(rows, (*starts.shape, size)).astype(np.int32)
+
+    def verify(self, progress: Progress | None = None) -> None:
+        """Reads the whole file and compares it with its hash.
+
+        Args:
+          progress: Called with the fraction that is done.
+
+        Raises:
+          FileError: if it was changed after it was written.
+        """
+        end = self._start + self._count * self._dtype.itemsize
+        sha = hashlib.sha256()
+        for begin in range(0, end, _BLOCK):
+            sha.update(self._at(begin, min(_BLOCK, end - begin)))
+            if progress is not None:
+                progress(min(1.0, (begin + _BLOCK) / end))
+        if sha.hexdigest() != self.sha256:
+            raise FileError(
+                f"{self.path}: its content does not match its hash, so it is damaged. "
+                "Make it again."
+            )
+
+    def close(self) -> None:
+        """Closes the file, which also happens when it is not referred to any more."""
+        self._close()
+
+    def __enter__(self) -> "TokenFile":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _window(self, start: int, size: int, end: int) -> np.ndarray:
+        parts, start = [self[start : min(start + size, end)]], start
+        while (lacking := size - sum(map(len, parts))) > 0:
+            parts.append(self[: min(lacking, end)])
+        return np.concatenate(parts)
+
+    def _at(self, offset: int, size: int) -> bytes:
+        """Reads bytes at a position."""
+        pieces = []
+        while size and (piece := os.pread(self._number, size, offset)):
+            pieces.append(piece)
+            offset, size = offset + len(piece), size - len(piece)
+        if size:
+            raise FileError(
+                f"{self.path}: {size} bytes are missing at byte {offset}, so it was "
+                "truncated. Make it again."
+            )
+        return b"".join(pieces)
+
+
+def _described(dtype: np.dtype, shape: list[int], offsets: list[int]) -> dict[str, Any]:
+    code = CODES[dtype.newbyteorder("=")]
+    return {"dtype": code, "shape": shape, "data_offsets": offsets}
+
+
+def _decode(
+    decoder: Any, block: bytes, start: int, path: disk.Path, final: bool = False
+) -> str:
+    """Decodes a block that starts at an offset of the file."""
+    pending = len(decoder.getstate()[0])
+    try:
+        return decoder.decode(block, final)
+    except UnicodeDecodeError as error:
+        offset = start - pending + error.start
+        raise ValueError(
+            f"{os.fspath(path)} is not UTF-8: byte {error.object[error.start]:#04x} at "
+            f"offset {offset} ({error.reason})."
+        ) from None

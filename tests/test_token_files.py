@@ -1,0 +1,131 @@
+"""Token files hold exactly the ids of a text, and no damage to them goes unnoticed."""
+
+import codecs
+import os
+
+import hypothesis
+import numpy as np
+import pytest
+from hypothesis import strategies
+
+from jrnn.storage import safetensors
+from jrnn.storage.formats import FileError
+from jrnn.text import UNK, TokenFile, Vocabulary, read_pieces, write_tokens
+
+TEXT = "é\U0001f600 the cat\r\nsat, on\n\nthe mat" * 5
+
+
+@pytest.fixture
+def path(tmp_path):
+    """A token file whose vocabulary does not have all characters."""
+    file = tmp_path / "text.txt"
+    file.write_bytes(codecs.BOM_UTF8 + TEXT.encode())
+    vocabulary = Vocabulary.build(read_pieces(file, size=7), limit=9, specials=(UNK,))
+    assert vocabulary == Vocabulary.build(TEXT, limit=9, specials=(UNK,))
+    made, seen = tmp_path / "text.tokens", []
+    pieces = read_pieces(file, seen.append, size=7)
+    write_tokens(made, pieces, vocabulary, sum(vocabulary.counts))
+    assert seen == sorted(seen) and seen[-1] == 1
+    return made
+
+
+def ids(path):
+    return TokenFile(path).vocabulary.encode(TEXT)
+
+
+@hypothesis.settings(derandomize=True, deadline=None, max_examples=60)
+@hypothesis.given(strategies.text(), strategies.integers(4, 30))
+def test_pieces_join_to_the_text(tmp_path_factory, text, size):
+    file = tmp_path_factory.getbasetemp() / "pieces.txt"
+    file.write_bytes(codecs.BOM_UTF8 + text.encode())
+    pieces = list(read_pieces(file, size=size))
+    assert "".join(pieces) == text and all(pieces)
+    assert all("\n" not in piece.rstrip("\n") or len(piece) > 4 for piece in pieces)
+    assert max(map(len, pieces), default=0) <= 2 * size
+
+
+@pytest.mark.parametrize("start", [0, 3, 4, 5, 6, 99])
+@pytest.mark.parametrize("mark", [b"", codecs.BOM_UTF8])
+def test_bad_utf8_is_an_error_with_its_offset(tmp_path, start, mark):
+    file = tmp_path / "bad.txt"
+    good = mark + (b"a\xc3\xa9" * 99)[:start]
+    for bad in (b"\xff" + b"a" * 9, b"\xf0\x9f\x98" + b"a", b"\xf0\x9f"):
+        file.write_bytes(good + bad)
+        with pytest.raises(UnicodeDecodeError) as whole:
+            file.read_bytes().decode()
+        with pytest.raises(ValueError, match=f"at offset {whole.value.start} "):
+            list(read_pieces(file, size=4))
+
+
+def test_all_ids_are_those_of_the_whole_text(path):
+    with TokenFile(path) as file:
+        assert len(file) == len(TEXT) and file[:].dtype == np.int32
+        np.testing.assert_array_equal(file[:], ids(path))
+        np.testing.assert_array_equal(file[-9:-2], ids(path)[-9:-2])
+        assert file[5:5].size == 0
+        file.verify()
+        with pytest.raises(ValueError, match="step 1, got 2"):
+            file[::2]
+
+
+def test_windows_start_over_at_the_end(path):
+    starts, end = np.array([[0, 40, 59], [61, 10**12, 3]]), 60
+    with TokenFile(path) as file:
+        found = file.windows(starts, 130, end)
+        expected = ids(path)[(starts[..., None] + np.arange(130)) % end]
+        np.testing.assert_array_equal(found, expected)
+        assert file.windows(starts, 0).shape == (2, 3, 0)
+
+
+@pytest.mark.parametrize(("symbols", "width"), [(255, 1), (256, 2), (65535, 2)])
+def test_ids_take_as_few_bytes_as_they_need(tmp_path, symbols, width):
+    text = "".join(map(chr, range(0x10000, 0x10000 + symbols)))
+    vocabulary = Vocabulary.build(text, specials=(UNK,))
+    path = tmp_path / "wide.tokens"
+    write_tokens(path, [text], vocabulary, symbols)
+    arrays, _ = safetensors.parse(path.read_bytes(), 1 << 30)  # as other programs do
+    assert arrays["tokens"].dtype.itemsize == width
+    np.testing.assert_array_equal(arrays["tokens"], np.arange(1, symbols + 1))
+
+
+def test_every_changed_byte_is_noticed(path):
+    good = path.read_bytes()
+    for place in range(len(good)):
+        bad = bytearray(good)
+        bad[place] ^= 1 << place % 8
+        path.write_bytes(bad)
+        with pytest.raises((FileError, ValueError)), TokenFile(path) as file:
+            file.verify()
+
+
+def test_a_truncated_file_is_noticed_before_and_after_it_was_opened(path):
+    good = path.read_bytes()
+    with TokenFile(path) as file:
+        os.truncate(path, len(good) - 40)
+        with pytest.raises(FileError, match=r"text.tokens: 8 bytes are missing"):
+            file[:]
+    for size in (0, 7, 8, 99, len(good) - 1):
+        path.write_bytes(good[:size])
+        with pytest.raises(FileError, match=r"text\.tokens"):
+            TokenFile(path)
+
+
+def test_an_id_out_of_range_is_noticed(path):
+    data = bytearray(path.read_bytes())
+    data[-40] = 10  # of 10 ids; the hash has 32 bytes
+    path.write_bytes(data)
+    with TokenFile(path) as file, pytest.raises(FileError, match="is 10, but its"):
+        file[:]
+
+
+def test_other_files_and_other_counts_are_refused(path, tmp_path):
+    other = tmp_path / "other.tokens"
+    other.write_bytes(safetensors.encode_header({}))
+    with pytest.raises(FileError, match="is no token file"):
+        TokenFile(other)
+    vocabulary = TokenFile(path).vocabulary
+    with pytest.raises(ValueError, match="has 5 tokens, but count is 4"):
+        write_tokens(tmp_path / "new.tokens", ["a cat"], vocabulary, 4)
+    with pytest.raises(FileNotFoundError):
+        TokenFile(tmp_path / "none.tokens")
+    assert sorted(os.listdir(tmp_path)) == ["other.tokens", "text.tokens", "text.txt"]
