@@ -9,10 +9,11 @@ from typing import Any
 import jrnn
 from experiments.errors import UserError
 from experiments.run.options import Options
-from jrnn import kernels
+from jrnn import initializers, kernels
 from jrnn.types import Cell, Layer
 
 HEADS = 2  # of --cell "multihead(...)"
+LONGEST = 200  # steps that units of --cell "chrono(...)" remember at first
 OPTIONS: dict[str, Any] = {  # of cells that need more than a size, from the size
     "Jordan": lambda size: {"output_features": size},
     "OutputToOutput": lambda size: {"output_features": size},
@@ -22,7 +23,22 @@ OPTIONS: dict[str, Any] = {  # of cells that need more than a size, from the siz
 }
 # Cells whose inputs have the size of their outputs: a linear layer below sees to it.
 SAME_SIZE = (jrnn.ResidualCell, jrnn.RGLRU, jrnn.S5)
+
+
+def chrono(cell: Any) -> Cell:
+    """Draws the forget biases of a gated cell for memories of up to 200 steps.
+
+    Example:
+      >>> chrono(jrnn.LSTM(4)).forget_bias
+      Chrono(longest=200)
+    """
+    if not hasattr(cell, "forget_bias"):
+        raise ValueError("chrono needs a cell with a forget gate, such as lstm or gru.")
+    return dataclasses.replace(cell, forget_bias=initializers.Chrono(LONGEST))
+
+
 WRAPPERS: dict[str, Any] = {
+    "chrono": chrono,
     "cutrecurrentgradient": jrnn.CutRecurrentGradient,
     "layernormed": jrnn.LayerNormed,
     "learnedstate": jrnn.LearnedState,

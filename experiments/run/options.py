@@ -20,9 +20,9 @@ class Options:
 
     Attributes:
       minutes: Length of the training in minutes, without compilation, samples and
-        evaluation. Default without --steps: 2.
+        evaluation.
       steps: Length of the training in updates. The learning rate decays over this
-        length.
+        length. Default without --minutes: that of the task, or 2 minutes.
       stop_after: Stop the run after this many updates in total, as Ctrl-C does. It can
         be continued with --resume.
       out: Folder of the run. Default: runs/TASK-DATE-TIME.
@@ -73,6 +73,8 @@ class Options:
     samples: int = 4
     save_minutes: float = 1.0
 
+    UPDATES: ClassVar[int | None] = None  # default length; None for DEFAULT_MINUTES
+
     # Options that a resumed run may change: FREE silently, WARNED with a warning.
     FREE = frozenset(["minutes", "steps", "samples", "save_minutes", *OF_THE_SESSION])
     WARNED = frozenset(["learning_rate", "warmup", "clip", "devices"])
@@ -104,7 +106,7 @@ class Options:
     def budget(self) -> tuple[float | None, int | None]:
         """The length of the training in minutes and steps; None for no limit."""
         if self.minutes is None and self.steps is None:
-            return DEFAULT_MINUTES, None
+            return (None, self.UPDATES) if self.UPDATES else (DEFAULT_MINUTES, None)
         return self.minutes, self.steps
 
     @property

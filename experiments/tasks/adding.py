@@ -34,10 +34,12 @@ class AddingOptions(Options):
 
     length: int = 200
     examples: int = 1000
-    hidden_size: int = 128
+    cell: str = "gru"
+    hidden_size: int = 64
     batch_size: int = 50
-    learning_rate: float = 2e-3
+    learning_rate: float = 4e-3
 
+    UPDATES = 2000
     AT_LEAST = Options.AT_LEAST | {"length": 2, "examples": 1}
 
 

@@ -47,6 +47,7 @@ class AdditionOptions(Options):
     batch_size: int = 128
     learning_rate: float = 4e-3
 
+    UPDATES = 4000
     AT_LEAST = Options.AT_LEAST | {
         "digits": 1,
         "examples": 2,

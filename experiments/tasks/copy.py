@@ -37,9 +37,11 @@ class CopyOptions(Options):
 
     gap: int = 100
     examples: int = 1000
+    cell: str = "orthogonal(modrelurnn)"
     hidden_size: int = 128
-    learning_rate: float = 1e-3
+    learning_rate: float = 2e-3
 
+    UPDATES = 1000
     AT_LEAST = Options.AT_LEAST | {"gap": 1, "examples": 1}
 
 

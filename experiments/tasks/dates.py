@@ -60,6 +60,7 @@ class DatesOptions(Options):
     batch_size: int = 64
     learning_rate: float = 4e-3
 
+    UPDATES = 600
     AT_LEAST = Options.AT_LEAST | {"examples": 1, "held_out": 1, "embedding_size": 1}
 
 

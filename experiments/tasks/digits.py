@@ -45,6 +45,7 @@ class DigitsOptions(Options):
     batch_size: int = 64
     learning_rate: float = 3e-3
 
+    UPDATES = 2000
     AT_LEAST = Options.AT_LEAST | {"noise": 0}
 
 

@@ -50,6 +50,7 @@ class NamesOptions(Options):
     batch_size: int = 128
     learning_rate: float = 3e-3
 
+    UPDATES = 2000
     FREE = Options.FREE | {"text"}
     AT_LEAST = Options.AT_LEAST | {"embedding_size": 1, "held_out": 2}
 

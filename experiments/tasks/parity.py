@@ -38,6 +38,7 @@ class ParityOptions(Options):
     hidden_size: int = 32
     learning_rate: float = 3e-3
 
+    UPDATES = 600
     AT_LEAST = Options.AT_LEAST | {"length": 1, "unseen": 1, "examples": 1}
 
 

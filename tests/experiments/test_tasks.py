@@ -147,6 +147,14 @@ def test_the_list_has_every_task(capsys):
     assert set(TINY) | {"char_lm"} == set(tasks.TABLE)
 
 
+def test_the_length_of_a_run_is_that_of_its_task():
+    options = tasks.find("parity").options
+    assert options().budget == (None, options.UPDATES) and options.UPDATES > 0
+    assert options(minutes=3.0).budget == (3.0, None)
+    assert options(steps=7).budget == (None, 7)
+    assert Options().budget == (2.0, None)
+
+
 def test_an_unknown_task_names_the_nearest():
     with pytest.raises(UserError, match="Do you mean digits"):
         tasks.find("digit")
@@ -170,6 +178,15 @@ def test_every_cell_of_the_option_can_be_initialized(cell):
         lambda key: jrnn.Sequential(*layers).init(key, 5), jax.random.key(0)
     )
     assert jax.tree.leaves(params)
+
+
+def test_chrono_draws_long_memories():
+    cell = models.make_cell(Options(cell="chrono(lstm)", hidden_size=99))
+    bias = cell.init(jax.random.key(0), 3).b_x.reshape(4, 99)
+    assert bias[1].min() >= 0 and np.log(150) < bias[1].max() < np.log(199)
+    np.testing.assert_array_equal(bias[0], -bias[1])
+    with pytest.raises(UserError, match="chrono needs a cell with a forget gate"):
+        models.make_cell(Options(cell="chrono(elman)"))
 
 
 def test_a_size_that_does_not_fit_is_one_line(tmp_path, monkeypatch):
