@@ -93,3 +93,9 @@ from jrnn.types import Cell as Cell, Layer as Layer
 from jrnn.values import value as value
 
 __version__ = "0.1.0"
+# Classes and functions, which `help(jrnn)` lists; the modules are attributes.
+__all__ = [
+    name
+    for name, each in globals().items()
+    if not name.startswith("_") and not isinstance(each, type(cells))
+]

@@ -1,7 +1,10 @@
 """The README's example prints what the README says, and is as short as it looks."""
 
 import pathlib
+import pydoc
 import re
+
+import jrnn
 
 ROOT = pathlib.Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -15,6 +18,14 @@ def test_the_example_prints_what_is_printed_below_it(capsys):
     assert capsys.readouterr().out == output
     lines = [line for line in code.splitlines() if line and "import" not in line]
     assert len(lines) <= 12
+
+
+def test_help_lists_the_classes_and_functions():
+    text = pydoc.plain(pydoc.render_doc(jrnn))
+    for name in ("class LSTM", "class Recurrent", "class Sequential", "scan(cell"):
+        assert name in text
+    assert {"LSTM", "scan", "generate", "value"} <= set(jrnn.__all__)
+    assert not {"cells", "types", "checks"} & set(jrnn.__all__)
 
 
 def test_links_lead_somewhere():
