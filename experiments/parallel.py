@@ -1,8 +1,10 @@
 """Measures computing all time steps at once: the tables of `docs/parallel.md`."""
 
 import dataclasses
+import functools
+import math
 import pathlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -13,6 +15,7 @@ import tyro
 import jrnn
 from experiments.errors import UserError
 from experiments.layouts import turns
+from jrnn import diagnostics
 from jrnn.kernels import Parallel
 
 _ABOUT = """Measures Newton's method and linear recurrences over time.
@@ -27,6 +30,7 @@ CELLS: dict[str, Any] = {
     "Elman": jrnn.Elman(8),
     "ParaGRU": jrnn.ParaGRU(8),
 }
+HARD = (("GRU", 3.0), ("Elman", 2.0), ("Elman", 3.0), ("ParaGRU", 3.0))
 MOST = 150  # iterations
 
 
@@ -37,7 +41,7 @@ class Measure:
     tables: tuple[str, ...] = ("iterations", "windows", "accuracy", "speed")
     """Which tables to print."""
 
-    seeds: int = 5
+    seeds: int = 20
     """Number of random networks for each gain."""
 
     rounds: int = 7
@@ -66,39 +70,70 @@ def main(prog: str, arguments: list[str]) -> int:
 
 
 def network(cell: Any, gain: float, seed: int, steps: int = 512) -> tuple[Any, Any]:
-    """Returns parameters with random recurrent weights of a gain, and inputs."""
-    keys = jax.random.split(jax.random.key(seed), 4)
-    params = cell.init(keys[0], 8, jnp.float64)
-    draw = lambda key, like: jax.random.normal(key, like.shape, jnp.float64)  # noqa: E731
+    """Returns parameters with random recurrent weights of a gain, and inputs.
+
+    Everything is drawn by numpy, so that other programs can draw the same.
+    """
+    rng = np.random.default_rng(seed)
+    params = cell.init(jax.random.key(0), 8, jnp.float64)  # shapes, and biases
     scale = 8**-0.5 if params.w_h.ndim > 1 else 1.0  # a unit of a ParaGRU has one input
     params = params._replace(
-        w_h=gain * scale * draw(keys[1], params.w_h),
-        w_x=8**-0.5 * draw(keys[2], params.w_x),
+        w_h=jnp.asarray(gain * scale * rng.standard_normal(params.w_h.shape)),
+        w_x=jnp.asarray(8**-0.5 * rng.standard_normal(params.w_x.shape)),
     )
-    return params, jax.random.normal(keys[3], (steps, 8), jnp.float64)
+    return params, jnp.asarray(rng.standard_normal((steps, 8)))
+
+
+def networks(cell: Any, gains: Sequence[float], seeds: int) -> tuple[Any, Any]:
+    """Returns the networks of some gains and seeds, gains first, stacked."""
+    each = [network(cell, gain, seed) for gain in gains for seed in range(seeds)]
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *each)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def count(cell: Any, params: Any, xs: Any) -> Any:
+    """Returns iterations of each network; those that failed took `MOST`."""
+    method = Parallel(1e-10, max_iterations=MOST)
+
+    def one(params: Any, xs: Any) -> Any:
+        info = jrnn.parallel_info(cell, params, None, xs, method=method)
+        return jnp.where(info.converged, info.iterations, MOST)[0]
+
+    return jax.vmap(one)(params, xs)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def largest_exponents(cell: Any, params: Any, xs: Any) -> Any:
+    """Returns the largest Lyapunov exponent of each network."""
+
+    def one(params: Any, xs: Any) -> Any:
+        spectrum = diagnostics.lyapunov_spectrum(cell, params, None, xs, exponents=1)
+        return spectrum.exponents[0]
+
+    return jax.vmap(one)(params, xs)
 
 
 def iterations(config: Measure) -> Iterator[str]:
     """Counts iterations to a residual of 1e-10, by cell and gain."""
-    method = Parallel(tolerance=1e-10, max_iterations=MOST)
     yield "| cell | gain | largest exponent | iterations: median (least to most) |"
     yield "|---|---|---|---|"
-    found: dict[str, list[Any]] = {name: [] for name in CELLS}
+    found: dict[str, list[Any]] = {}
     with jax.enable_x64(True):
         for name, cell in CELLS.items():
-            for gain in GAINS:
-                results = [
-                    jrnn.diagnostics.parallelizable(
-                        cell, *network(cell, gain, seed), method=method
-                    )
-                    for seed in range(config.seeds)
-                ]
-                found[name] += results
-                exponents = [float(result.exponent) for result in results]
-                counts = sorted(result.iterations for result in results)
-                span = f"{shown(counts[0])} to {shown(counts[-1])}"
-                middle = shown(int(np.median(counts)))
-                mean = f"{np.mean(exponents):.2f}"
+            nets = networks(cell, GAINS, config.seeds)
+            counts = np.asarray(count(cell, *nets))
+            exponents = np.asarray(largest_exponents(cell, *nets))
+            found[name] = [
+                diagnostics.Parallelizable(
+                    exponent, jnp.zeros(0), number, number < MOST, "", ""
+                )
+                for exponent, number in zip(exponents, counts, strict=True)
+            ]
+            rows = (np.split(a, len(GAINS)) for a in (exponents, counts))
+            for gain, exponent, row in zip(GAINS, *rows, strict=True):
+                span = f"{shown(min(row))} to {shown(max(row))}"
+                middle = shown(int(np.median(row)))
+                mean = f"{np.mean(exponent):.2f}"
                 yield f"| {name} | {gain} | {mean} | {middle} ({span}) |"
     if config.plot is not None:
         draw(found, config.plot)
@@ -127,27 +162,55 @@ def windows(config: Measure) -> Iterator[str]:
     """Compares all steps at once with windows, for networks that are hard."""
     del config
     lengths = (512, 64, 16)
-    heads = " | ".join(f"{length}: sweeps, depth, by steps" for length in lengths)
-    yield f"| network, 512 steps | {heads} |"
-    yield "|---|" + "---|" * len(lengths)
+    heads = " | ".join(f"windows of {length}" for length in lengths[1:])
+    yield f"| network, 512 steps: sweeps, levels | all | {heads} | halved to 16 |"
+    yield "|---|---|" + "---|" * len(lengths)
     with jax.enable_x64(True):
-        for name, gain in [
-            ("GRU", 3.0),
-            ("Elman", 2.0),
-            ("Elman", 3.0),
-            ("ParaGRU", 3.0),
-        ]:
+        for name, gain in HARD:
             cell = CELLS[name]
             params, xs = network(cell, gain, 0)
             row = []
             for length in lengths:
                 method = Parallel(1e-10, max_iterations=MOST, window=length)
                 info = jrnn.parallel_info(cell, params, None, xs, method=method)
-                sweeps = float(jnp.sum(info.iterations)) * length / 512
-                lost = int(jnp.sum(~info.converged))
-                depth = int(jnp.sum(info.iterations))
-                row.append(f"{sweeps:.1f}, {depth}, {lost} of {512 // length}")
-            yield f"| {name}, gain {gain} | {' | '.join(row)} |"
+                row.append(Work().add(int(jnp.sum(info.iterations)), length))
+            row.append(halved(cell, params, None, xs))
+            yield f"| {name}, gain {gain} | {' | '.join(map(str, row))} |"
+
+
+@dataclasses.dataclass(frozen=True)
+class Work:
+    """What iterations cost, and how many steps a loop computed."""
+
+    sweeps: float = 0.0  # iterations of all 512 steps
+    levels: int = 0  # of trees that follow each other
+    steps: int = 0  # of a loop
+
+    def add(self, iterations: int, length: int) -> "Work":
+        """Adds iterations that solve so many steps."""
+        deep = iterations * 2 * round(math.log2(length))
+        sweeps = self.sweeps + iterations * length / 512
+        return Work(sweeps, self.levels + deep, self.steps)
+
+    def __str__(self) -> str:
+        looped = f" and {self.steps} steps" * bool(self.steps)
+        return f"{self.sweeps:.1f}, {self.levels}{looped}"
+
+
+def halved(cell: Any, params: Any, state: Any, xs: Any, work: Work = Work()) -> Work:  # noqa: B008
+    """Returns the work if each window that fails is split into two, down to 16."""
+    method = Parallel(1e-10)
+    info = jrnn.parallel_info(cell, params, state, xs, method=method)
+    length = len(xs)
+    work = work.add(int(info.iterations[0]), length)
+    if info.converged[0]:
+        return work
+    if length == 16:
+        return dataclasses.replace(work, steps=work.steps + length)
+    first, second = jnp.split(xs, 2)
+    work = halved(cell, params, state, first, work)
+    state, _ = jrnn.scan(cell, params, state, first, method="scan")
+    return halved(cell, params, state, second, work)
 
 
 def accuracy(config: Measure) -> Iterator[str]:

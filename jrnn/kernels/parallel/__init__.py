@@ -52,7 +52,9 @@ class Parallel:
     `jrnn.parallel_info`.
 
     Gradients are exact, in reverse and forward mode, and linear recurrences too. Second
-    derivatives are an error. docs/parallel.md says when this is faster than a loop:
+    derivatives are an error. A cell with `ClipCotangent` is refused: what is clipped at
+    a step depends on the gradient that arrives there, so its backward pass is no linear
+    recurrence, and needs a loop. docs/parallel.md says when this is faster than a loop:
     on a CPU never.
 
     Attributes:
