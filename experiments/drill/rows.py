@@ -6,7 +6,7 @@ import traceback
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 SECTIONS = {
     "A": "Crashes and storage",
@@ -76,15 +76,15 @@ def count(trials: Iterable[str | None], note: str = "") -> Result:
     return Result(passed, len(found), len(failures), shown)
 
 
-def attempt(trial: Callable[[], str | None]) -> str | None:
+def attempt(trial: Callable[..., str | None], *arguments: Any) -> str | None:
     """Runs a trial; an exception is a failure.
 
     Example:
-      >>> attempt(lambda: 1 / 0)
+      >>> attempt(lambda n: 1 / n, 0)
       'ZeroDivisionError: division by zero'
     """
     try:
-        return trial()
+        return trial(*arguments)
     except Exception as error:
         return f"{type(error).__name__}: {error}"
 

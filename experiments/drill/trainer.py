@@ -26,6 +26,7 @@ import numpy as np
 import optax
 
 import jrnn
+from experiments.drill import text
 from jrnn import training
 from jrnn.training import batches, checkpoints, processes, stopping
 
@@ -47,6 +48,7 @@ class Settings:
     layers: int = 1
     batch_size: int = 5
     time: int = 7
+    shuffle: bool = False  # the order of batches, in each pass over the text
     rate: float = 0.02
     optimizer: str = "adam"
     dtype: str = "float32"
@@ -54,12 +56,12 @@ class Settings:
     corpus: str | None = None  # path to a file of bytes
     every: int = 5  # updates between checkpoints
     background: bool = False
-    writer: str = "arrays"
     devices: int = 1
     explicit: bool = False
     process: int = 0
     processes: int = 1
     port: int = 0
+    patience: int = 60  # seconds until all processes must have started
     max_in_a_row: int = 2
     # What goes wrong.
     bad: tuple[int, ...] = ()  # steps whose loss is NaN
@@ -70,7 +72,7 @@ class Settings:
 
 
 CONFIG = ["steps", "seed", "cell", "hidden_size", "layers", "batch_size", "time"]
-CONFIG += ["rate", "optimizer", "dtype"]
+CONFIG += ["rate", "optimizer", "dtype", "shuffle"]
 
 
 class Learner(NamedTuple):
@@ -81,16 +83,21 @@ class Learner(NamedTuple):
 
 
 def main(settings: Settings) -> int:
-    """Trains, and returns the exit code."""
+    """Prepares JAX, trains, and returns the exit code."""
     jax.config.update("jax_num_cpu_devices", settings.devices)
     if settings.processes > 1:
         jax.distributed.initialize(
             f"127.0.0.1:{settings.port}",
             num_processes=settings.processes,
             process_id=settings.process,
-            initialization_timeout=60,
+            initialization_timeout=settings.patience,
             heartbeat_timeout_seconds=10,
         )
+    return attempt(settings)
+
+
+def attempt(settings: Settings) -> int:
+    """Trains within this process, and returns the exit code."""
     try:
         return train(settings)
     except (checkpoints.CheckpointError, processes.ProcessError) as error:
@@ -105,13 +112,18 @@ def train(settings: Settings) -> int:
     """Trains from the newest checkpoint on."""
     kinds = jax.sharding.AxisType
     kind = kinds.Explicit if settings.explicit else kinds.Auto
-    mesh = jax.make_mesh((jax.device_count(),), ("batch",), axis_types=(kind,))
-    text = read_corpus(settings.corpus)
-    model, tx = build(settings, int(text.max()) + 1)
-    learner = begin(settings, model, tx, mesh)
+    devices = [
+        [each for each in jax.devices() if each.process_index == process]
+        for process in range(jax.process_count())
+    ]
+    chosen = np.array([own[: settings.devices] for own in devices]).reshape(-1)
+    mesh = jax.sharding.Mesh(chosen, ("batch",), axis_types=(kind,))
+    corpus = text.read(settings.corpus)
+    model, tx = build(settings, int(corpus.max()) + 1)
     split = batches.BatchSplit(settings.batch_size, mesh)
+    drawn = begin(settings, model, tx)
     config = {name: getattr(settings, name) for name in CONFIG}
-    facts = {"config": config, "data": checkpoints.fingerprint(text)}
+    facts = {"config": config, "data": checkpoints.fingerprint(corpus)}
     with (
         jax.set_mesh(mesh),
         checkpoints.Checkpoints(
@@ -125,8 +137,9 @@ def train(settings: Settings) -> int:
         step = 0
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            if found := store.restore(learner):
-                learner, step = found.tree, found.step
+            if found := store.restore(drawn):
+                drawn, step = found.tree, found.step
+        learner = place(drawn, split)
         for each in caught:
             print(f"note: {each.message}", file=sys.stderr)
         if found is None:
@@ -136,7 +149,7 @@ def train(settings: Settings) -> int:
         print("READY", flush=True)
         while step < settings.steps and not stop.anywhere():
             go_wrong(settings, step)
-            batch = read_batch(settings, text, step, split.own)
+            batch = text.batch(settings, corpus, step, split.own)
             placed, mask = split.place(batch)
             factor = np.float32(
                 np.nan if step in settings.bad else 1e38 if step in settings.huge else 1
@@ -149,8 +162,8 @@ def train(settings: Settings) -> int:
             log.add(step, float(loss), batch, int(skip.skipped))
             training.raise_if_stuck(learner.opt_state, settings.max_in_a_row)
             if step % settings.every == 0:
-                save(settings, store, step, learner)
-        save(settings, store, step, learner)
+                save(settings, store, step, whole(learner, split))
+        save(settings, store, step, whole(learner, split))
     if processes.is_first():
         print(json.dumps({"step": step, **digests(learner, log)}), flush=True)
     return stop.exit_code
@@ -182,17 +195,27 @@ def build(settings: Settings, symbols: int) -> tuple[Any, Any]:
     return model, training.optimizer(OPTIMIZERS[settings.optimizer](settings.rate))
 
 
-def begin(settings: Settings, model: Any, tx: Any, mesh: Any) -> Learner:
-    """Draws the parameters and places everything on the mesh."""
+def begin(settings: Settings, model: Any, tx: Any) -> Learner:
+    """Draws the parameters."""
     key, draw = jax.random.split(jax.random.key(settings.seed))
     params = model.init(draw, 0)
     params = jax.tree.map(lambda a: a.astype(settings.dtype), params)
-    split = batches.BatchSplit(settings.batch_size, mesh)
     state = model.initial_state(params, (settings.batch_size,))
-    own = jax.tree.map(lambda a: np.asarray(a)[split.own], state)
-    opt_state = tx.init(params)
-    whole = batches.replicate((params, opt_state, key), mesh)
-    return Learner(whole[0], whole[1], split.place(own)[0], whole[2])
+    return Learner(params, tx.init(params), jax.tree.map(np.asarray, state), key)
+
+
+def place(learner: Learner, split: batches.BatchSplit) -> Learner:
+    """Places everything on the devices."""
+    own = jax.tree.map(lambda a: a[split.own], learner.state)
+    params, opt_state, key = batches.replicate(
+        (learner.params, learner.opt_state, learner.key), split.mesh
+    )
+    return Learner(params, opt_state, split.place(own)[0], key)
+
+
+def whole(learner: Learner, split: batches.BatchSplit) -> Learner:
+    """Returns what is saved: it does not depend on the number of devices."""
+    return learner._replace(state=split.gather(learner.state))
 
 
 def make_update(model: Any, tx: Any) -> Any:
@@ -219,24 +242,6 @@ def make_update(model: Any, tx: Any) -> Any:
         return Learner(params, opt_state, state, key), loss
 
     return update
-
-
-def read_corpus(path: str | None) -> np.ndarray:
-    """Returns the symbols of the text."""
-    if path is None:
-        return np.random.default_rng(1).integers(0, 9, 997).astype(np.int32)
-    data = np.frombuffer(Path(path).read_bytes(), np.uint8)
-    return np.unique(data, return_inverse=True)[1].astype(np.int32)
-
-
-def read_batch(
-    settings: Settings, text: np.ndarray, step: int, rows: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the inputs and targets of some rows: a function of seed and step."""
-    starts = (rows + settings.seed) * len(text) // settings.batch_size
-    at = starts[:, None] + step * settings.time + np.arange(settings.time + 1)
-    read = text[at % len(text)]
-    return read[:, :-1], read[:, 1:]
 
 
 class Log:

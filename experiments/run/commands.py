@@ -96,6 +96,8 @@ def train(prog: str, arguments: list[str]) -> int:
             options.check()
         _prepare(options.devices)
         _late("devices").connect(options)
+        if not _late("devices").is_first():
+            stack.enter_context(contextlib.redirect_stdout(None))
         return _late("train").run_until(request, task, options, old)
 
 
