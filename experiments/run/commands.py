@@ -7,6 +7,7 @@ import contextlib
 import dataclasses
 import importlib
 import json
+import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -96,8 +97,9 @@ def train(prog: str, arguments: list[str]) -> int:
             options.check()
         _prepare(options.devices)
         _late("devices").connect(options)
-        if not _late("devices").is_first():
-            stack.enter_context(contextlib.redirect_stdout(None))
+        if _late("devices").is_silent():
+            nowhere = stack.enter_context(open(os.devnull, "w", encoding="utf-8"))
+            stack.enter_context(contextlib.redirect_stdout(nowhere))
         return _late("train").run_until(request, task, options, old)
 
 

@@ -11,6 +11,7 @@ import jax
 import numpy as np
 
 from experiments.errors import UserError
+from jrnn.training import processes
 
 AXIS = "batch"  # the name of the mesh axis
 MIN_ROWS = 8  # minimum number of rows per device
@@ -61,6 +62,11 @@ def connect(options: Any) -> None:
         ) from None
 
 
+def is_silent() -> bool:
+    """Whether another process shows the progress."""
+    return not processes.is_first()
+
+
 def mesh(devices: str, batch_size: int) -> jax.sharding.Mesh:
     """Returns the mesh of devices over which a batch is split, of all processes.
 
@@ -72,10 +78,10 @@ def mesh(devices: str, batch_size: int) -> jax.sharding.Mesh:
     Raises:
       UserError: If there are fewer devices.
     """
-    available, processes = jax.local_device_count(), jax.process_count()
+    available, hosts = jax.local_device_count(), jax.process_count()
     if devices == "auto":
-        even = [n for n in range(1, available + 1) if batch_size % (n * processes) == 0]
-        enough = [n for n in even if batch_size // (n * processes) >= MIN_ROWS]
+        even = [n for n in range(1, available + 1) if batch_size % (n * hosts) == 0]
+        enough = [n for n in even if batch_size // (n * hosts) >= MIN_ROWS]
         number = max(enough, default=1)
     else:
         number = int(devices)
@@ -83,7 +89,7 @@ def mesh(devices: str, batch_size: int) -> jax.sharding.Mesh:
         raise UserError(f"--devices {number}, but there are {available}.")
     own = [
         [device for device in jax.devices() if device.process_index == process][:number]
-        for process in range(processes)
+        for process in range(hosts)
     ]
     return jax.sharding.Mesh(np.array(own).reshape(-1), (AXIS,))
 
