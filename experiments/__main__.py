@@ -48,6 +48,10 @@ COMMANDS = {
         "experiments.tokens:main",
         "prepare a text that does not fit in memory",
     ),
+    "report": (
+        "experiments.report.command:main",
+        "write a page of one or several runs, with curves, texts and a live sampler",
+    ),
     "bench": (
         "experiments.bench.command:main",
         "compare the speed of jrnn and other installed libraries",

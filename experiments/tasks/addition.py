@@ -18,14 +18,16 @@ import numpy as np
 import jrnn
 from experiments.run import models
 from experiments.run.options import Options
-from experiments.run.task import Data, Goal, Progress, Score
-from experiments.tasks import parts
+from experiments.run.task import Alignment, Data, Goal, Progress, Score
+from experiments.tasks import parts, views
 from experiments.tasks.bases import Examples
 from jrnn import training
 from jrnn.types import Array, Params, PRNGKey, State
 
 SYMBOLS = "$0123456789+ "  # the first one is the start and the end
 END = 0
+SHOWN = 6  # questions in the report
+DEPENDENCE = "gradient of the log-probability of a symbol, relative to the largest"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -138,6 +140,23 @@ class Addition(Examples):
         answer = functools.partial(_answer, model, params, width=saved["width"])
         shape = (batch, 2 * saved["width"] - 3)
         return answer, (jax.ShapeDtypeStruct(shape, jnp.int32),)
+
+    def alignments(
+        self, options: Any, model: Any, params: Params, data: Data
+    ) -> list[Alignment]:
+        """Returns which characters of held-out questions the answers depend on."""
+        source = jnp.asarray(data.held_out["source"][:SHOWN])
+        answers = _answer(model, params, source, data.saved["width"])
+        lengths, counted = _lengths(source), _counted(answers)
+        weights = views.dependence(model, params, source, answers, lengths)
+        found = []
+        for n in range(len(source)):
+            size, width = int(lengths[n]), int(counted[n].sum())
+            question = [SYMBOLS[i] for i in source[n, :size].tolist()][::-1]
+            answer = [SYMBOLS[i] for i in answers[n, :width].tolist()]
+            shown = weights[n, :width, :size][:, ::-1]
+            found.append(Alignment(question, answer, shown, DEPENDENCE))
+        return found
 
     def show(
         self, model: Any, params: Params, saved: dict[str, Any], seed: int, short: bool

@@ -1,5 +1,6 @@
 """What the report shows of a model: readings, gradients, networks that write."""
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from typing import Any
@@ -156,6 +157,41 @@ def after_embedding(
         _, vectors = model.layers[0].apply(params[0], (), inputs)
         return vectors, lambda xs: rest.apply(params[1:], None, xs)[1]
     return inputs, lambda xs: model.apply(params, None, xs)[1]
+
+
+@functools.partial(jax.jit, static_argnames="model")
+def dependence(
+    model: jrnn.EncoderDecoder, params: Any, source: Array, target: Array, lengths: Any
+) -> Array:
+    """Returns how much each symbol of an answer depends on each one of the source.
+
+        w[t, s] = || d log p(target_t) / d x_s ||,  divided by the largest for each t
+
+    Args:
+      model: Its encoder begins with an embedding, of vectors x.
+      params: Its parameters.
+      source: Ids [rows, S].
+      target: Ids [rows, T].
+      lengths: Integers [rows], symbols of each source.
+
+    Returns:
+      [rows, T, S], at most one.
+    """
+    encoder: Any = model.encoder
+    embed, *layers = encoder.layers
+    _, vectors = embed.apply(params.encoder[0], (), source)
+    rest = dataclasses.replace(model, encoder=jrnn.Sequential(*layers))
+    inner = params._replace(encoder=params.encoder[1:])
+
+    def chances(vectors: Array) -> Array:
+        logits = rest.apply(inner, vectors, target, lengths=lengths)
+        log_p = jax.nn.log_softmax(logits)
+        chosen = jnp.take_along_axis(log_p, target[..., None], axis=-1)[..., 0]
+        return jnp.sum(chosen, axis=0)
+
+    slopes = jnp.moveaxis(jax.jacrev(chances)(vectors), 0, 1)
+    norms = numerics.norm(slopes, batch_axes=3).value
+    return norms / jnp.maximum(jnp.max(norms, axis=-1, keepdims=True), 1e-30)
 
 
 @functools.partial(jax.jit, static_argnames="model")

@@ -1,0 +1,51 @@
+"""The command `report`: a page of one or several runs."""
+
+import dataclasses
+import importlib
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from experiments.errors import UserError
+from experiments.run import devices, disk
+from jrnn.interop import files
+
+_ABOUT = """Writes a page of one or several runs of a task: one file of HTML that needs
+no network. Runs that differ in their seed only share a curve with a band."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Report:
+    """Options of `report`.
+
+    Attributes:
+      runs: Folders of runs.
+      out: The file to write. Default: report.html in the folder of the first run.
+    """
+
+    runs: Annotated[
+        tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN")
+    ]
+    out: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+
+
+def main(prog: str, arguments: list[str]) -> int:
+    """Writes the page.
+
+    Raises:
+      UserError: If a run cannot be used, or the file cannot be written.
+    """
+    how = tyro.cli(Report, prog=prog, description=_ABOUT, args=arguments)
+    if not how.runs:
+        raise UserError(f"give the folder of a run: {prog} RUN.")
+    devices.prepare("1")
+    page = importlib.import_module("experiments.report.page")
+    records = importlib.import_module("experiments.report.records")
+    text = page.report([records.read(path) for path in dict.fromkeys(how.runs)])
+    out = how.out or how.runs[0] / "report.html"
+    data = text.encode()
+    with disk.writing(out, len(data)):
+        files.write_whole(out, [data])
+    print(f"{out}: {len(data) / 1e6:.1f} MB")
+    return 0

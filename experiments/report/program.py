@@ -1,0 +1,219 @@
+"""One step of a network as a list of operations, which JavaScript runs in the page.
+
+A step is traced as JAX does it. Whatever does not depend on the state or the token is
+computed here, such as an orthogonal matrix from its parameters; what remains is a list
+of operations on arrays that `static/program.js` knows. So every cell whose step is made
+of them runs in the page, wrapped or not, and no cell is written a second time.
+"""
+
+import base64
+import math
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import jax
+import jax.extend.core
+import jax.numpy as jnp
+import numpy as np
+
+from experiments.report.operations import INLINED, UnknownOperationError, describe
+from jrnn.types import State
+
+SMALL = 6_000_000  # bytes of weights up to which they stay in float32
+
+
+class Known(NamedTuple):
+    """A value that does not depend on state or token."""
+
+    value: Any
+    source: "tuple[Known, Any] | None" = None  # it is a transposed other value
+
+
+class Place(NamedTuple):
+    """A value that the page computes, by its number."""
+
+    number: int
+
+
+class Pair(NamedTuple):
+    """A complex value that the page computes, as its parts."""
+
+    real: Known | Place
+    imag: Known | Place
+
+
+class Writer:
+    """The operations and the constants of a program."""
+
+    def __init__(self) -> None:
+        self.operations: list[dict[str, Any]] = []
+        self.numbers = 0
+
+    def place(self) -> Place:
+        """Returns a new number."""
+        self.numbers += 1
+        return Place(self.numbers - 1)
+
+    def run(self, jaxpr: Any, consts: Any, args: Any) -> list[Any]:
+        """Evaluates a jaxpr as far as its values are known, and writes the rest."""
+        values: dict[Any, Any] = dict(zip(jaxpr.constvars, consts, strict=True))
+        values.update(zip(jaxpr.invars, args, strict=True))
+
+        def read(atom: Any) -> Any:
+            if isinstance(atom, jax.extend.core.Literal):
+                return Known(atom.val)
+            return values[atom]
+
+        for eqn in jaxpr.eqns:
+            found = self._equation(eqn, [read(atom) for atom in eqn.invars])
+            values.update(zip(eqn.outvars, found, strict=True))
+        return [read(atom) for atom in jaxpr.outvars]
+
+    def _equation(self, eqn: Any, args: list[Any]) -> list[Any]:
+        name = eqn.primitive.name
+        if name in INLINED:
+            inner = next(
+                eqn.params[key]
+                for key in ("jaxpr", "call_jaxpr", "fun_jaxpr")
+                if key in eqn.params
+            )
+            closed = hasattr(inner, "jaxpr")
+            consts = [Known(c) for c in inner.consts] if closed else []
+            return self.run(inner.jaxpr if closed else inner, consts, args)
+        if all(isinstance(arg, Known) for arg in args):
+            found = eqn.primitive.bind(*(arg.value for arg in args), **eqn.params)
+            found = found if eqn.primitive.multiple_results else [found]
+            if name == "transpose":
+                return [Known(found[0], (args[0], eqn.params["permutation"]))]
+            return [Known(value) for value in found]
+        if name == "complex":
+            return [Pair(*args)]
+        if name in ("real", "imag") and isinstance(args[0], Pair):
+            return [getattr(args[0], name)]
+        if any(isinstance(arg, Pair) for arg in args):
+            raise UnknownOperationError(f"its step contains {name} of complex numbers")
+        how = describe(name, eqn.params)
+        outs = [self.place() for _ in eqn.outvars]
+        shapes = [list(var.aval.shape) for var in eqn.outvars]
+        kind = _kind(eqn.outvars[0].aval.dtype)
+        row = {"op": how.pop("op", name), "in": args, "out": outs, "shapes": shapes}
+        self.operations.append(row | {"kind": kind} | how)
+        return outs
+
+
+def export(
+    step: Callable[[State, Any], Any], starts: dict[str, State], limit: int = SMALL
+) -> dict[str, Any]:
+    """Returns a step as JSON values: operations, constants and states to start from.
+
+    Args:
+      step: From a state and an id to the next state and logits [symbols].
+      starts: States to start from, of one structure.
+      limit: Bytes of weights above which they are stored in float16.
+
+    Raises:
+      UnknownOperationError: If the page does not know an operation of the step.
+    """
+    first = next(iter(starts.values()))
+    closed = jax.make_jaxpr(step)(first, jnp.int32(0))
+    writer = Writer()
+    inputs = [writer.place() for _ in closed.jaxpr.invars]
+    consts = [Known(value) for value in closed.consts]
+    outputs = writer.run(closed.jaxpr, consts, inputs)
+    operations = _needed(writer.operations, outputs)
+    store = _Store(writer, limit, [*_constants(operations, outputs)])
+    body = [
+        row
+        | {"in": [store.number(arg) for arg in row["in"]]}
+        | {"out": [out.number for out in row["out"]]}
+        for row in operations
+    ]
+    return {
+        "inputs": [place.number for place in inputs],
+        "outputs": [store.number(out) for out in outputs],
+        "setup": store.setup,
+        "operations": body,
+        "constants": store.constants,
+        "starts": {
+            name: [_encode(np.asarray(leaf), False) for leaf in jax.tree.leaves(state)]
+            for name, state in starts.items()
+        },
+        "precision": "float16" if store.short else "float32",
+        "bytes": store.bytes,
+    }
+
+
+def _needed(operations: list[dict[str, Any]], outputs: list[Any]) -> list[Any]:
+    """Returns the operations on which the outputs depend."""
+    wanted, kept = {out for out in outputs if isinstance(out, Place)}, []
+    for row in reversed(operations):
+        if wanted & set(row["out"]):
+            kept.append(row)
+            wanted |= {arg for arg in row["in"] if isinstance(arg, Place)}
+    return kept[::-1]
+
+
+def _constants(operations: list[dict[str, Any]], outputs: list[Any]) -> Iterator[Known]:
+    for row in operations:
+        yield from (arg for arg in row["in"] if isinstance(arg, Known))
+    yield from (out for out in outputs if isinstance(out, Known))
+
+
+class _Store:
+    """Numbers of constants, each stored once; transposed ones are made in the page."""
+
+    def __init__(self, writer: Writer, limit: int, known: list[Known]) -> None:
+        self.writer = writer
+        self.constants: list[dict[str, Any]] = []
+        self.setup: list[dict[str, Any]] = []
+        self.numbers: dict[int, int] = {}
+        self.kept: list[Any] = []  # so that no id is used again
+        roots = {id(_root(k).value): np.size(_root(k).value) for k in known}
+        self.short = 4 * sum(roots.values()) > limit
+        self.bytes = 0
+
+    def number(self, arg: Any) -> int:
+        """Returns the number of a value."""
+        if isinstance(arg, Place):
+            return arg.number
+        key = id(arg.value)
+        if key in self.numbers:
+            return self.numbers[key]
+        self.numbers[key] = number = self.writer.place().number
+        self.kept.append(arg.value)
+        if arg.source:
+            inner, axes = arg.source
+            shape = list(np.shape(arg.value))
+            row = {"op": "transpose", "in": [self.number(inner)], "out": [number]}
+            kind = _kind(arg.value.dtype)
+            self.setup.append(row | {"shapes": [shape], "kind": kind, "axes": [*axes]})
+        else:
+            content = _encode(np.asarray(arg.value), self.short)
+            self.bytes += math.ceil(len(content["data"]) * 3 / 4)
+            self.constants.append({"number": number, **content})
+        return number
+
+
+def _root(known: Known) -> Known:
+    return _root(known.source[0]) if known.source else known
+
+
+def _kind(dtype: Any) -> str:
+    """Returns f, i or b for real numbers, integers and booleans."""
+    if jnp.issubdtype(dtype, jnp.complexfloating):
+        raise UnknownOperationError("its step computes with complex numbers")
+    if jnp.issubdtype(dtype, jnp.floating):
+        return "f"
+    return "b" if dtype == jnp.bool_ else "i"
+
+
+def _encode(array: np.ndarray, short: bool) -> dict[str, Any]:
+    """Returns an array as base64: f4, f2, i4 or u1, little-endian."""
+    kind = _kind(array.dtype)
+    stored = {"f": "<f2" if short and array.ndim > 1 else "<f4", "i": "<i4", "b": "u1"}
+    data = np.ascontiguousarray(array.astype(stored[kind])).tobytes()
+    return {
+        "shape": list(array.shape),
+        "type": stored[kind].strip("<"),
+        "data": base64.b64encode(data).decode(),
+    }
