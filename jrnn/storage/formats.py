@@ -37,6 +37,8 @@ _DTYPE_NAMES = ", ".join(map(str, CODES))
 
 MAX_NDIM = 8
 MAX_TENSORS = 65536
+MAX_KEYS = 5 * MAX_TENSORS  # of JSON: a name and three keys per tensor
+MAX_VALUES = 16 * MAX_TENSORS  # of JSON, lists and objects included
 METADATA = "__metadata__"
 _NAME = re.compile(r"[^\x00-\x1f\x7f\\]{1,256}")
 
@@ -113,6 +115,13 @@ def read_view(name: str, data: memoryview, dtype: np.dtype, shape: Any) -> np.nd
 
 def parse_json(text: bytes) -> dict[str, Any]:
     """Parses a JSON object. Raises if a key appears twice."""
+    # Counted before it is parsed, because each value costs more memory than its text.
+    for mark, most in ((b":", MAX_KEYS), (b",", MAX_VALUES)):
+        number = text.count(mark)
+        require(
+            number <= most,
+            f"JSON must have at most {most} {mark.decode()!r}, got {number}.",
+        )
 
     def distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         keys = [key for key, _ in pairs]
