@@ -118,6 +118,10 @@ class Addition(Examples):
         )
         return training.cross_entropy(logits, target, _counted(target)), state
 
+    def weight(self, batch: Any) -> Array:
+        """Returns the number of characters that count."""
+        return jnp.sum(_counted(batch["target"]))
+
     def score(
         self, options: Any, model: Any, params: Params, data: Data, progress: Progress
     ) -> Score:

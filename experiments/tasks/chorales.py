@@ -96,6 +96,10 @@ class Chorales(Examples):
         total, steps = _sums(model, params, batch, key)
         return jnp.sum(total) / jnp.sum(steps), state
 
+    def weight(self, batch: Any) -> Array:
+        """Returns the number of steps."""
+        return jnp.sum(batch[1])
+
     def score(
         self, options: Any, model: Any, params: Params, data: Data, progress: Progress
     ) -> Score:

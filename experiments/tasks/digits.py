@@ -19,7 +19,7 @@ import jrnn
 from experiments.errors import UserError
 from experiments.run import models
 from experiments.run.options import Options
-from experiments.run.task import Data, Goal, Progress, Score
+from experiments.run.task import Data, Goal, Progress, Score, row_keys
 from experiments.tasks import parts, views
 from experiments.tasks.bases import Examples
 from jrnn import training
@@ -91,9 +91,11 @@ class Digits(Examples):
         """Draws images, and adds noise."""
         batch = super().batch(options, arrays, step, rows)
         if options.noise:
-            key = jax.random.fold_in(jax.random.key(options.seed), -1 - step)
-            key = jax.random.fold_in(key, rows[0])
-            noise = jax.random.normal(key, batch["xs"].shape)
+            keys = jax.vmap(lambda key: jax.random.fold_in(key, 1))(
+                row_keys(options, step, rows)
+            )
+            shape = batch["xs"].shape[1:]
+            noise = jax.vmap(lambda key: jax.random.normal(key, shape))(keys)
             batch["xs"] = batch["xs"] + options.noise * noise
         return batch
 

@@ -115,6 +115,10 @@ class Names(Examples):
         logits, mask = model.read(params, batch, key)
         return training.cross_entropy(logits, batch["ids"], mask), state
 
+    def weight(self, batch: Any) -> Array:
+        """Returns the number of characters."""
+        return jnp.sum(batch["lengths"])
+
     def score(
         self, options: Any, model: Any, params: Params, data: Data, progress: Progress
     ) -> Score:

@@ -10,7 +10,7 @@ import pytest
 from experiments import tasks
 from experiments.errors import UserError
 from experiments.tasks import code_tags, library
-from tests.experiments.test_tasks import CODE
+from tests.experiments.tiny import CODE
 
 TASK = tasks.find("code_tags")
 SOURCE = '''\

@@ -16,7 +16,7 @@ from experiments.errors import UserError
 from experiments.run import export, folder
 from jrnn.interop import files
 from jrnn.storage import named_arrays
-from tests.experiments.test_tasks import tiny
+from tests.experiments.tiny import tiny
 
 
 def drawn(name, tmp_path, **changes):

@@ -15,78 +15,11 @@ from experiments.errors import UserError
 from experiments.run import folder, models, train
 from experiments.run.options import Options
 from experiments.tasks import parts
-from tests.experiments.runs import TEXT, newest
+from tests.experiments.runs import newest
+from tests.experiments.tiny import TINY, tiny
 
-NAMES = "\n".join(f"{a}{b}" for a in ("Anna", "Bob", "Cy") for b in ("s", "lyn", "d"))
-CODE = (
-    "def f(x):\n    return 3 * x  # three\n",
-    "import os\n" * 5,
-    "a = 'b'  # c\n" * 3,
-)
-TINY = {
-    "addition": {"digits": 1, "examples": 40, "held_out": 10, "embedding_size": 3},
-    "adding": {"length": 6, "examples": 7},
-    "chorales": {},
-    "code_tags": {"length": 16, "embedding_size": 3, "held_out": 3},
-    "copy": {"gap": 3, "examples": 7},
-    "dates": {"examples": 30, "held_out": 9, "embedding_size": 3},
-    "digits": {"cell": "elman", "noise": 0.1, "dropout": 0.2},
-    "names": {"embedding_size": 3},
-    "parity": {"length": 5, "unseen": 9, "examples": 7},
-    "word_lm": {"chunk": 5, "min_count": 1},
-    "sunspots": {"window": 15},
-}
 # One task of each kind is trained twice; the others share all of that code.
 RESUMED = ["addition", "names", "parity"]
-
-
-def file_of(text):
-    def write(path):
-        path.write_text(text)
-        return path
-
-    return write
-
-
-def write_modules(path):
-    path.mkdir()
-    for n, code in enumerate(CODE):
-        (path / f"{n}.py").write_text(code)
-    return path
-
-
-def write_chorales(path):
-    rng, written = np.random.default_rng(0), {}
-    for part, number in [("traindata", 5), ("testdata", 3)]:
-        written[part] = np.empty((1, number), object)
-        for i in range(number):
-            notes = rng.integers(0, 2, (6 + i, 88))
-            written[part][0, i] = notes.astype(np.uint8)
-    pytest.importorskip("scipy.io").savemat(path.with_suffix(".mat"), written)
-    return path.with_suffix(".mat")
-
-
-NEEDED = {"chorales": "scipy.io", "dates": "babel", "digits": "sklearn"}
-DATA = {  # an option of a task, and what writes its file
-    "chorales": ("data", write_chorales),
-    "code_tags": ("folder", write_modules),
-    "names": ("text", file_of(NAMES)),
-    "word_lm": ("text", file_of(TEXT)),
-}
-
-
-def tiny(name, tmp_path):
-    """Returns a task and options of a run that takes a moment."""
-    task, given = tasks.find(name), dict(TINY[name])
-    if name in NEEDED:
-        pytest.importorskip(NEEDED[name])
-    if name in DATA:
-        option, write = DATA[name]
-        given[option] = write(tmp_path / name)
-    shared = {"hidden_size": 4, "batch_size": 4, "steps": 12, "samples": 1}
-    options = task.options(**shared, **given, out=tmp_path / "run")
-    options.check()
-    return task, dataclasses.replace(options, devices="2")
 
 
 @pytest.mark.parametrize("name", TINY)
@@ -124,9 +57,6 @@ def test_a_stopped_run_of_a_task_resumes_bit_for_bit(name, tmp_path):
 @pytest.mark.parametrize("name", TINY)
 def test_rows_of_a_batch_do_not_depend_on_the_devices(name, tmp_path):
     task, options = tiny(name, tmp_path)
-    options = dataclasses.replace(
-        options, **({"noise": 0.0} if name == "digits" else {})
-    )
     arrays = jax.tree.map(jnp.asarray, task.load(options).arrays)
     step = jnp.int32(3)
     whole = task.batch(options, arrays, step, jnp.arange(4))
@@ -137,6 +67,22 @@ def test_rows_of_a_batch_do_not_depend_on_the_devices(name, tmp_path):
         np.any(a != b)
         for a, b in zip(jax.tree.leaves(whole), jax.tree.leaves(other), strict=True)
     )
+
+
+@pytest.mark.parametrize("name", ["chorales", "names"])
+def test_the_losses_of_devices_average_to_that_of_the_batch(name, tmp_path):
+    task, options = tiny(name, tmp_path)
+    data = task.load(options)
+    arrays = jax.tree.map(jnp.asarray, data.arrays)
+    model = task.model(options, data.saved)
+    params = task.init(model, jax.random.key(0))
+    losses, weights, step = [], [], jnp.int32(5 if name == "chorales" else 6)
+    for rows in ([0, 1, 2, 3], [0], [1, 2, 3]):
+        batch = task.batch(options, arrays, step, jnp.array(rows))
+        losses.append(float(task.loss(model, params, (), batch, None)[0]))
+        weights.append(float(task.weight(batch)))
+    assert 3 * weights[1] != weights[2] and weights[0] == sum(weights[1:])
+    assert losses[0] == pytest.approx(np.average(losses[1:], weights=weights[1:]))
 
 
 def test_the_list_has_every_task(capsys):
@@ -233,67 +179,3 @@ def test_questions_that_are_scored_are_not_in_training():
     data = task.load(task.options(examples=400, held_out=50))
     both = np.concatenate([data.arrays["source"], data.held_out["source"]])
     assert len(np.unique(both, axis=0)) == len(both) == 400
-
-
-@pytest.mark.parametrize("name", ["adding", "copy", "parity"])
-def test_generated_examples_have_the_targets_of_their_definition(name, tmp_path):
-    task, options = tiny(name, tmp_path)
-    keys = jax.random.split(jax.random.key(1), 20)
-    inputs, targets = jax.vmap(lambda key: task.example(options, key))(keys)
-    for x, target in zip(np.asarray(inputs), np.asarray(targets), strict=True):
-        if name == "adding":
-            assert x[:3, 1].sum() == x[3:, 1].sum() == 1 and len(x) == 6
-            assert target == pytest.approx(x[x[:, 1] == 1, 0].sum())
-        elif name == "parity":
-            assert target.tolist() == [sum(x[: t + 1]) % 2 for t in range(5)]
-        else:
-            assert x.tolist() == [*x[:10], 8, 8, 9, *10 * [8]] and max(x[:10]) < 8
-            assert target.tolist() == [*13 * [8], *x[:10]]
-
-
-@pytest.mark.parametrize("name", ["adding", "copy", "parity"])
-def test_the_loss_and_the_figures_of_generated_examples(name, tmp_path):
-    task, options = tiny(name, tmp_path)
-    rng, rows = np.random.default_rng(0), 3
-    if name == "adding":
-        outputs, targets = rng.normal(size=(rows, 1)), rng.normal(size=rows)
-        loss = (outputs[:, 0] - targets) ** 2
-        expected = {"squared_error": loss}
-    else:
-        steps, classes = {"copy": (23, 9), "parity": (9, 2)}[name]
-        outputs = rng.normal(size=(rows, steps, classes))
-        targets = rng.integers(0, classes, (rows, steps))
-        chosen = np.take_along_axis(outputs, targets[..., None], -1)[..., 0]
-        loss = np.mean(np.log(np.exp(outputs).sum(-1)) - chosen, -1)
-        right = outputs.argmax(-1) == targets
-        if name == "copy":
-            expected = {"nats": loss, "right": right[:, 13:].mean(-1)}
-        else:
-            expected = {"accuracy": right[:, -3:].mean(-1)}
-    outputs, targets = jnp.asarray(outputs, jnp.float32), jnp.asarray(targets)
-    np.testing.assert_allclose(task.errors(outputs, targets), loss, rtol=1e-5)
-    found = task.figures(options, outputs, targets)
-    assert list(found) == list(expected)
-    for key, value in expected.items():
-        np.testing.assert_allclose(found[key], value, rtol=1e-5)
-
-
-def test_the_score_of_chorales_is_the_negative_log_likelihood_of_all_notes(tmp_path):
-    task, options = tiny("chorales", tmp_path)
-    data = task.load(options)
-    model = task.model(options, data.saved)
-    params = task.init(model, jax.random.key(0))
-    total, count = 0.0, 0
-    for notes, length in zip(*data.held_out, strict=True):
-        before = jnp.asarray(notes[: length - 1])
-        given = jnp.concatenate([jnp.zeros((1, 88)), before])
-        logits = np.asarray(model.apply(params, None, given[None])[1][0], np.float64)
-        p = 1 / (1 + np.exp(-logits))
-        total -= np.log(np.where(notes[:length] == 1, p, 1 - p)).sum()
-        count += length
-    found = task.score(options, model, params, data, lambda fraction: None)
-    assert found.figures["held_out_nats"] == pytest.approx(total / count, rel=1e-5)
-    rates = np.concatenate([a[:n] for a, n in zip(*data.arrays, strict=True)]).mean(0)
-    steps = np.concatenate([a[:n] for a, n in zip(*data.held_out, strict=True)])
-    nats = -np.log(np.where(steps == 1, rates, 1 - rates)).sum(-1).mean()
-    assert data.about["baseline"].startswith(f"{nats:.3f} nats")
