@@ -26,6 +26,9 @@ Ctrl-C stops after the next few updates, saves the run and scores it. A second C
 stops immediately. Exit codes: 0 at the end or after Ctrl-C, 75 after SIGTERM (saved,
 continue with --resume), 130 if there was nothing to save, 1 if the loss has grown, 2
 for an error."""
+PRESETS: dict[str, dict[str, Any]] = {  # of all tasks
+    "quick": {"minutes": 0.25, "hidden_size": 64},
+}
 _SAMPLE = "Shows what the model of a run makes, such as text."
 _EVAL = "Scores the model of a run on held-out data."
 
@@ -36,8 +39,12 @@ class Sample:
 
     Attributes:
       run: Folder of a run.
+      best: Use the weights of the best held-out score during the training, not the
+        last ones.
+      count: Number of samples, with seeds from --seed on.
       prime: Text to continue, for a language model. Characters outside of the
         vocabulary are read as <unk>. Default: a line break.
+      prime_file: UTF-8 file with the text to continue.
       length: Number of tokens to generate.
       temperature: Values above 1 give more random text, values below 1 less random
         text. 0 always chooses the most likely token.
@@ -47,7 +54,10 @@ class Sample:
     """
 
     run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
+    best: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    count: int = 1
     prime: Annotated[str | None, tyro.conf.arg(metavar="TEXT")] = None
+    prime_file: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     length: int = 500
     temperature: float = 0.8
     top_k: Annotated[int | None, tyro.conf.arg(metavar="K")] = None
@@ -61,9 +71,14 @@ class Evaluate:
 
     Attributes:
       run: Folder of a run.
+      best: Use the weights of the best held-out score during the training, not the
+        last ones.
+      text: Score this UTF-8 file instead of the held-out text, for a language model.
     """
 
     run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
+    best: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    text: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
 
 
 def show_tasks(prog: str, arguments: list[str]) -> int:
@@ -86,8 +101,7 @@ def train(prog: str, arguments: list[str]) -> int:
             request = stack.enter_context(_late("train").stop_requests())
         prog, arguments = f"{prog} {task.name}", arguments[1:]
         about = _TRAIN.format(name=task.name, about=task.about)
-        options = tyro.cli(task.options, prog=prog, description=about, args=arguments)
-        options.check()
+        options = parse(task, prog, arguments, about)
         old = None
         if options.resume is not None:
             folder = _late("folder")
@@ -103,32 +117,70 @@ def train(prog: str, arguments: list[str]) -> int:
         return _late("train").run_until(request, task, options, old)
 
 
+def parse(task: Any, prog: str, arguments: list[str], about: str = "") -> Any:
+    """Returns the options of a new run, which may start from a preset.
+
+    Raises:
+      UserError: If there is no such preset, or an option is out of range.
+    """
+    given: dict[str, Any] = {
+        "prog": prog,
+        "description": about or None,
+        "args": arguments,
+    }
+    options = tyro.cli(task.options, **given)
+    if options.preset is not None:
+        known = PRESETS | task.presets
+        if options.preset not in known:
+            raise UserError(
+                f"--preset {options.preset} is none of {', '.join(known)} of "
+                f"{task.name}."
+            )
+        start = task.options(**known[options.preset])
+        options = tyro.cli(task.options, default=start, **given)
+    options.check()
+    return options
+
+
 def sample(prog: str, arguments: list[str]) -> int:
     """Prints what the model of a run makes.
 
     Raises:
       UserError: If the run cannot be used.
     """
-    how = tyro.cli(Sample, prog=prog, description=_SAMPLE, args=arguments)
-    bounds = {"length": 0, "temperature": 0, "top_k": 1}
+    how = _checked(tyro.cli(Sample, prog=prog, description=_SAMPLE, args=arguments))
+    _prepare("1")
+    run, model, params = _late("folder").trained(how.run, how.best)
+    for seed in range(how.seed, how.seed + how.count):
+        if hasattr(run.task, "write"):
+            one = dataclasses.replace(how, seed=seed)
+            text = run.task.write(model, params, run.data.saved, one)
+        else:
+            text = run.task.show(model, params, run.data.saved, seed, False)
+        if not text:
+            raise UserError(f"a run of {run.task.name} has nothing to show.")
+        if sys.stdout.isatty():
+            printable = _late("terminal").printable
+            text = "\n".join(map(printable, text.split("\n")))
+        title = f"=== seed {seed}\n" if how.count > 1 else ""
+        print(f"{title}{text}")
+    return 0
+
+
+def _checked(how: Sample) -> Sample:
+    """Returns the options with the text to continue, if they are in range."""
+    bounds = {"length": 0, "temperature": 0, "top_k": 1, "count": 1}
     wrong = out_of_range(how, bounds, ["top_p"])
+    if how.prime is not None and how.prime_file is not None:
+        wrong.append("--prime and --prime-file exclude each other: omit one")
+    elif how.prime_file is not None:
+        corpus = importlib.import_module("experiments.tasks.corpus")
+        how = dataclasses.replace(how, prime=corpus.read_text(how.prime_file)[1])
     if how.prime == "":
         wrong.append("--prime is empty: give at least one character, such as a space")
     if wrong:
         raise UserError("; ".join(wrong) + ".")
-    _prepare("1")
-    run, model, params = _late("folder").trained(how.run)
-    if hasattr(run.task, "write"):
-        text = run.task.write(model, params, run.data.saved, how)
-    else:
-        text = run.task.show(model, params, run.data.saved, how.seed, False)
-    if not text:
-        raise UserError(f"a run of {run.task.name} has nothing to show.")
-    if sys.stdout.isatty():
-        printable = _late("terminal").printable
-        text = "\n".join(map(printable, text.split("\n")))
-    print(text)
-    return 0
+    return how
 
 
 def evaluate(prog: str, arguments: list[str]) -> int:
@@ -140,10 +192,13 @@ def evaluate(prog: str, arguments: list[str]) -> int:
     how = tyro.cli(Evaluate, prog=prog, description=_EVAL, args=arguments)
     _prepare("1")
     folder, terminal = _late("folder"), _late("terminal")
-    run, model, params = folder.trained(how.run)
-    data = run.task.load(run.options)
-    if folder.identity(data) != folder.identity(run.data):
-        raise UserError(f"{how.run} was trained on other data ({run.data.name}).")
+    run, model, params = folder.trained(how.run, how.best)
+    if how.text is not None:
+        data = run.task.other(run.data, how.text)
+    else:
+        data = run.task.load(run.options)
+        if folder.identity(data) != folder.identity(run.data):
+            raise UserError(f"{how.run} was trained on other data ({run.data.name}).")
     with terminal.waiting("scoring held-out data") as progress:
         score = run.task.score(run.options, model, params, data, progress)
     print(score.words)

@@ -40,12 +40,15 @@ class Export:
       run: Folder of a run.
       format: safetensors, stablehlo or onnx.
       out: The file to write.
+      best: Use the weights of the best held-out score during the training, not the
+        last ones.
       platforms: Where a program of StableHLO runs: cpu, cuda, tpu.
     """
 
     run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
     format: Literal["safetensors", "stablehlo", "onnx"]
     out: Annotated[Path, tyro.conf.arg(metavar="FILE")]
+    best: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     platforms: tuple[str, ...] = ("cpu",)
 
 
@@ -54,7 +57,7 @@ def main(prog: str, arguments: list[str]) -> int:
     how = tyro.cli(Export, prog=prog, description=_ABOUT, args=arguments)
     if not how.out.parent.is_dir():
         raise UserError(f"the folder of --out {how.out} does not exist: create it.")
-    run, model, params = folder.trained(how.run)
+    run, model, params = folder.trained(how.run, how.best)
     try:
         encode = {"stablehlo": stablehlo, "onnx": onnx_model}.get(how.format)
         if encode is None:

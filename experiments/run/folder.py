@@ -7,6 +7,7 @@
     gradients.jsonl       how the gradient depends on the lag, 24 times
     checkpoints/          everything needed to continue, of `jrnn.training.checkpoints`
     weights.safetensors   the parameters only, for sampling
+    best.safetensors      those of the best held-out score during the training
     result.json           the held-out score
 
 Files are written atomically. Weights and checkpoints contain a hash of their content,
@@ -39,6 +40,7 @@ from jrnn.training.checkpoints import Checkpoints, fingerprint
 
 FORMAT = 2
 KEPT = 2  # number of checkpoints; the newest may be damaged
+LAST, BEST = "weights.safetensors", "best.safetensors"
 RECORDS = ["metrics.jsonl", "samples.jsonl", "gradients.jsonl"]
 _VERSIONS = ["jax", "jaxlib", "numpy", "optax"]
 
@@ -156,11 +158,13 @@ def record_session(path: Path, devices: str) -> None:
     write_json(file, [*sessions, now])
 
 
-def save_weights(path: Path, params: Any, step: int, data: Data) -> None:
+def save_weights(
+    path: Path, params: Any, step: int, data: Data, name: str = LAST, **more: Any
+) -> None:
     """Writes the parameters, to sample and to score them."""
-    file, arrays = path / "weights.safetensors", named_arrays.flatten(params)
-    facts = {"format": FORMAT, "step": step, "data": identity(data)}
-    texts = {name: json.dumps(value) for name, value in facts.items()}
+    file, arrays = path / name, named_arrays.flatten(params)
+    known = {"format": FORMAT, "step": step, "data": identity(data), **more}
+    texts = {name: json.dumps(value) for name, value in known.items()}
     with writing(file, sum(array.nbytes for array in arrays.values())):
         files.save_arrays(file, arrays, texts)
 
@@ -187,6 +191,15 @@ def load(file: Path, template: Any) -> tuple[Any, dict[str, Any]]:
         ) from None
 
 
+def best_score(path: Path) -> float | None:
+    """Returns the score of the best parameters that are saved; None for none."""
+    try:
+        _, texts = files.load_arrays(path / BEST, signed=True)
+        return float(json.loads(texts["score"]))
+    except (OSError, files.FileError, KeyError, ValueError, TypeError):
+        return None
+
+
 def trim_records(path: Path, step: int) -> None:
     """Removes the records of steps after the restored checkpoint."""
     for name in RECORDS:
@@ -201,8 +214,8 @@ def trim_records(path: Path, step: int) -> None:
             write_text(file, "".join(kept))
 
 
-def trained(path: Path) -> tuple[Run, Any, Any]:
-    """Returns a run, its model and its parameters.
+def trained(path: Path, best: bool = False) -> tuple[Run, Any, Any]:
+    """Returns a run, its model and its last parameters, or those of the best score.
 
     Raises:
       UserError: If there is no run, or it has not saved a model.
@@ -211,7 +224,7 @@ def trained(path: Path) -> tuple[Run, Any, Any]:
     model = run.task.model(run.options, run.data.saved)
     draw = functools.partial(run.task.init, model)
     template = jax.eval_shape(draw, jax.random.key(0))
-    weights = path / "weights.safetensors"
+    weights = path / (BEST if best else LAST)
     try:
         params, facts = load(weights, template)
     except OSError as error:

@@ -6,7 +6,7 @@ import jax
 
 from experiments.run import devices, disk, record, terminal
 from experiments.run.session import Session
-from experiments.run.task import Score
+from experiments.run.task import Score, Task
 from experiments.run.terminal import amount, clock, fact, number, say
 
 
@@ -39,6 +39,7 @@ def glance(session: Session) -> None:
     params = record.on_one_device(session.learner.params)
     task = session.task
     score = task.glance(session.options, session.model, params, session.data)
+    session.keep_best(score, params)
     _show(session, params, score, short=True)
 
 
@@ -49,6 +50,10 @@ def finish(session: Session, interrupted: bool) -> None:
         score = task.score(
             session.options, session.model, params, session.data, progress
         )
+    estimate = score
+    if type(task).glance is not Task.glance:
+        estimate = task.glance(session.options, session.model, params, session.data)
+    session.keep_best(estimate, params)
     result = {
         "step": session.step,
         "seconds": session.seconds,
@@ -66,6 +71,10 @@ def finish(session: Session, interrupted: bool) -> None:
     fact("run", str(session.path))
     if task.show(session.model, params, session.data.saved, 0, True):
         fact("sample", f"python -m experiments sample {session.path}")
+    if session.best != next(iter(estimate.figures.values())):
+        fact(
+            "best", f"before the end: python -m experiments eval {session.path} --best"
+        )
     fact("continue", resume_command(session))
 
 

@@ -11,7 +11,16 @@ from experiments.errors import UserError
 
 DEFAULT_MINUTES = 2.0
 # Options that are not saved in the folder of the run.
-OF_THE_SESSION = ("out", "resume", "stop_after", "coordinator", "processes", "process")
+OF_THE_SESSION = (
+    "out",
+    "resume",
+    "stop_after",
+    "preset",
+    "profile",
+    "coordinator",
+    "processes",
+    "process",
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -26,6 +35,10 @@ class Options:
       stop_after: Stop the run after this many updates in total, as Ctrl-C does. It can
         be continued with --resume.
       out: Folder of the run. Default: runs/TASK-DATE-TIME.
+      preset: Name of options to start from, which other options replace: quick, or a
+        name that the task defines.
+      weights: Weights to start from: the folder of a run, or a file such as
+        .safetensors. The model must be the same.
       resume: Folder of a run to continue with the same options. Only the length, the
         number of samples, the time between checkpoints, --learning-rate, --warmup,
         --clip and --devices may change.
@@ -47,6 +60,7 @@ class Options:
         auto under SLURM, Open MPI or Kubernetes.
       processes: Number of processes that train together.
       process: Number of this process, from 0.
+      profile: Trace this many updates with the profiler of JAX.
       samples: Number of short samples shown during training.
       save_minutes: Minutes between two checkpoints.
     """
@@ -55,6 +69,8 @@ class Options:
     steps: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
     stop_after: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
     out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
+    preset: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
+    weights: Annotated[Path | None, tyro.conf.arg(metavar="RUN|FILE")] = None
     resume: Annotated[Path | None, tyro.conf.arg(metavar="RUN")] = None
     cell: str = "lstm"
     hidden_size: int = 256
@@ -70,6 +86,7 @@ class Options:
     coordinator: Annotated[str | None, tyro.conf.arg(metavar="HOST:PORT")] = None
     processes: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
     process: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
+    profile: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
     samples: int = 4
     save_minutes: float = 1.0
 
@@ -79,9 +96,7 @@ class Options:
     FREE = frozenset(["minutes", "steps", "samples", "save_minutes", *OF_THE_SESSION])
     WARNED = frozenset(["learning_rate", "warmup", "clip", "devices"])
     # Options that say where and how a run is computed, and not what it learns.
-    OF_THE_MACHINE = frozenset(
-        ["stop_after", "out", "resume", "samples", "save_minutes", "devices"]
-    )
+    OF_THE_MACHINE = frozenset(["samples", "save_minutes", "devices", *OF_THE_SESSION])
 
     # Bounds, by the name of a field. A task may check more by extending `wrong`.
     AT_LEAST = {
@@ -91,6 +106,7 @@ class Options:
         "layers": 1,
         "batch_size": 1,
         "samples": 0,
+        "profile": 1,
         "processes": 1,
         "process": 0,
     }
@@ -118,7 +134,9 @@ class Options:
           True
         """
         others: dict[str, Any] = {
-            f.name: f.default for f in dataclasses.fields(self) if f.name in self.FREE
+            f.name: f.default
+            for f in dataclasses.fields(self)
+            if f.name in self.FREE | {"weights"}
         }
         return dataclasses.replace(self, **others)
 
@@ -139,6 +157,8 @@ class Options:
             )
         if self.resume and self.out:
             found.append("--resume continues in the folder of the run: omit --out")
+        if self.resume and self.preset:
+            found.append("--resume continues with the same options: omit --preset")
         numbers = (self.processes, self.process)
         if self.coordinator in (None, "auto") and numbers != (None, None):
             found.append("--processes and --process need --coordinator HOST:PORT")

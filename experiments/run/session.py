@@ -14,8 +14,9 @@ import jax
 import numpy as np
 
 from experiments.errors import UserError
-from experiments.run import devices, disk, folder, terminal, update
-from experiments.run.task import Data, Stream, Task
+from experiments.run import devices, disk, folder, terminal, update, weights
+from experiments.run.events import Events
+from experiments.run.task import Data, Score, Stream, Task
 from jrnn import training
 from jrnn.training import batches, processes
 from jrnn.training.batches import BatchSplit
@@ -48,8 +49,28 @@ class Session:
         self.split = BatchSplit(options.batch_size, self.mesh, devices.AXIS)
         self.model = task.model(options, data.saved)
         self.recipe = options.recipe
-        self.learner = update.begin(task, self.recipe, self.model, self.split)
+        new = options.resume is None
+        self.learner = self.begin() if new else self.drawn()
         self.step, self.seconds = 0, 0.0
+        self.events = Events(path)
+        self.best = folder.best_score(path)
+
+    def begin(self) -> update.Learner:
+        """Returns the learner before the first update, with weights if they are given.
+
+        Raises:
+          UserError: If the weights are of another model.
+        """
+        learner = self.drawn()
+        if self.options.weights is None:
+            return learner
+        given = self.options.weights
+        params = weights.read(given, learner.params, self.options, self.data)
+        return learner._replace(params=batches.replicate(params, self.mesh))
+
+    def drawn(self) -> update.Learner:
+        """Returns a learner with weights that are drawn from the seed."""
+        return update.begin(self.task, self.recipe, self.model, self.split)
 
     @contextlib.contextmanager
     def opened(self) -> Iterator[None]:
@@ -61,7 +82,10 @@ class Session:
         """
         processes.agree({"options": shared_options(self.options)})
         facts = folder.facts(self.task, self.options, self.data)
-        with folder.opened(self.path, facts) as self.store:
+        with (
+            folder.opened(self.path, facts) as self.store,
+            contextlib.closing(self.events),
+        ):
             yield
 
     def restore(self) -> list[str]:
@@ -81,6 +105,7 @@ class Session:
             warnings.simplefilter("ignore", CheckpointWarning)
             found = self.store.restore(like._replace(state=state))
         if found is None:
+            self.learner = self.begin()
             return [f"{self.path} has no checkpoint yet: starting from the beginning."]
         self.learner = update.place(found.tree, self.split)
         self.step, self.seconds = found.step, found.progress["seconds"]
@@ -154,6 +179,7 @@ class Session:
             row["skipped_steps"] = bad
             terminal.warn(f"skipped updates with gradients that are not finite: {bad}")
         disk.append_line(self.path / "metrics.jsonl", json.dumps(row))
+        self.events.add(self.step, row, "train")
         try:
             training.raise_if_stuck(self.learner.opt_state)
         except training.NonFiniteError as error:
@@ -161,9 +187,14 @@ class Session:
         return standing
 
     def first_loss(self, advance: update.Advance, arrays: Any) -> float:
-        """Returns the loss of the first update of the run, which is computed again."""
-        start = update.begin(self.task, self.recipe, self.model, self.split)
-        zero = np.float32(0)
+        """Returns the loss of the first update of the run, which is computed again.
+
+        It is infinite if the run started from weights that are gone.
+        """
+        try:
+            start, zero = self.begin(), np.float32(0)
+        except UserError:
+            return math.inf
         block = update.Block(np.int32(0), np.int32(1), zero, zero)
         return advance(start, block, arrays)[1].loss.item()
 
@@ -179,6 +210,22 @@ class Session:
         self.store.save(self.step, saved, {"seconds": self.seconds})
         parts = self.path, self.learner.params, self.step, self.data
         processes.on_first(lambda: folder.save_weights(*parts), UserError)
+
+    def keep_best(self, score: Score, params: Any) -> None:
+        """Saves parameters with the best score so far, and logs the score.
+
+        The scores that are compared are those of `Task.glance`.
+        """
+        self.events.add(self.step, score.figures, "held_out")
+        value = next(iter(score.figures.values()))
+        lower = self.task.lower_is_better
+        known = self.best if self.best is not None else math.inf * (1 if lower else -1)
+        if not (value < known if lower else value > known):
+            return
+        self.best = value
+        parts = self.path, params, self.step, self.data, folder.BEST
+        save = functools.partial(folder.save_weights, *parts, score=value)
+        processes.on_first(save, UserError)
 
 
 def read_and_advance(

@@ -11,7 +11,7 @@ import tyro
 
 from experiments import tasks
 from experiments.errors import UserError
-from experiments.run import devices, folder, models, results, terminal, train
+from experiments.run import commands, devices, folder, models, results, terminal, train
 from experiments.run.options import flag
 from experiments.run.task import Task
 from jrnn.training.stopping import stop_requests
@@ -91,7 +91,7 @@ def plan(
     if how.seeds < 1:
         raise UserError(f"--seeds must be at least 1, got {how.seeds}.")
     values = grid(task, how.grid)
-    base = tyro.cli(task.options, prog=prog, args=rest)
+    base = commands.parse(task, prog, [*rest])
     if base.resume is not None:
         raise UserError("omit --resume: the same command continues a sweep.")
     if "seed" not in values:
@@ -102,10 +102,9 @@ def plan(
     for chosen in itertools.product(*values.values()):
         pairs = list(zip(values, chosen, strict=True))
         flags = [word for k, v in pairs for word in (flag(k), v)]
-        options = tyro.cli(task.options, prog=prog, args=[*rest, *flags])
+        options = commands.parse(task, prog, [*rest, *flags])
         path = out / ",".join(f"{k}={v}" for k, v in pairs).replace("/", "_")
         options = dataclasses.replace(options, out=path)
-        options.check()
         models.recurrent(options)  # says if there is no such cell
         points.append(_point(task, path, options))
     return points

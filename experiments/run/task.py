@@ -2,10 +2,12 @@
 
 import abc
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 import jax
 
+from experiments.errors import UserError
 from experiments.run.options import Options
 from jrnn.types import Array, Params, PRNGKey, State
 
@@ -110,6 +112,8 @@ class Task(abc.ABC):
     lower_is_better: ClassVar[bool] = True  # of the main figure of the score
     input_size: ClassVar[int] = 0  # features of a step of the input; 0 for integers
 
+    presets: ClassVar[dict[str, dict[str, Any]]] = {}  # options by the name of --preset
+
     @abc.abstractmethod
     def load(self, options: Any) -> Data:
         """Reads or makes the data.
@@ -152,6 +156,15 @@ class Task(abc.ABC):
         self, options: Any, model: Any, params: Params, data: Data, progress: Progress
     ) -> Score:
         """Scores held-out data, the same for the same parameters."""
+
+    def other(self, data: Data, file: Path) -> Data:
+        """Returns data to score a model on another text; `data` has no arrays.
+
+        Raises:
+          UserError: If the task is not about texts.
+        """
+        del data
+        raise UserError(f"{self.name} scores no texts such as {file}: omit --text.")
 
     def init(self, model: Any, key: PRNGKey) -> Params:
         """Draws the parameters of the model."""

@@ -9,6 +9,7 @@ from typing import Any
 
 from experiments.errors import UserError
 from experiments.run import devices, folder, messages, record, terminal, update
+from experiments.run.profile import Profile
 from experiments.run.session import Session
 from experiments.run.task import Data, Task
 from jrnn.training import processes
@@ -147,16 +148,18 @@ def loop(
     options, saved = session.options, time.monotonic()
     if not session.step:
         record.gradients(session)
-    while session.running and not request.anywhere():
-        before = session.done
-        bar.show(session.advance(advance, arrays))
-        if crosses(before, session.done, record.TIMES):
-            record.gradients(session)
-        if session.running and crosses(before, session.done, options.samples):
-            messages.glance(session)
-        if due(saved, options.save_minutes):
-            session.save()
-            saved = time.monotonic()
+    with Profile(session.path, options.profile, session.step) as trace:
+        while session.running and not request.anywhere():
+            before = session.done
+            bar.show(session.advance(advance, arrays))
+            trace.stop(session.step)
+            if crosses(before, session.done, record.TIMES):
+                record.gradients(session)
+            if session.running and crosses(before, session.done, options.samples):
+                messages.glance(session)
+            if due(saved, options.save_minutes):
+                session.save()
+                saved = time.monotonic()
 
 
 def due(saved: float, minutes: float) -> bool:

@@ -9,7 +9,7 @@ sequences of 40 steps [2], a harder problem of the same kind, from the package m
 """
 
 import dataclasses
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
@@ -58,6 +58,7 @@ class Digits(Examples):
     unit = "nats"
     lower_is_better = False
     input_size = 1
+    presets: ClassVar = {"mnist1d": {"data": "mnist1d"}}
 
     def load(self, options: DigitsOptions) -> Data:
         """Reads the data; a fifth is held out."""

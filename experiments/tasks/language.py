@@ -136,6 +136,19 @@ class LanguageModel(Task):
             },
         )
 
+    def other(self, data: Data, file: Path) -> Data:
+        """Returns another text, with the vocabulary of the model.
+
+        All tokens but the first are scored.
+        """
+        name, text = corpus.read_text(file)
+        tokens = _vocabulary(data.saved["vocabulary"]).encode(text)
+        if len(tokens) < 2:
+            raise UserError(
+                f"{file} has {len(tokens)} {self.tokens}: at least 2 are needed."
+            )
+        return data._replace(name=name, arrays=tokens[:1], held_out=tokens[1:])
+
     def initial_state(self, options: Any, model: Any, params: Params) -> State:
         """Returns the state at the start of the text."""
         return model.initial_state(params, (options.batch_size,))
