@@ -15,6 +15,7 @@ import tyro
 
 import jrnn
 from experiments.errors import UserError
+from experiments.report import sampler_page
 from experiments.run import disk, folder
 from jrnn.interop import files
 from jrnn.interop.export import export_layer
@@ -27,8 +28,8 @@ safetensors: the parameters by name, with the task, its options and its vocabula
 metadata. stablehlo: a compiled function of any batch and time, for
 jax.export.deserialize; it takes the input, and for models that run step by step the
 state and where to restart it, and needs no parameters. onnx: an ONNX model, for LSTMs,
-GRUs and Elman networks. The file is read back, and computes the same outputs, before
-the command ends."""
+GRUs and Elman networks. These files are read back, and compute the same outputs, before
+the command ends. html: a page with the network, which writes text in a browser."""
 TOLERANCE = 1e-4  # of outputs of the file, relative and absolute
 
 
@@ -38,7 +39,7 @@ class Export:
 
     Attributes:
       run: Folder of a run.
-      format: safetensors, stablehlo or onnx.
+      format: safetensors, stablehlo, onnx or html.
       out: The file to write.
       best: Use the weights of the best held-out score during the training, not the
         last ones.
@@ -46,7 +47,7 @@ class Export:
     """
 
     run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
-    format: Literal["safetensors", "stablehlo", "onnx"]
+    format: Literal["safetensors", "stablehlo", "onnx", "html"]
     out: Annotated[Path, tyro.conf.arg(metavar="FILE")]
     best: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     platforms: tuple[str, ...] = ("cpu",)
@@ -57,6 +58,8 @@ def main(prog: str, arguments: list[str]) -> int:
     how = tyro.cli(Export, prog=prog, description=_ABOUT, args=arguments)
     if not how.out.parent.is_dir():
         raise UserError(f"the folder of --out {how.out} does not exist: create it.")
+    if how.format == "html":
+        return page(how)
     run, model, params = folder.trained(how.run, how.best)
     try:
         encode = {"stablehlo": stablehlo, "onnx": onnx_model}.get(how.format)
@@ -72,6 +75,19 @@ def main(prog: str, arguments: list[str]) -> int:
             f"{how.run} cannot be exported as {how.format}: {line}"
         ) from None
     print(f"{how.out}: {how.out.stat().st_size} bytes, read back and compared")
+    return 0
+
+
+def page(how: Export) -> int:
+    """Writes a page with the last weights of a run.
+
+    Raises:
+      UserError: If the model does not run in a page.
+    """
+    if how.best:
+        raise UserError("--format html has the last weights: omit --best.")
+    disk.write_text(how.out, sampler_page(how.run))
+    print(f"{how.out}: {how.out.stat().st_size} bytes, open it in a browser")
     return 0
 
 
