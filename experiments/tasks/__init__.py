@@ -14,29 +14,25 @@ class Row(NamedTuple):
     """A task in the list of tasks."""
 
     kind: str
-    about: str
-    minutes: float  # on two cores
-    expected: str  # what the default options reach in this time
+    minutes: float  # on two cores that do nothing else
+    expected: str  # what the default options reach with seed 0; empty if not measured
 
 
 TABLE = {
     "char_lm": Row(
-        "language model",
-        "the next character of any text",
-        2,
-        "1.9 bits per character of the Python language reference",
+        "language model", 2, "1.9 bits per character of the Python language reference"
     ),
-    "word_lm": Row("language model", "the next word of any text", 5, ""),
-    "digits": Row("many to one", "the digit in an image, pixel by pixel", 2, ""),
-    "names": Row("one to many", "names of several languages, by category", 2, ""),
-    "addition": Row("encoder-decoder", "the sum of two numbers, as text", 3, ""),
-    "dates": Row("encoder-decoder", "dates of many languages, as ISO 8601", 5, ""),
-    "code_tags": Row("many to many", "keyword, name, string, ... in Python", 5, ""),
-    "sunspots": Row("time series", "the sunspots of the next year", 1, ""),
-    "adding": Row("memory", "the sum of two marked numbers", 2, ""),
-    "copy": Row("memory", "ten symbols, repeated after a long gap", 2, ""),
-    "chorales": Row("music", "the notes of the next step of a chorale", 2, ""),
-    "parity": Row("memory", "whether the number of ones so far is odd", 1, ""),
+    "word_lm": Row("language model", 5, ""),
+    "names": Row("one to many", 2, ""),
+    "digits": Row("many to one", 2, "98.0 % right"),
+    "code_tags": Row("many to many", 1, "99.0 % right"),
+    "addition": Row("encoder-decoder", 2, "99.6 % exact"),
+    "dates": Row("encoder-decoder", 1, "100 % exact"),
+    "chorales": Row("music", 2, ""),
+    "sunspots": Row("time series", 1, ""),
+    "adding": Row("memory", 1, "squared error 0.0002"),
+    "copy": Row("memory", 2, ""),
+    "parity": Row("memory", 0.1, "100 % right at unseen lengths"),
 }
 
 

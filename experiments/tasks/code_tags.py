@@ -52,6 +52,7 @@ class CodeOptions(Options):
     batch_size: int = 32
     learning_rate: float = 4e-3
 
+    UPDATES = 400
     FREE = Options.FREE | {"folder", "score"}
     AT_LEAST = Options.AT_LEAST | {
         "length": 4,
