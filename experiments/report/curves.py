@@ -50,10 +50,26 @@ def curves(kinds: Sequence[Sequence[Recorded]]) -> list[dict[str, Any]]:
             "name": name,
             "seeds": [run.run.options.seed for run in kind],
             "clip": kind[0].run.options.clip,
+            "held_out": held_out(kind),
             **_group([run.metrics for run in kind if run.metrics]),
         }
         for name, kind in zip(names(kinds), kinds, strict=True)
     ]
+
+
+def held_out(kind: Sequence[Recorded]) -> list[list[float]]:
+    """Returns [step, loss] of held-out data, where samples were taken.
+
+    The loss is the mean over the seeds; tasks that score something else have none.
+    """
+    found: dict[int, list[float]] = {}
+    for run in kind:
+        for row in run.samples:
+            loss = _number(row.get("figures", {}).get("held_out_nats"))
+            if np.isfinite(loss):
+                found.setdefault(row["step"], []).append(loss)
+    whole = {step: losses for step, losses in found.items() if len(losses) == len(kind)}
+    return [[step, float(np.mean(whole[step]))] for step in sorted(whole)]
 
 
 def _group(seeds: list[list[dict[str, Any]]]) -> dict[str, Any]:

@@ -18,6 +18,8 @@ def content(reading: Reading) -> dict[str, Any]:
     """Returns what the page shows of a reading, as JSON values."""
     total = len(reading.tokens)
     first = min(SKIPPED, max(0, total - SHOWN))
+    if first and "\n" in reading.tokens[first : first + SKIPPED]:  # begin with a line
+        first = reading.tokens.index("\n", first) + 1
     shown = slice(first, first + SHOWN)
     log_p = np.asarray(jax.nn.log_softmax(reading.logits.astype(np.float32), axis=-1))
     answers = np.asarray(reading.answers)

@@ -70,13 +70,15 @@ def test_a_page_says_how_the_run_is_repeated(text, runs):
     assert [row["step"] for row in first["gradients"]] == [0, 10, 20, 30]
 
 
-def test_seeds_are_a_band(text):
+def test_seeds_are_a_band(text, runs):
     (curve,) = content(text)["curves"]
     assert curve["seeds"] == [0, 1] and curve["x"] == [10, 20, 30]
     loss = {part: np.array(values) for part, values in curve["loss"].items()}
     np.testing.assert_allclose(loss["high"] - loss["low"], 0.5, atol=2e-3)
     np.testing.assert_allclose(loss["mean"] - loss["low"], 0.25, atol=2e-3)
     assert max(curve["clipped"]["high"]) == 1.0  # clipped at 0.05
+    rows = [row["figures"]["held_out_nats"] for row in records.read(runs[0]).samples]
+    assert curve["held_out"] == [[10 * n + 10, loss] for n, loss in enumerate(rows)]
 
 
 def test_averages_over_bins_are_those_of_numpy():
@@ -129,6 +131,16 @@ def test_surprise_alternatives_and_units():
     raw = np.frombuffer(base64.b64decode(units["activations"]), np.int8)
     shown = raw.reshape(7, -1)[0] / 127 * units["peaks"][0]
     np.testing.assert_allclose(shown, ys[:, 4], atol=0.02)
+
+
+def test_a_long_text_begins_with_a_line():
+    tokens = [*"a line\n" * 300]
+    zeros = jnp.zeros((len(tokens), 2))
+    read = Reading(tokens, zeros, zeros[:, 0].astype(int), ["a", "b"], {})
+    found = reading.content(read)
+    assert len(found["tokens"]) == reading.SHOWN and found["units"] is None
+    assert "".join(found["tokens"]).startswith("a line\na")
+    assert found["answers"] == ["a"] * reading.SHOWN  # labels, not the tokens
 
 
 def test_features_follow_quotes_brackets_and_lines():

@@ -40,7 +40,7 @@ const Charts = (() => {
     const plot = figure({ title, x_axis_label: x, y_axis_label: y, ...range });
     const shown = [];
     series.forEach((one, n) => {
-      const own = color(name(n)), label = series.length > 1 ? { legend_label: one.name } : {};
+      const own = color(name(n)), label = series.length > 1 || one.held_out?.length ? { legend_label: one.name } : {};
       const nan = values => values.map(v => v === null || (log && v <= 0) ? NaN : v);
       const source = new Bokeh.ColumnDataSource({ data: {
         x: one.x, y: nan(one.mean), low: nan(one.low), high: nan(one.high), name: one.x.map(() => one.name),
@@ -49,6 +49,12 @@ const Charts = (() => {
         x: { field: "x" }, y1: { field: "low" }, y2: { field: "high" }, source, fill_color: own, fill_alpha: 0.2,
       });
       shown.push(plot.line({ field: "x" }, { field: "y" }, { source, line_color: own, line_width: 1.8, ...label }));
+      const held = one.held_out ?? [];
+      if (held.length) for (const draw of ["line", "scatter"]) plot[draw]({
+        x: held.map(([step]) => step), y: held.map(([, loss]) => loss), line_color: own, line_width: 1.3,
+        ...(draw === "line" ? { line_dash: [5, 3] } : { marker: "square", size: 5, fill_color: own }),
+        ...(n === 0 ? { legend_label: "held-out" } : {}),
+      });
       const marks = (one.marks ?? []).filter(mark => mark[1] !== null);
       if (marks.length) plot.scatter({
         x: marks.map(mark => mark[0]), y: marks.map(mark => mark[1]), marker: "circle", size: 6,

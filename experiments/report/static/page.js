@@ -60,7 +60,8 @@ const report = { content: JSON.parse(document.getElementById("content").textCont
         [x, drawn[n].clipped.high[k] > 0 ? one.mean[k] : null]) }));
       const clips = new Set(drawn.map(curve => curve.clip));
       return Promise.all([
-        Charts.lines(places[0], { title: `Training loss, ${what}`, x: "updates", y: unit, series: series("loss") }),
+        Charts.lines(places[0], { title: `Loss, ${what}`, x: "updates", y: unit, series: series("loss").map((one, n) =>
+          ({ ...one, held_out: drawn[n].held_out, name: drawn.length > 1 ? one.name : "training" })) }),
         Charts.lines(places[1], { title: `Gradient norm, ${what}`, x: "updates", y: "norm", log: true,
           series: marked, level: clips.size === 1 ? [...clips][0] : undefined }),
       ]);

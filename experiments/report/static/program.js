@@ -88,6 +88,19 @@ const Program = (() => {
     for (let n = 0; n < from.length; n++) into.data[n] = a.data[from[n]];
   }
 
+  // Offsets of what a matmul multiplies; they are the same in every step.
+  function contraction(row, a, b) {
+    const pick = (t, axes) => offsets(axes.map(x => t.shape[x]), axes.map(x => strides(t.shape)[x]));
+    const free = (t, side) => t.shape.map((_, n) => n).filter(
+      n => !row.contract[side].includes(n) && !row.batch[side].includes(n));
+    const columns = pick(b, free(b, 1));
+    return {
+      batches: [pick(a, row.batch[0]), pick(b, row.batch[1])],
+      inner: [pick(a, row.contract[0]), pick(b, row.contract[1])],
+      rows: pick(a, free(a, 0)), columns, dense: columns.every((x, n) => x === n),
+    };
+  }
+
   const special = {
     same(row, [a], [out]) { out.data.set(a.data); },
     not(row, [a], [out]) {
@@ -160,21 +173,17 @@ const Program = (() => {
       });
     },
     dot_general(row, [a, b], [out]) {
-      const pick = (t, axes) => offsets(axes.map(x => t.shape[x]), axes.map(x => strides(t.shape)[x]));
-      const free = (t, side) => t.shape.map((_, n) => n).filter(
-        n => !row.contract[side].includes(n) && !row.batch[side].includes(n));
-      const batches = [pick(a, row.batch[0]), pick(b, row.batch[1])];
-      const inner = [pick(a, row.contract[0]), pick(b, row.contract[1])];
-      const rows = pick(a, free(a, 0)), columns = pick(b, free(b, 1));
-      const sums = new Float64Array(columns.length);
+      const { batches, inner, rows, columns, dense } = row.plan ??= contraction(row, a, b);
+      const sums = new Float64Array(columns.length), x = a.data, y = b.data;
       let place = 0;
       for (let batch = 0; batch < batches[0].length; batch++)
         for (const first of rows) {
           sums.fill(0);
           for (let k = 0; k < inner[0].length; k++) {
-            const x = a.data[batches[0][batch] + first + inner[0][k]];
+            const factor = x[batches[0][batch] + first + inner[0][k]];
             const start = batches[1][batch] + inner[1][k];
-            for (let n = 0; n < sums.length; n++) sums[n] += x * b.data[start + columns[n]];
+            if (dense) for (let n = 0; n < sums.length; n++) sums[n] += factor * y[start + n];
+            else for (let n = 0; n < sums.length; n++) sums[n] += factor * y[start + columns[n]];
           }
           out.data.set(sums, place);
           place += sums.length;
