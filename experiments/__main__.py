@@ -68,6 +68,10 @@ COMMANDS = {
         "experiments.layouts:main",
         "time the memory layouts of the gated kernel",
     ),
+    "operations": (
+        "experiments.operations:main",
+        "count operations per time step on GPUs and TPUs, without one",
+    ),
     "parallel": (
         "experiments.parallel:main",
         "measure computing all time steps at once",

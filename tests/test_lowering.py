@@ -1,6 +1,6 @@
 """The platform that a program is lowered for decides what is in it, not the process.
 
-Programs are exported from CPUs. The last test compiles for a TPU, without one.
+Programs are exported from CPUs; those of tests/aot are compiled.
 """
 
 import collections
@@ -11,7 +11,6 @@ import jax
 import jax.numpy as jnp
 import pytest
 from jax import export
-from jax.experimental import topologies
 
 import jrnn
 from jrnn.kernels import cudnn
@@ -25,12 +24,6 @@ GATED = [
     jrnn.MGU(H),
     jrnn.Elman(H),
 ]
-WITHOUT_A_TPU = {
-    "TPU_SKIP_MDS_QUERY": "1",
-    "TPU_ACCELERATOR_TYPE": "v5litepod-1",
-    "TPU_WORKER_HOSTNAMES": "localhost",
-    "TPU_WORKER_ID": "0",
-}
 TPU, CUDNN, WHILE = "@tpu_custom_call", "@cudnn_rnn_ffi", "stablehlo.while"
 
 
@@ -146,32 +139,3 @@ def test_cudnn_is_called_once_and_moves_nothing(reverse, monkeypatch):
     assert "gather" not in text and "scatter" not in text and WHILE not in text
     text = forward_of_cudnn("cuda", reverse=reverse, lengths=jnp.full(B, 2))
     assert ("gather" in text) == reverse
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-@pytest.mark.parametrize(
-    "cell", [jrnn.LSTM, jrnn.GRU, jrnn.PeepholeLSTM, jrnn.MGU, jrnn.Elman]
-)
-def test_a_compiler_of_tpus_accepts_the_kernel(cell, dtype, monkeypatch):
-    pytest.importorskip("libtpu")
-    monkeypatch.delenv("XLA_FLAGS", raising=False)  # libtpu does not know all
-    for name, setting in WITHOUT_A_TPU.items():
-        monkeypatch.setenv(name, setting)
-    v5e = topologies.get_topology_desc(platform="tpu", topology_name="v5e:2x2")
-    place = jax.sharding.SingleDeviceSharding(v5e.devices[0])
-
-    def typed(tree):
-        return jax.tree.map(
-            lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=place), tree
-        )
-
-    fits = 1024 if dtype == "float32" else 2048
-    for units, rows in [(100, 20), (256, 1024), (fits, 32)]:
-        made = cell(units)
-        params = jax.eval_shape(lambda c=made: c.init(jax.random.key(0), F, dtype))
-        xs = jax.ShapeDtypeStruct((rows, 128, F), dtype)
-        run = functools.partial(jrnn.scan, made, method="pallas")
-        program = jax.jit(lambda params, xs, run=run: run(params, None, xs))
-        compiled = program.lower(typed(params), typed(xs)).compile()
-        assert "tpu_custom_call" in compiled.as_text()

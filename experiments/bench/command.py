@@ -1,6 +1,7 @@
 """The command `bench`."""
 
 import itertools
+import pkgutil
 import shlex
 
 import tyro
@@ -11,6 +12,7 @@ from experiments.bench.config import (
     SAMPLERS,
     SWEEPS,
     Bench,
+    Compile,
     Size,
     size_of,
 )
@@ -19,11 +21,20 @@ _ABOUT = """Compares the speed of jrnn and the other installed libraries.
 
 Each library runs in its own process. The processes take turns, so a temporary slowdown
 of the machine affects all of them. All benchmarks take about an hour; with --sizes A
---cells lstm --sweeps, a few minutes. Run it on an idle machine."""
+--cells lstm --sweeps, a few minutes. Run it on an idle machine.
+
+With --compile-for v5e:2x2, programs are compiled for a TPU that is not here, and none
+runs: see --compile-for v5e:2x2 --help."""
+_COMPILING = """Compiles the programs of jrnn for an accelerator that is not here.
+
+Prints temporary memory and the operations inside of loops. A kernel may refuse a size
+before it is compiled, with the bytes that it would need; no program should fail."""
 
 
 def main(prog: str, arguments: list[str]) -> int:
     """Runs the benchmark and writes its report."""
+    if any(word.split("=")[0] == "--compile-for" for word in arguments):
+        return _compile(prog, arguments)
     config = tyro.cli(Bench, prog=prog, description=_ABOUT, args=arguments)
     options.check(config)
     settings = {"rounds": config.rounds, "calls": config.calls, "base": config.base}
@@ -46,6 +57,12 @@ def main(prog: str, arguments: list[str]) -> int:
     for path in report.write(config.out, results):
         print(path)
     return 0
+
+
+def _compile(prog: str, arguments: list[str]) -> int:
+    config = tyro.cli(Compile, prog=prog, description=_COMPILING, args=arguments)
+    options.check_compile(config)
+    return pkgutil.resolve_name("experiments.bench.compiling:main")(config)
 
 
 def sweep_sizes(axis: str) -> list[tuple[int, Size]]:

@@ -8,6 +8,8 @@ from typing import NamedTuple
 from experiments.errors import UserError
 
 CELLS = ("lstm", "gru", "elman")
+COMPILED_CELLS = (*CELLS, "mgu", "peephole", "lru", "indrnn")
+DTYPES = ("float32", "bfloat16")
 MODES = ("forward", "gradient", "gradient-inputs")
 LIBRARIES = ("torch", "linen", "nnx", "haiku", "keras", "equinox", "jrnn")
 PEERS = (*LIBRARIES[:-1], "jrnn:scan", "jrnn:gated", "jrnn")
@@ -81,6 +83,45 @@ class Bench:
     """Folder of benchmarks.md, benchmarks.json and benchmarks.svg."""
 
 
+@dataclasses.dataclass(frozen=True)
+class Compile:
+    """Options of the benchmark with --compile-for."""
+
+    compile_for: str
+    """A topology of TPUs such as v5e:2x2, or h100. Nothing runs, and nothing is
+    timed."""
+
+    sizes: tuple[str, ...] = (*SIZES, "128,32,1024,1024", "128,32,2048,2048")
+    """Letters of standard sizes, or time,batch,inputs,hidden."""
+
+    cells: tuple[str, ...] = COMPILED_CELLS
+    """Cells of jrnn."""
+
+    methods: tuple[str, ...] = ("scan", "gated", "pallas", "linear", "parallel")
+    """Methods of `jrnn.scan`, each for the cells that it is for."""
+
+    modes: tuple[str, ...] = ("forward", "gradient-inputs")
+    """Any of forward, gradient and gradient-inputs."""
+
+    dtypes: tuple[str, ...] = DTYPES
+    """Of parameters and inputs: float32, bfloat16."""
+
+    out: pathlib.Path | None = None
+    """Folder of compiled.md and compiled.json; None to print only."""
+
+
+def check_compile(config: Compile) -> None:
+    """Raises a `UserError` for the first invalid option."""
+    _known("cells", config.cells, COMPILED_CELLS)
+    _known("methods", config.methods, Compile.methods)
+    _known("modes", config.modes, MODES)
+    _known("dtypes", config.dtypes, DTYPES)
+    for text in config.sizes:
+        size_of(text)
+    if config.out is not None:
+        _writable(config.out)
+
+
 def size_of(text: str) -> Size:
     """Parses a size: a letter of `SIZES`, or four numbers.
 
@@ -112,8 +153,7 @@ def check(config: Bench) -> None:
         raise UserError(f"--base {config.base} is not among --peers.")
     if min(config.rounds, config.calls) < 1:
         raise UserError("--rounds and --calls must be at least 1.")
-    if not config.out.is_dir() or not os.access(config.out, os.W_OK):
-        raise UserError(f"--out {config.out} is not a writable folder.")
+    _writable(config.out)
 
 
 def split_peer(peer: str) -> tuple[str, str, int]:
@@ -133,3 +173,8 @@ def _known(option: str, given: tuple[str, ...], known: tuple[str, ...]) -> None:
     for name in given:
         if name not in known:
             raise UserError(f"--{option} {name}: choose from {', '.join(known)}.")
+
+
+def _writable(folder: pathlib.Path) -> None:
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise UserError(f"--out {folder} is not a writable folder.")

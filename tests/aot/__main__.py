@@ -4,6 +4,7 @@ import jax
 from flax import linen
 
 import jrnn
+from experiments import targets
 from tests.aot import h100
 
 TIME, UNITS = 128, 128
@@ -21,8 +22,8 @@ ROWS = [
 
 def main() -> None:
     """Compiles every row."""
-    if h100.missing():
-        raise SystemExit(h100.missing())
+    if targets.missing("h100"):
+        raise SystemExit(targets.missing("h100"))
     print(f"jax {jax.__version__}, time {TIME}, batch 32, 64 inputs, {UNITS} units\n")
     print("| | kernels per step | temporary memory |\n|---|---|---|")
     for name, cell, how in ROWS:

@@ -3,14 +3,14 @@
 import jax
 import pytest
 
-from tests.aot import h100
+from experiments import targets
 
 
 @pytest.fixture
 def h100_compiler():
     """Skips without it; other tests compile programs that are optimized little."""
-    if h100.missing():
-        pytest.skip(h100.missing())
+    if targets.missing("h100"):
+        pytest.skip(targets.missing("h100"))
     little = jax.config.read("jax_disable_most_optimizations")
     jax.config.update("jax_disable_most_optimizations", False)
     yield

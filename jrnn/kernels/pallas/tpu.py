@@ -76,13 +76,14 @@ def scan(
         def _() -> None:
             _write(carried, _read(given.carry))
 
-        weights, rows = jax.tree.map(_of_rank, ranks, given.shared), _read(given.rows)
         flags = jax.tree.map(lambda leaf: leaf.dtype == bool, arrays.slices)
 
         def one(index: Any, _: None) -> None:
             t = valid - 1 - index if reverse else index
+            # Read before the loop, weights would be copied to registers and spilled.
+            weights = jax.tree.map(_of_rank, ranks, given.shared)
             slices = jax.tree.map(_as_flags, _read(given.slices, t), flags)
-            carry, out = body(weights, rows, _read(carried), slices)
+            carry, out = body(weights, _read(given.rows), _read(carried), slices)
             _write(carried, carry)
             _write(stacked, out, t)
 

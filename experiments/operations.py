@@ -1,0 +1,114 @@
+"""Counts what programs do in each time step: a table of `docs/devices.md`."""
+
+import dataclasses
+import importlib.util
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import tyro
+
+from experiments import targets
+from experiments.bench.config import CELLS, size_of
+
+_ABOUT = """Counts the operations of loops, for each time step, on accelerators.
+
+No accelerator is needed. Where the compiler of a target is installed, the optimized
+program counts, else the lowered one; experiments/targets.py says how to install them.
+On a GPU, each operation of an optimized program starts a kernel."""
+# Name, and peer and method that build it.
+PROGRAMS = {
+    "plain scan": ("jrnn", "scan"),
+    "gated kernel": ("jrnn", "gated"),
+    "Pallas kernel": ("jrnn", "pallas"),
+    "Flax": ("linen", ""),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Operations:
+    """Options of the command."""
+
+    targets: tuple[str, ...] = ("v5e:2x2", "h100")
+    """Topologies of TPUs, h100, or cpu."""
+
+    cells: tuple[str, ...] = CELLS
+    """Any of lstm, gru and elman."""
+
+    size: str = "A"
+    """A letter of the benchmark's sizes, or time,batch,inputs,hidden."""
+
+    optimized: bool = True
+    """Whether to compile programs where a compiler is installed; slow."""
+
+
+def main(prog: str, arguments: list[str]) -> int:
+    """Prints the table."""
+    config = tyro.cli(Operations, prog=prog, description=_ABOUT, args=arguments)
+    size = size_of(config.size)
+    for kind, some in sources(config).items():
+        if some:
+            print(f"{kind.capitalize()} programs: {', '.join(some)}.")
+    print(f"Size {', '.join(map(str, size))} (time, batch, inputs, units).\n")
+    for row in rows(config):
+        print(f"| {' | '.join(row)} |", flush=True)
+    return 0
+
+
+def sources(config: Operations) -> dict[str, list[str]]:
+    """Returns of which targets optimized and lowered programs are counted."""
+    have = [
+        config.optimized and targets.missing(target) is None
+        for target in config.targets
+    ]
+    pairs = list(zip(config.targets, have, strict=True))
+    return {
+        "optimized": [target for target, flag in pairs if flag],
+        "lowered": [target for target, flag in pairs if not flag],
+    }
+
+
+def rows(config: Operations) -> Iterator[list[str]]:
+    """Yields the rows of the table, as cells of text."""
+    head = ["cell", "program"]
+    for target in config.targets:
+        head += [f"{target}: values", f"{target}: forward + backward"]
+    yield from (head, ["---"] * len(head))
+    optimized = sources(config)["optimized"]
+    for cell in config.cells:
+        for name, (peer, method) in PROGRAMS.items():
+            row = [cell, name]
+            for target in config.targets:
+                row += _counted(config, peer, method, cell, target, target in optimized)
+            yield row
+
+
+def _counted(
+    config: Operations, peer: str, method: str, cell: str, target: str, optimize: bool
+) -> list[str]:
+    """Returns the operations of a step, of the values and of the gradients."""
+    size = size_of(config.size)
+    if peer != "jrnn" and importlib.util.find_spec("flax") is None:
+        return ["-", "-"]
+    built = importlib.import_module(f"experiments.bench.peers.{peer}")
+    run, *arrays = built.build(cell, size, method)
+    shapes = jax.eval_shape(lambda: arrays)
+
+    def loss(params: Any, xs: Any) -> jax.Array:
+        return jnp.sum(run(params, xs) ** 2)
+
+    both = jax.value_and_grad(loss, (0, 1))
+    return [_text(target, f, shapes, size.time, optimize) for f in (run, both)]
+
+
+def _text(target: str, function: Any, shapes: Any, time: int, optimize: bool) -> str:
+    """Returns the operations of each loop by time step, or the number of kernels."""
+    count = targets.compiled if optimize else targets.lowered
+    try:
+        loops, kernels = count(target, function, *shapes)[:2]
+    except ValueError:  # such as a kernel for another platform
+        return "-"
+    if kernels and not loops:
+        return f"{kernels} kernel{'s'[: kernels - 1]}"
+    return " + ".join(f"{loop.trips * loop.operations / time:.3g}" for loop in loops)
