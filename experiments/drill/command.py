@@ -6,9 +6,10 @@ import tempfile
 from pathlib import Path
 from typing import Annotated
 
+import jax
 import tyro
 
-from experiments.drill import page, rows
+from experiments.drill import launch, page, rows
 from experiments.errors import UserError
 from experiments.run import devices
 
@@ -46,6 +47,7 @@ def main(prog: str, arguments: list[str]) -> int:
     total = rows.all_rows()
     chosen = select(total, how)
     devices.prepare(str(DEVICES))
+    jax.config.update("jax_compilation_cache_dir", str(launch.CACHE))
     print(page.HEAD, flush=True)
     outcomes = []
     for row in chosen:

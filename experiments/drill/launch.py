@@ -16,6 +16,7 @@ from experiments.drill import trainer
 
 REPOSITORY = Path(__file__).parents[2]
 LIMIT = 300  # seconds
+CACHE = Path(tempfile.gettempdir()) / "jrnn_drill_cache"  # of compiled programs
 
 
 class Ended(NamedTuple):
@@ -40,10 +41,9 @@ class Ended(NamedTuple):
 
 def start(module: str, *words: str, **options: Any) -> "subprocess.Popen[str]":
     """Starts `python -m module words...` with pipes."""
-    cache = Path(tempfile.gettempdir()) / "jrnn_drill_cache"  # of compiled programs
     environment = os.environ | {
         "JAX_PLATFORMS": "cpu",
-        "JAX_COMPILATION_CACHE_DIR": str(cache),
+        "JAX_COMPILATION_CACHE_DIR": str(CACHE),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
     }
     return subprocess.Popen(
