@@ -57,6 +57,7 @@ def finish(session: Session, interrupted: bool) -> None:
     result = {
         "step": session.step,
         "seconds": session.seconds,
+        "together": session.together,
         "finished": session.done >= 1,
         "figures": score.figures,
         "words": score.words,

@@ -64,6 +64,7 @@ class Result(NamedTuple):
     step: int
     seconds: float
     machine: str
+    together: int = 1  # seeds that were trained at once, in this time
 
     @property
     def kind(self) -> str:
@@ -119,6 +120,7 @@ def read(path: Path) -> Result | None:
             baselines=found["baselines"],
             step=int(found["step"]),
             seconds=float(found["seconds"]),
+            together=int(found.get("together", 1)),
             machine=f"{session['devices']}, {session['cores']} cores, "
             f"jax {session['jax']}",
         )
@@ -159,6 +161,13 @@ def score(group: Sequence[Result], name: str) -> str:
     values = [result.figures[name] for result in group]
     mean = f"{statistics.fmean(values):.4g}"
     return mean if len(values) < 2 else f"{mean} ± {statistics.stdev(values):.2g}"
+
+
+def minutes(group: Sequence[Result]) -> str:
+    """Returns the mean time, and whether several seeds were trained in it."""
+    mean = f"{statistics.fmean(result.seconds for result in group) / 60:.2g}"
+    most = max(result.together for result in group)
+    return mean if most == 1 else f"{mean} ({most} seeds at once)"
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -205,7 +214,7 @@ def _row(group: Sequence[Result]) -> list[str]:
         f"{len(group)}",
         "; ".join(_compared(group, goal) for goal in goals),
         "; ".join(without),
-        f"{statistics.fmean(result.seconds for result in group) / 60:.2g}",
+        minutes(group),
         f"{statistics.fmean(result.step for result in group):.0f}",
         ", ".join(dict.fromkeys(result.machine for result in group)),
         f"`{command(group)}`",

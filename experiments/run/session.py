@@ -52,6 +52,7 @@ class Session:
         new = options.resume is None
         self.learner = self.begin() if new else self.drawn()
         self.step, self.seconds = 0, 0.0
+        self.together = 1  # seeds that train at once
         self.events = Events(path)
         self.best = folder.best_score(path)
 
@@ -70,7 +71,8 @@ class Session:
 
     def drawn(self) -> update.Learner:
         """Returns a learner with weights that are drawn from the seed."""
-        return update.begin(self.task, self.recipe, self.model, self.split)
+        how = self.task, self.recipe, self.model, self.split
+        return update.begin(*how, self.options.seed)
 
     @contextlib.contextmanager
     def opened(self) -> Iterator[None]:
@@ -118,6 +120,11 @@ class Session:
         return max(by_clock, self.step / self.steps if self.steps else 0.0)
 
     @property
+    def seed(self) -> np.uint32:
+        """The seed as the compiled updates take it."""
+        return np.uint32(self.options.seed % 2**32)
+
+    @property
     def running(self) -> bool:
         """Whether the training is not finished."""
         stop = self.options.stop_after
@@ -135,6 +142,7 @@ class Session:
             size=np.int32(size),
             done=np.float32(self.done if clocked else 0),
             per_step=np.float32(0 if clocked or not self.steps else 1 / self.steps),
+            seed=self.seed,
         )
 
     def compile(self) -> tuple[update.Advance, Any]:
@@ -142,7 +150,7 @@ class Session:
         arrays = self.data.arrays
         advance = update.make_advance(self.task, self.recipe, self.model, self.split)
         if isinstance(arrays, Stream):
-            advance = functools.partial(read_and_advance, advance, self.recipe)
+            advance = functools.partial(read_and_advance, advance, self.options)
         else:
             arrays = batches.replicate(arrays, self.mesh)
         nothing = self.block()._replace(size=np.int32(0))
@@ -156,10 +164,14 @@ class Session:
         block = self.block()
         began = time.monotonic()
         self.learner, report = advance(self.learner, block, arrays)
-        loss, norm, clipped, skipped, which = (value.item() for value in report)
-        seconds = agreed(time.monotonic() - began)
-        bad = [self.step + i for i in range(block.size) if which >> i & 1]
-        self.step += int(block.size)
+        values = [value.item() for value in report]
+        return self.record(int(block.size), values, agreed(time.monotonic() - began))
+
+    def record(self, size: int, report: Any, seconds: float) -> Standing:
+        """Counts and records updates; `report` holds plain numbers."""
+        loss, norm, clipped, skipped, which = report
+        bad = [self.step + i for i in range(size) if which >> i & 1]
+        self.step += size
         self.seconds += seconds
         standing = Standing(
             step=self.step,
@@ -169,7 +181,7 @@ class Session:
             norm=norm,
             clipped=clipped,
             skipped=skipped,
-            rows=int(block.size) * self.options.batch_size,
+            rows=size * self.options.batch_size,
             seconds=seconds,
         )
         row = standing._asdict() | {"seconds": self.seconds}
@@ -195,7 +207,7 @@ class Session:
             start, zero = self.begin(), np.float32(0)
         except UserError:
             return math.inf
-        block = update.Block(np.int32(0), np.int32(1), zero, zero)
+        block = update.Block(np.int32(0), np.int32(1), zero, zero, self.seed)
         return advance(start, block, arrays)[1].loss.item()
 
     def save(self) -> None:
@@ -230,13 +242,13 @@ class Session:
 
 def read_and_advance(
     advance: update.Advance,
-    recipe: Any,
+    options: Any,
     learner: update.Learner,
     block: update.Block,
     stream: Stream,
 ) -> Any:
     """Runs the updates of a block, on batches that are read for it; always as many."""
-    read = stream.batches(recipe, int(block.step), UPDATES_PER_CALL)
+    read = stream.batches(options, int(block.step), UPDATES_PER_CALL)
     return advance(learner, block, update.Window(block.step, read))
 
 

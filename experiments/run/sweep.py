@@ -1,8 +1,10 @@
 """The command `sweep`: trains a task with every combination of some options."""
 
+import collections
 import dataclasses
 import difflib
 import itertools
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -11,10 +13,19 @@ import tyro
 
 from experiments import tasks
 from experiments.errors import UserError
-from experiments.run import commands, devices, folder, models, results, terminal, train
+from experiments.run import (
+    commands,
+    devices,
+    folder,
+    models,
+    results,
+    terminal,
+    together,
+    train,
+)
 from experiments.run.options import flag
 from experiments.run.task import Task
-from jrnn.training.stopping import stop_requests
+from jrnn.training.stopping import StopRequest, stop_requests
 
 _ABOUT = """Trains {name} with every combination of the values of --grid, and several
 seeds.
@@ -32,6 +43,7 @@ class Sweep:
       grid: An option of the task and its values, such as hidden_size=64,128. It can be
         given several times.
       seeds: How many seeds, counted from --seed.
+      vmap_seeds: Train the seeds of equal options at once, in one compiled program.
       out: Folder of the runs. Default: runs/sweep-TASK.
     """
 
@@ -40,6 +52,7 @@ class Sweep:
         tyro.conf.arg(metavar="KEY=A,B,..."),
     ] = ()
     seeds: int = 1
+    vmap_seeds: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
 
 
@@ -70,7 +83,7 @@ def main(prog: str, arguments: list[str]) -> int:
     points = plan(task, prog, how, rest, out)
     devices.prepare(points[0].options.devices)
     with stop_requests() as request:
-        failed = run(request, task, points)
+        failed = run(request, task, points, how.vmap_seeds)
     print(f"\n{table([point.path for point in points], grid(task, how.grid))}")
     for path, why in failed.items():
         terminal.warn(f"{path}: {why}")
@@ -140,24 +153,46 @@ def grid(task: Task, given: Sequence[str]) -> dict[str, list[str]]:
     return found
 
 
-def run(request: Any, task: Task, points: Sequence[Point]) -> dict[Path, str]:
+def run(
+    request: StopRequest, task: Task, points: Sequence[Point], at_once: bool = False
+) -> dict[Path, str]:
     """Trains until a stop request; returns what went wrong, by the folder of a run."""
-    failed = {}
-    for number, point in enumerate(points, 1):
-        title = f"[{number}/{len(points)}] {point.path}"
-        if point.finished:
-            terminal.say(f"{title}: finished")
-            continue
-        terminal.say(f"\n{title}")
+    failed: dict[Path, str] = {}
+    number = 0
+    for group in groups(points) if at_once else [[point] for point in points]:
+        open_ = [point for point in group if not point.finished]
+        for point in group:
+            number += 1
+            done = ": finished" if point.finished else ""
+            terminal.say(f"[{number}/{len(points)}] {point.path}{done}")
         try:
-            code = train.run_until(request, task, point.options, point.old)
+            codes = _train(request, task, open_)
+        except UserError as error:
+            failed |= {point.path: str(error) for point in open_}
+            codes = []
+        for point, code in zip(open_, codes, strict=False):
             if code == train.DIVERGED:
                 failed[point.path] = "the loss is larger than at the start"
-        except UserError as error:
-            failed[point.path] = str(error)
         if request:
             break
     return failed
+
+
+def groups(points: Sequence[Point]) -> list[list[Point]]:
+    """Returns points together that differ in their seed only."""
+    found: dict[str, list[Point]] = collections.defaultdict(list)
+    for point in points:
+        options = {**point.options.to_json(), "seed": None}
+        found[json.dumps(options, sort_keys=True)].append(point)
+    return list(found.values())
+
+
+def _train(request: StopRequest, task: Task, points: Sequence[Point]) -> list[int]:
+    """Trains runs, several at once; returns their exit codes."""
+    if len(points) > 1:
+        options, olds = zip(*((p.options, p.old) for p in points), strict=True)
+        return together.run_until(request, task, options, olds)
+    return [train.run_until(request, task, p.options, p.old) for p in points]
 
 
 def table(paths: Sequence[Path], varied: Sequence[str] | dict[str, Any]) -> str:
@@ -177,7 +212,7 @@ def table(paths: Sequence[Path], varied: Sequence[str] | dict[str, Any]) -> str:
                 *(str(options[name]) for name in names),
                 *(results.score(group, name) for name in group[0].figures),
                 str(len(group)),
-                f"{sum(result.seconds for result in group) / 60 / len(group):.2g}",
+                results.minutes(group),
             ]
         )
     if not rows:

@@ -1,5 +1,6 @@
 """The compiled training function: several updates per call, on one or more devices."""
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -43,6 +44,7 @@ class Block(NamedTuple):
     size: Any  # int32, updates of this call; a new value does not recompile
     done: Any  # float32
     per_step: Any  # float32
+    seed: Any  # uint32, of the run; a new value does not recompile
 
 
 class Window(NamedTuple):
@@ -84,14 +86,16 @@ def optimizer(options: Options, rate: Array | float) -> optax.GradientTransforma
     return training.optimizer(optax.adam(rate), clip=options.clip)
 
 
-def begin(task: Task, options: Any, model: Any, split: BatchSplit) -> Learner:
+def begin(
+    task: Task, options: Any, model: Any, split: BatchSplit, seed: int
+) -> Learner:
     """Returns a new learner, placed on the devices.
 
     Raises:
       UserError: If the sizes do not fit the cell.
     """
     try:
-        learner = _draw(task, options, model, jax.random.key(options.seed))
+        learner = _draw(task, options, model, jax.random.key(seed))
     except ValueError as error:
         raise UserError(models.unfit(options, error)) from None
     return place(learner, split)
@@ -108,27 +112,34 @@ def place(learner: Learner, split: BatchSplit) -> Learner:
 
 
 @functools.lru_cache(maxsize=8)
-def make_advance(task: Task, options: Any, model: Any, split: BatchSplit) -> Advance:
+def make_advance(
+    task: Task, options: Any, model: Any, split: BatchSplit, many: bool = False
+) -> Advance:
     """Returns the function that runs the updates of a block.
 
-    It donates the memory of the learner that is passed in.
+    It donates the memory of the learner that is passed in. With `many`, learners,
+    seeds and reports have a first axis, and all of them are computed at once.
 
     Args:
       task: What is learned.
       options: The recipe.
       model: The model.
       split: Which device computes which rows.
+      many: Whether several learners advance at once, each with its seed.
     """
     rows_per_device = split.rows // split.mesh.size
     full, rest = divmod(split.batch_size, rows_per_device)
 
-    def gradient(number: int, learner: Learner, arrays: Any, step: Array) -> Any:
+    def gradient(
+        number: int, learner: Learner, arrays: Any, step: Array, seed: Array
+    ) -> Any:
         """Returns weighted sums of a number of rows, and the state after them."""
+        given = dataclasses.replace(options, seed=seed)
         device = jax.lax.axis_index(AXIS)
         rows = device * rows_per_device + jnp.arange(number)
-        batch = _batch(task, options, arrays, step, rows)
+        batch = _batch(task, given, arrays, step, rows)
         state = jax.tree.map(lambda leaf: leaf[:number], learner.state)
-        key = _key(options, step, device) if task.is_random(options) else None
+        key = _key(given, step, device) if task.is_random(options) else None
 
         def loss(params: Params) -> Any:
             return task.loss(model, params, state, batch, key)
@@ -138,9 +149,10 @@ def make_advance(task: Task, options: Any, model: Any, split: BatchSplit) -> Adv
         sums = jax.tree.map(lambda leaf: leaf * weight.astype(leaf.dtype), slope)
         return (weight, weight * value, sums), jax.tree.map(_put, learner.state, new)
 
-    def nothing(learner: Learner, arrays: Any, step: Array) -> Any:
+    def nothing(learner: Learner, arrays: Any, step: Array, seed: Array) -> Any:
         """Returns the same for a device that has no rows."""
-        like = jax.eval_shape(lambda *a: gradient(1, *a), learner, arrays, step)
+        given = learner, arrays, step, seed
+        like = jax.eval_shape(lambda *a: gradient(1, *a), *given)
         return jax.tree.map(jnp.zeros_like, like[0]), learner.state
 
     def update(i: Array, learner: Learner, block: Block, arrays: Any) -> Any:
@@ -148,12 +160,13 @@ def make_advance(task: Task, options: Any, model: Any, split: BatchSplit) -> Adv
         every = functools.partial(gradient, rows_per_device)
         branches = [every, functools.partial(gradient, rest) if rest else nothing]
         if full == split.mesh.size:  # the batch divides
-            sums, state = every(learner, arrays, step)
+            sums, state = every(learner, arrays, step, block.seed)
         else:
             after = jax.lax.axis_index(AXIS) - full
             kind = jnp.clip(after + 1, 0, 2)
             branches.append(nothing)
-            sums, state = jax.lax.switch(kind, branches, learner, arrays, step)
+            given = learner, arrays, step, block.seed
+            sums, state = jax.lax.switch(kind, branches, *given)
         weight, value, slope = jax.lax.psum(sums, AXIS)
         mean = jax.tree.map(lambda leaf: leaf / weight.astype(leaf.dtype), slope)
         tx = optimizer(options, learning_rate(options, _done(block, step)))
@@ -178,17 +191,20 @@ def make_advance(task: Task, options: Any, model: Any, split: BatchSplit) -> Adv
         skipped = learner.opt_state.skipped
         return learner, Report(loss, norm, clipped, skipped, which)
 
+    specs = _MANY if many else _SPECS
+    axes = (0, Block(None, None, None, None, seed=0), None)
     spread = jax.shard_map(
-        advance,
+        jax.vmap(advance, axes) if many else advance,
         mesh=split.mesh,
-        in_specs=(_SPECS, PartitionSpec(), PartitionSpec()),
-        out_specs=(_SPECS, PartitionSpec()),
+        in_specs=(specs, PartitionSpec(), PartitionSpec()),
+        out_specs=(specs, PartitionSpec()),
         check_vma=False,  # gradients are added over the devices, once per update
     )
     return jax.jit(spread, donate_argnums=0)
 
 
 _SPECS = Learner(PartitionSpec(), PartitionSpec(), PartitionSpec(AXIS))
+_MANY = _SPECS._replace(state=PartitionSpec(None, AXIS))
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2))

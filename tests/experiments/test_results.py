@@ -25,6 +25,7 @@ def write(path, seed=0, finished=True, figures=None, **options):
     result = {
         "step": 40,
         "seconds": 60.0 * (seed + 1),
+        "together": 1,
         "finished": finished,
         "figures": figures or {"1921-55": 0.2, "1956-79": 0.3},
         "baselines": {"AR(9)": {"1921-55": 0.126, "1956-79": 0.351}},
