@@ -13,6 +13,7 @@ from experiments.bench.config import (
     SWEEPS,
     Bench,
     Compile,
+    OnDevice,
     Size,
     size_of,
 )
@@ -23,8 +24,12 @@ Each library runs in its own process. The processes take turns, so a temporary s
 of the machine affects all of them. All benchmarks take about an hour; with --sizes A
 --cells lstm --sweeps, a few minutes. Run it on an idle machine.
 
+With --device gpu, all methods run on an accelerator: see --device gpu --help.
 With --compile-for v5e:2x2, programs are compiled for a TPU that is not here, and none
 runs: see --compile-for v5e:2x2 --help."""
+_ON_DEVICE = """Compares jrnn on an accelerator with torch (cuDNN) and Flax.
+
+Every method is first compared with the plain scan. All sizes take about an hour."""
 _COMPILING = """Compiles the programs of jrnn for an accelerator that is not here.
 
 Prints temporary memory and the operations inside of loops. A kernel may refuse a size
@@ -33,8 +38,11 @@ before it is compiled, with the bytes that it would need; no program should fail
 
 def main(prog: str, arguments: list[str]) -> int:
     """Runs the benchmark and writes its report."""
-    if any(word.split("=")[0] == "--compile-for" for word in arguments):
+    given = {word.split("=")[0] for word in arguments}
+    if "--compile-for" in given:
         return _compile(prog, arguments)
+    if "--device" in given:
+        return _on_device(prog, arguments)
     config = tyro.cli(Bench, prog=prog, description=_ABOUT, args=arguments)
     options.check(config)
     settings = {"rounds": config.rounds, "calls": config.calls, "base": config.base}
@@ -63,6 +71,13 @@ def _compile(prog: str, arguments: list[str]) -> int:
     config = tyro.cli(Compile, prog=prog, description=_COMPILING, args=arguments)
     options.check_compile(config)
     return pkgutil.resolve_name("experiments.bench.compiling:main")(config)
+
+
+def _on_device(prog: str, arguments: list[str]) -> int:
+    config = tyro.cli(OnDevice, prog=prog, description=_ON_DEVICE, args=arguments)
+    options.check_on_device(config)
+    run = pkgutil.resolve_name("experiments.bench.on_device:main")
+    return run(config, shlex.join([*prog.split(), *arguments]))
 
 
 def sweep_sizes(axis: str) -> list[tuple[int, Size]]:

@@ -31,6 +31,8 @@ SIZES = {
     "D": Size(512, 64, 64, 256),
     "E": Size(100, 128, 28, 128),
 }
+LARGE = tuple(f"1024,256,{units},{units}" for units in (256, 512, 1024, 2048))
+METHODS = ("scan", "gated", "pallas", "cudnn")
 SYMBOLS = 65  # of the sampler; its time is the number of generated symbols
 SAMPLER = Size(512, 1, 64, 256)
 SAMPLERS = ("torch", "linen", "jrnn")
@@ -108,6 +110,60 @@ class Compile:
 
     out: pathlib.Path | None = None
     """Folder of compiled.md and compiled.json; None to print only."""
+
+
+@dataclasses.dataclass(frozen=True)
+class OnDevice:
+    """Options of the benchmark with --device."""
+
+    device: str
+    """What JAX calls the device: gpu, tpu or cpu."""
+
+    sizes: tuple[str, ...] = (*SIZES, *LARGE)
+    """Letters of standard sizes, or time,batch,inputs,hidden."""
+
+    cells: tuple[str, ...] = CELLS
+    """Any of lstm, gru and elman."""
+
+    modes: tuple[str, ...] = ("forward", "gradient-inputs")
+    """Any of forward, gradient and gradient-inputs."""
+
+    dtypes: tuple[str, ...] = DTYPES
+    """Of parameters and inputs: float32, bfloat16."""
+
+    precision: str = "default"
+    """Of matmuls of float32, in JAX and torch: default, or highest, which is float32.
+    By default, GPUs may round to TF32, and TPUs to bfloat16."""
+
+    peers: tuple[str, ...] = ("torch", "linen", *(f"jrnn:{m}" for m in METHODS), "jrnn")
+    """torch, linen, jrnn, and jrnn:METHOD. torch runs where it sees the device."""
+
+    base: str = "torch"
+    """The peer to which the others are compared; the plain scan where it is missing."""
+
+    rounds: int = 5
+    """Number of turns of each peer."""
+
+    calls: int = 3
+    """Calls per turn. The fastest one counts."""
+
+    out: pathlib.Path = pathlib.Path()
+    """Folder of device.md, device.html and device.json."""
+
+
+def check_on_device(config: OnDevice) -> None:
+    """Raises a `UserError` for the first invalid option."""
+    _known("cells", config.cells, CELLS)
+    _known("modes", config.modes, MODES)
+    _known("dtypes", config.dtypes, DTYPES)
+    _known("precision", (config.precision,), ("default", "highest"))
+    libraries = tuple(split_peer(peer)[0] for peer in config.peers)
+    _known("peers", libraries, ("torch", "linen", "jrnn"))
+    for text in config.sizes:
+        size_of(text)
+    if min(config.rounds, config.calls) < 1:
+        raise UserError("--rounds and --calls must be at least 1.")
+    _writable(config.out)
 
 
 def check_compile(config: Compile) -> None:

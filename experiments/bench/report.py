@@ -45,7 +45,7 @@ _CELLS_KEY = (
     "OptimizedLSTMCell, GRUCell and SimpleCell of Flax, LSTM, GRU and VanillaRNN of "
     "Haiku, LSTM, GRU and SimpleRNN of Keras, LSTMCell and GRUCell of Equinox"
 )
-_HEADINGS = {
+HEADINGS = {
     "forward": "Forward",
     "gradient": "Gradient of the parameters",
     "gradient-inputs": "Gradient of the parameters and the inputs",
@@ -137,10 +137,10 @@ def page(results: dict[str, Any]) -> str:
         "method": _filled(_METHOD, values),
     }
     parts = [_PAGE.format(**values)]
-    for mode, heading in _HEADINGS.items():
+    for mode, heading in HEADINGS.items():
         some = [row for row in rows if row["mode"] == mode]
         if some:
-            parts += [f"## {heading}\n", _by_size(some, _ratio_cell)]
+            parts += [f"## {heading}\n", _by_size(some, ratio_cell)]
     parts += _resources([row for row in rows if row["mode"] == "gradient"])
     if results["sampler"]:
         parts.append(_sampled(results["sampler"]))
@@ -214,7 +214,7 @@ def _sweeps(swept: list[Row]) -> str:
     return _SWEPT.format(table=_table(head, rows), starts=starts)
 
 
-def _by_size(rows: list[Row], cell: Callable[[Row], str]) -> str:
+def by_size(rows: list[Row], cell: Callable[[Row], str]) -> list[list[str]]:
     """Returns a table with a row for each cell and peer and a column for each size."""
     sizes = list(dict.fromkeys(row["size"] for row in rows))
     lines: dict[tuple[str, str], dict[str, str]] = {}
@@ -222,7 +222,12 @@ def _by_size(rows: list[Row], cell: Callable[[Row], str]) -> str:
         line = lines.setdefault((row["cell"], row["peer"]), {})
         line[row["size"]] = cell(row) if "median" in row else "-"
     body = [[*key, *(line.get(s, "") for s in sizes)] for key, line in lines.items()]
-    return _table(["cell", "library", *sizes], body)
+    return [["cell", "library", *sizes], *body]
+
+
+def _by_size(rows: list[Row], cell: Callable[[Row], str]) -> str:
+    head, *body = by_size(rows, cell)
+    return _table(head, body)
 
 
 def _table(head: list[str], rows: list[list[str]]) -> str:
@@ -230,7 +235,8 @@ def _table(head: list[str], rows: list[list[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
 
 
-def _ratio_cell(row: Row) -> str:
+def ratio_cell(row: Row) -> str:
+    """Returns the median in milliseconds, then the ratios to another peer."""
     text = f"{1e3 * row['median']:.4g}"
     if "ratio" not in row:
         return text
