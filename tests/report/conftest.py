@@ -10,7 +10,8 @@ from experiments.tasks.char_lm import TASK, CharOptions
 from tests.report.browser import Browser, find
 
 # A text that is HTML too: the page must show it, and not become it.
-TEXT = '<b>one</b> (two) </script><script>boom()</script> "Three" &amp; four.\n' * 60
+HTML = "<b>one</b></script><script>window.boom = 1</script><img src=x>"
+TEXT = f'{HTML} (two) "Three" &amp; four.\n' * 60
 
 
 @pytest.fixture(scope="session")
@@ -37,7 +38,10 @@ def runs(tmp_path_factory):
     shutil.copytree(options.out, second)
     config = json.loads((second / "config.json").read_text())
     config["options"]["seed"] = 1
+    config["data"]["name"] = HTML
     (second / "config.json").write_text(json.dumps(config))
+    result = json.loads((second / "result.json").read_text())
+    (second / "result.json").write_text(json.dumps(result | {"words": HTML}))
     rows = (second / "metrics.jsonl").read_text().splitlines()
     changed = [json.loads(row) for row in rows]
     for row in changed:
