@@ -246,3 +246,16 @@ def test_layers_are_plain_values():
 def test_a_layer_checks_its_options_when_it_is_built(make, error, message):
     with pytest.raises(error, match=message):
         make()
+
+
+def test_the_layer_of_a_model_is_named():
+    layer = jrnn.Recurrent(jrnn.GRU(4))
+    model = jrnn.Sequential(jrnn.Dense(3), jrnn.Sequential(layer))
+    dense, _ = model.init(jax.random.key(0), 5)
+    wide = layer.init(jax.random.key(1), 7)
+    with pytest.raises(ValueError, match="xs must have 7 features") as told:
+        model.apply((dense, (wide,)), None, jnp.ones((2, 3, 5)))
+    assert told.value.__notes__[-2:] == [
+        f"In layers[0] of Sequential: {layer!r}",
+        f"In layers[1] of Sequential: {model.layers[1]!r}",
+    ]

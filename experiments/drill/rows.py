@@ -104,8 +104,9 @@ def refused(
     try:
         action()
     except kind as error:
-        lacking = [word for word in words if word not in str(error)]
-        return f"{str(error)!r} does not say {lacking}" if lacking else None
+        said = "\n".join([str(error), *getattr(error, "__notes__", [])])
+        lacking = [word for word in words if word not in said]
+        return f"{said!r} does not say {lacking}" if lacking else None
     except Exception as error:
         return f"{type(error).__name__} instead: {error}"
     return "it was accepted"

@@ -1,5 +1,7 @@
 """Layers made of other layers: `Sequential` and `Residual`."""
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -102,15 +104,27 @@ class Sequential:
         checks.count("state", states, number, "one entry per layer")
         keys = (None,) * number if key is None else jax.random.split(key, number)
         flags: Any = {"lengths": lengths, "mask": mask, "reset": reset}
-        finals, reduced = [], False
+        finals: list[State] = []
+        reduced = False
         for layer, p, s, k in zip(self.layers, params, states, keys, strict=True):
-            if reduced:
-                final, xs = over_time.apply_without_time(layer, p, s, xs, k)
-            else:
-                final, xs = layer.apply(p, s, xs, key=k, **flags)
+            with _errors_name(len(finals), layer):
+                if reduced:
+                    final, xs = over_time.apply_without_time(layer, p, s, xs, k)
+                else:
+                    final, xs = layer.apply(p, s, xs, key=k, **flags)
             reduced = reduced or layer.over_time == "reduce"
             finals.append(final)
         return tuple(finals), xs
+
+
+@contextlib.contextmanager
+def _errors_name(index: int, layer: Layer) -> Iterator[None]:
+    """Adds to an error which layer of a model raised it."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        error.add_note(f"In layers[{index}] of Sequential: {layer!r}")
+        raise
 
 
 @value
