@@ -48,13 +48,13 @@ def report(runs: Sequence[Recorded]) -> str:
     return render(found, SCRIPTS, bokeh=True)
 
 
-def sampler(run: Recorded) -> str:
+def sampler(run: Recorded, best: bool = False) -> str:
     """Returns a page with the sampler of a run only.
 
     Raises:
       UserError: If the run has no sampler that runs in a page.
     """
-    model, params = _trained(run)
+    model, params = _trained(run, best)
     made = generator(run, model, params)
     if made is None or "refused" in made:
         why = made["refused"] if made else "its task writes no symbols one by one"
@@ -79,7 +79,7 @@ def one(run: Recorded) -> dict[str, Any]:
             {"step": row["step"], "norms": row["norms"]} for row in run.gradients
         ],
     }
-    if not (run.path / "weights.safetensors").exists():
+    if not (run.path / folder.LAST).exists():
         return found | {"notes": ["The run has not saved a model yet."]}
     model, params = _trained(run)
     found["generator"] = generator(run, model, params)
@@ -191,9 +191,9 @@ def recipe(options: Any) -> str:
     )
 
 
-def _trained(run: Recorded) -> tuple[Any, Any]:
+def _trained(run: Recorded, best: bool = False) -> tuple[Any, Any]:
     """Returns the model, which computes step by step, and its parameters."""
-    _, _, params = folder.trained(run.path)
+    _, _, params = folder.trained(run.path, best)
     options = dataclasses.replace(run.run.options, method="scan")
     return run.run.task.model(options, run.run.data.saved), params
 

@@ -19,6 +19,7 @@ import numpy as np
 from experiments.report.operations import INLINED, UnknownOperationError, describe
 from jrnn.types import State
 
+TOLERANCE = 5e-4  # of probabilities
 SMALL = 6_000_000  # bytes of weights up to which they stay in float32
 
 
@@ -109,7 +110,8 @@ def export(
     Args:
       step: From a state and an id to the next state and logits [symbols].
       starts: States to start from, of one structure.
-      limit: Bytes of weights above which they are stored in float16.
+      limit: Bytes of weights above which they are stored in float16, unless this moves
+        probabilities by more than `TOLERANCE`.
 
     Raises:
       UnknownOperationError: If the page does not know an operation of the step.
@@ -121,7 +123,10 @@ def export(
     consts = [Known(value) for value in closed.consts]
     outputs = writer.run(closed.jaxpr, consts, inputs)
     operations = _needed(writer.operations, outputs)
-    store = _Store(writer, limit, [*_constants(operations, outputs)])
+    known = [*_constants(operations, outputs)]
+    roots = {id(root.value): np.size(root.value) for root in map(_root, known)}
+    short = 4 * sum(roots.values()) > limit and drift(closed, first) < TOLERANCE
+    store = _Store(writer, short)
     body = [
         row
         | {"in": [store.number(arg) for arg in row["in"]]}
@@ -143,6 +148,37 @@ def export(
     }
 
 
+def drift(closed: Any, state: State, steps: int = 64) -> float:
+    """Returns how far weights in float16 move the probabilities of a step.
+
+    Args:
+      closed: The jaxpr of a step, whose constants are the weights.
+      state: A state to start from.
+      steps: The number of symbols that are drawn and read.
+    """
+    short = [_half(value) for value in closed.consts]
+    exact = jax.jit(jax.extend.core.jaxpr_as_fun(closed))
+    rounded = jax.jit(
+        jax.extend.core.jaxpr_as_fun(jax.extend.core.ClosedJaxpr(closed.jaxpr, short))
+    )
+    rng, token, most = np.random.default_rng(0), jnp.int32(0), 0.0
+    states = [jax.tree.leaves(state)] * 2
+    for _ in range(steps):
+        outs = [exact(*states[0], token), rounded(*states[1], token)]
+        states = [out[:-1] for out in outs]
+        p, q = (np.asarray(jax.nn.softmax(out[-1]), float) for out in outs)
+        most = max(most, float(np.max(np.abs(p - q))))
+        token = jnp.int32(rng.choice(len(p), p=p / p.sum()))
+    return most
+
+
+def _half(value: Any) -> Any:
+    """Returns a matrix rounded to float16, in its own dtype; others as they are."""
+    if np.ndim(value) < 2 or not jnp.issubdtype(value.dtype, jnp.floating):
+        return value
+    return value.astype(jnp.float16).astype(value.dtype)
+
+
 def _needed(operations: list[dict[str, Any]], outputs: list[Any]) -> list[Any]:
     """Returns the operations on which the outputs depend."""
     wanted, kept = {out for out in outputs if isinstance(out, Place)}, []
@@ -162,14 +198,12 @@ def _constants(operations: list[dict[str, Any]], outputs: list[Any]) -> Iterator
 class _Store:
     """Numbers of constants, each stored once; transposed ones are made in the page."""
 
-    def __init__(self, writer: Writer, limit: int, known: list[Known]) -> None:
-        self.writer = writer
+    def __init__(self, writer: Writer, short: bool) -> None:
+        self.writer, self.short = writer, short
         self.constants: list[dict[str, Any]] = []
         self.setup: list[dict[str, Any]] = []
         self.numbers: dict[int, int] = {}
         self.kept: list[Any] = []  # so that no id is used again
-        roots = {id(_root(k).value): np.size(_root(k).value) for k in known}
-        self.short = 4 * sum(roots.values()) > limit
         self.bytes = 0
 
     def number(self, arg: Any) -> int:

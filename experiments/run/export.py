@@ -79,14 +79,12 @@ def main(prog: str, arguments: list[str]) -> int:
 
 
 def page(how: Export) -> int:
-    """Writes a page with the last weights of a run.
+    """Writes a page with the network of a run.
 
     Raises:
       UserError: If the model does not run in a page.
     """
-    if how.best:
-        raise UserError("--format html has the last weights: omit --best.")
-    disk.write_text(how.out, sampler_page(how.run))
+    disk.write_text(how.out, sampler_page(how.run, how.best))
     print(f"{how.out}: {how.out.stat().st_size} bytes, open it in a browser")
     return 0
 

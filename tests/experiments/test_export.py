@@ -133,9 +133,10 @@ def test_the_command_writes_whole_files_or_none(finished, tmp_path, capsys):
     with pytest.raises(UserError, match="cannot be exported as stablehlo.*platform"):
         main([*words, str(tmp_path / "model.hlo"), "--platforms", "abacus"])
     words[3] = "html"
-    with pytest.raises(UserError, match="omit --best"):
-        main([*words, str(tmp_path / "model.html"), "--best"])
     assert list(tmp_path.iterdir()) == [out]
     assert main([*words, str(tmp_path / "model.html")]) == 0
     page = (tmp_path / "model.html").read_text()
     assert page == sampler_page(finished) and "</html>" in page
+    assert main([*words, str(tmp_path / "model.html"), "--best"]) == 0
+    page = (tmp_path / "model.html").read_text()
+    assert page == sampler_page(finished, best=True)

@@ -146,15 +146,16 @@ def test_cells_of_every_kind_run_in_a_page(browser, tmp_path):
             state, logits = model.apply(params, state, token.reshape(1, 1))
             return state, logits[0, 0]
 
-        content = program.export(step, {"": start})
+        other = jax.tree.map(lambda a: a + 0.3, start)
+        content = program.export(step, {"": start, "other": other})
         facts = {"unit": "characters", "prime": [3], "banned": [], "end": None}
         facts |= {"program": content, "symbols": [*"abcdefghijk"]}
         about = {"name": cell, "model": cell, "data": "none", "words": ""}
         made.append({**about, "trained": "", "command": "", "generator": facts})
-        _, logits = model.apply(params, None, jnp.array([IDS]))
+        _, logits = model.apply(params, other, jnp.array([IDS]))
         expected[cell] = np.asarray(jax.nn.softmax(logits[0, -1]))
         if cell == "lstm":
-            half = program.export(step, {"": start}, limit=0)
+            half = program.export(step, {"other": other}, limit=0)
             assert half["precision"] == "float16"
             short = {**about, "name": "half", "trained": "", "command": ""}
             made.append({**short, "generator": {**facts, "program": half}})
@@ -168,7 +169,7 @@ def test_cells_of_every_kind_run_in_a_page(browser, tmp_path):
     for run in made:
         code = "Sampler(report.content.runs.find(run => run.name === {}).generator)"
         found = browser.evaluate(
-            f"{code.format(json.dumps(run['name']))}.probabilities('{text}')"
+            f"{code.format(json.dumps(run['name']))}.probabilities('{text}', 'other')"
         )
         close = TOLERANCE if run["name"] == "half" else 1e-5
         np.testing.assert_allclose(found, expected[run["name"]], atol=close)

@@ -184,7 +184,7 @@ def test_dependence_is_that_of_differences():
     assert np.all(found[:, 3] == 0)  # padding
 
 
-def test_large_weights_are_stored_in_half_precision():
+def test_large_weights_are_stored_in_half_precision(monkeypatch):
     weights = jnp.linspace(-2, 2, 60).reshape(6, 10)
 
     def step(state, token):
@@ -193,6 +193,10 @@ def test_large_weights_are_stored_in_half_precision():
 
     starts = {"": jnp.zeros(6)}
     whole, half = program.export(step, starts), program.export(step, starts, limit=99)
+    closed = jax.make_jaxpr(step)(starts[""], jnp.int32(0))
+    assert 1e-6 < program.drift(closed, starts[""]) < program.TOLERANCE
+    monkeypatch.setattr(program, "TOLERANCE", 1e-6)
+    assert program.export(step, starts, limit=99)["precision"] == "float32"
     assert (whole["precision"], half["precision"]) == ("float32", "float16")
     assert half["bytes"] < 0.7 * whole["bytes"]
     # The table is stored once, although the step reads it twice.

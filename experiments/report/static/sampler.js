@@ -11,13 +11,19 @@ function Sampler(generator) {
     return parts.map(part => ids.get(part) ?? ids.get("<unk>")).filter(id => id !== undefined);
   }
 
-  // The state after a text, and the logits of what follows it.
+  // The state after a text, and the logits of what follows it. What the text has in common
+  // with the last one is not read again.
+  let last = { start: null, ids: [], found: [] };
   function read(text, start) {
-    let given = encode(text);
-    if (!given.length || generator.end !== null) given = [...generator.prime, ...given];
-    let now = { state: program.start(start) };
-    for (const id of given) now = program.step(now.state, id);
-    return now;
+    let ids = encode(text);
+    if (!ids.length || generator.end !== null) ids = [...generator.prime, ...ids];
+    let same = 0;
+    if (last.start === start) while (same < ids.length && ids[same] === last.ids[same]) same++;
+    const found = last.found.slice(0, same);
+    for (const id of ids.slice(same))
+      found.push(program.step(found.length ? found[found.length - 1].state : program.start(start), id));
+    last = { start, ids, found };
+    return found[found.length - 1];
   }
 
   // Probabilities from logits: softmax(logits / temperature) of the k most likely ones.
