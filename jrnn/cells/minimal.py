@@ -91,8 +91,9 @@ class MinLSTM(InputGated):
 
     def gates(self, u: Gates) -> dict[str, Array]:
         """Returns the gates after their normalization."""
-        f, i = activations.sigmoid(u[0]), activations.sigmoid(u[1])
-        return {"f": f / (f + i), "i": i / (f + i)}
+        # log f - log i, because f + i is zero where both gates are saturated
+        ratio = activations.softplus(-u[1]) - activations.softplus(-u[0])
+        return {"f": activations.sigmoid(ratio), "i": activations.sigmoid(-ratio)}
 
     def coefficients(self, u: Gates) -> tuple[HiddenState, HiddenState]:
         """Returns f / (f + i) and i / (f + i) * n."""

@@ -1,5 +1,6 @@
 """mLSTM, the matrix memory of xLSTM."""
 
+import math
 from typing import Any, NamedTuple
 
 import jax
@@ -138,7 +139,10 @@ class MLSTM(VectorCell):
         del params
         found = jnp.einsum("...hk,...hkv->...hv", u.q, state.c)
         weight = jnp.abs(jnp.sum(u.q * state.n, axis=-1))
-        least = 1.0 if state.m is None else jnp.exp(-state.m)
+        least: Any = 1.0
+        if state.m is not None:  # exp would overflow, and y be 0 with a gradient of NaN
+            limit = 0.4 * math.log(float(jnp.finfo(state.m.dtype).max))
+            least = jnp.exp(-jnp.maximum(state.m, -limit))
         y = found / (jnp.maximum(weight, least) + self.epsilon)[..., None]
         return u.o * y.reshape(*y.shape[:-2], self.hidden_size)
 

@@ -125,6 +125,8 @@ class SLSTM(HiddenCell):
 
     def _weights(self, state: SLSTMState, p: Gates) -> tuple[Array, Array, Array]:
         """Returns the new stabilizer, and the gates times exp(-m)."""
-        kept = jax.nn.log_sigmoid(p[1]) + state.m
-        m = jnp.where(state.n == 0, p[0], jnp.maximum(kept, p[0]))
-        return m, jnp.exp(p[0] - m), jnp.where(state.n == 0, 0, jnp.exp(kept - m))
+        kept, first = jax.nn.log_sigmoid(p[1]) + state.m, state.n == 0
+        m = jnp.where(first, p[0], jnp.maximum(kept, p[0]))
+        # In the first step, exp(kept - m) may overflow, and its gradient be NaN.
+        f = jnp.exp(jnp.where(first, 0, kept - m))
+        return m, jnp.exp(p[0] - m), jnp.where(first, 0, f)
