@@ -23,15 +23,17 @@ TABLE = {
         "language model", 2, "1.9 bits per character of the Python language reference"
     ),
     "word_lm": Row("language model", 5, ""),
-    "names": Row("one to many", 2, ""),
+    "names": Row("one to many", 2, "1.98 nats per character, with --text names.txt"),
     "digits": Row("many to one", 2, "98.0 % right"),
     "code_tags": Row("many to many", 1, "99.0 % right"),
     "addition": Row("encoder-decoder", 2, "99.6 % exact"),
     "dates": Row("encoder-decoder", 1, "100 % exact"),
-    "chorales": Row("music", 2, ""),
-    "sunspots": Row("time series", 1, ""),
+    "chorales": Row("music", 1, "8.54 nats per step, with --data JSB_Chorales.mat"),
+    "sunspots": Row(
+        "time series", 0.1, "relative variance 0.10 in 1921-55 and 0.31 in 1956-79"
+    ),
     "adding": Row("memory", 1, "squared error 0.0002"),
-    "copy": Row("memory", 2, ""),
+    "copy": Row("memory", 1, "0.016 nats per step"),
     "parity": Row("memory", 0.1, "100 % right at unseen lengths"),
 }
 

@@ -38,11 +38,13 @@ class ChoralesOptions(Options):
 
     data: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     cell: str = "gru"
-    hidden_size: int = 64
-    dropout: float = 0.2
+    hidden_size: int = 200
+    dropout: float = 0.3
     batch_size: int = 16
-    learning_rate: float = 3e-3
+    learning_rate: float = 1e-2
+    clip: float = 5.0
 
+    UPDATES = 2000
     FREE = Options.FREE | {"data"}
 
 

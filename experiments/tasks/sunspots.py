@@ -45,10 +45,11 @@ class SunspotsOptions(Options):
     noise: float = 0.1
     decay: float = 1e-3
     cell: str = "gru"
-    hidden_size: int = 16
+    hidden_size: int = 8
     batch_size: int = 16
     learning_rate: float = 5e-3
 
+    UPDATES = 1000
     AT_LEAST = Options.AT_LEAST | {"window": 2, "noise": 0, "decay": 0}
 
 
