@@ -42,7 +42,7 @@ class SunspotsOptions(Options):
     """
 
     window: int = 60
-    noise: float = 0.1
+    noise: float = 0.03
     decay: float = 1e-3
     cell: str = "gru"
     hidden_size: int = 8
