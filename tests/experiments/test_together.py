@@ -13,7 +13,7 @@ from experiments.errors import UserError
 from experiments.run import folder, results, together, train
 from experiments.tasks.char_lm import TASK
 from jrnn.training.stopping import stop_requests
-from tests.experiments.runs import log, resume, start
+from tests.experiments.runs import log, open_session, resume, start
 
 SEEDS = 3, 4, 2**32 - 1
 
@@ -84,3 +84,12 @@ def test_a_sweep_trains_its_seeds_at_once(tmp_path, monkeypatch, capsys):
     shown = capsys.readouterr().out
     assert "cell=lstm,seed=1: the loss is larger" in shown
     assert tasks.find("parity").options().seed == 0
+
+
+def test_a_seed_is_more_than_the_first_weights(tiny, finished):
+    losses = []
+    for seed in (1, 2, 1):
+        config = dataclasses.replace(tiny, seed=seed, weights=finished)
+        session = open_session(config)
+        losses.append(session.advance(*session.compile()).loss)
+    assert losses[0] == losses[2] != losses[1]  # other dropout masks
