@@ -48,6 +48,9 @@ MODES = (
 STRICT = os.environ.get("JRNN_STRICT", "0") != "0"
 
 jax.config.update("jax_num_cpu_devices", 2)
+# Commands keep no programs in the cache of the user, here and in other processes.
+os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "0"
+jax.config.update("jax_enable_compilation_cache", False)
 for mode in MODES if STRICT else ():
     jax.config.update(mode, True)
 if os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1") == "1":

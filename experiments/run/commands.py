@@ -109,7 +109,7 @@ def train(prog: str, arguments: list[str]) -> int:
             options = tyro.cli(task.options, prog=prog, args=arguments, default=old)
             options = _one_length(old, options)
             options.check()
-        _prepare(options.devices)
+        prepare(options.devices)
         _late("devices").connect(options)
         if _late("devices").is_silent():
             nowhere = stack.enter_context(open(os.devnull, "w", encoding="utf-8"))
@@ -149,7 +149,7 @@ def sample(prog: str, arguments: list[str]) -> int:
       UserError: If the run cannot be used.
     """
     how = _checked(tyro.cli(Sample, prog=prog, description=_SAMPLE, args=arguments))
-    _prepare("1")
+    prepare("1")
     run, model, params = _late("folder").trained(how.run, how.best)
     for seed in range(how.seed, how.seed + how.count):
         if hasattr(run.task, "write"):
@@ -190,7 +190,7 @@ def evaluate(prog: str, arguments: list[str]) -> int:
       UserError: If the run cannot be used, or its data is not there.
     """
     how = tyro.cli(Evaluate, prog=prog, description=_EVAL, args=arguments)
-    _prepare("1")
+    prepare("1")
     folder, terminal = _late("folder"), _late("terminal")
     run, model, params = folder.trained(how.run, how.best)
     if how.text is not None:
@@ -231,10 +231,12 @@ def _one_length(old: Any, new: Any) -> Any:
     return dataclasses.replace(new, steps=None)
 
 
-def _prepare(devices: str) -> None:
+def prepare(devices: str) -> None:
+    """Chooses devices and folders before JAX computes something."""
     # A text may contain characters that the terminal cannot encode.
     sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
     _late("devices").prepare(devices)
+    _late("cache").enable()
 
 
 def _late(name: str) -> Any:

@@ -64,13 +64,13 @@ def finish(session: Session, interrupted: bool) -> None:
         "baselines": session.data.baselines,
     }
     disk.write_json(session.path / "result.json", result)
-    _show(session, params, score, short=False)
+    text = _show(session, params, score, short=False)
     if interrupted:
         say("Interrupted. The model is saved.\n")
     fact("held out", score.words)
     fact("trained", trained(session))
     fact("run", str(session.path))
-    if task.show(session.model, params, session.data.saved, 0, True):
+    if text:
         fact("sample", f"python -m experiments sample {session.path}")
     if session.best != next(iter(estimate.figures.values())):
         fact(
@@ -94,8 +94,8 @@ def resume_command(session: Session) -> str:
     return f"{command} --minutes {2 * session.seconds / 60:.3g}"
 
 
-def _show(session: Session, params: Any, score: Score, short: bool) -> None:
-    """Shows a sample and records it."""
+def _show(session: Session, params: Any, score: Score, short: bool) -> str:
+    """Shows a sample, records it and returns it."""
     text = session.task.show(
         session.model, params, session.data.saved, session.step, short
     )
@@ -106,3 +106,4 @@ def _show(session: Session, params: Any, score: Score, short: bool) -> None:
     else:
         say(f"  {title}")
     record.sample(session, score, text)
+    return text

@@ -15,7 +15,6 @@ from experiments import tasks
 from experiments.errors import UserError
 from experiments.run import (
     commands,
-    devices,
     folder,
     models,
     results,
@@ -81,7 +80,7 @@ def main(prog: str, arguments: list[str]) -> int:
     )
     out = how.out or Path("runs") / f"sweep-{task.name}"
     points = plan(task, prog, how, rest, out)
-    devices.prepare(points[0].options.devices)
+    commands.prepare(points[0].options.devices)
     with stop_requests() as request:
         failed = run(request, task, points, how.vmap_seeds)
     print(f"\n{table([point.path for point in points], grid(task, how.grid))}")

@@ -198,8 +198,10 @@ class LanguageModel(Task):
         self, model: Any, params: Params, saved: dict[str, Any], seed: int, short: bool
     ) -> str:
         """Returns a sample."""
-        how = Writing(length=self.lengths[0 if short else 1], seed=seed)
-        return self.write(model, params, saved, how)
+        few, many = self.lengths
+        # A short sample is part of a long one, so one program generates both.
+        text = self.write(model, params, saved, Writing(length=many, seed=seed))
+        return text[: len(text) * few // many] if short else text
 
     def write(self, model: Any, params: Params, saved: dict[str, Any], how: Any) -> str:
         """Returns the prime and the text that the model generates, without `<unk>`."""
