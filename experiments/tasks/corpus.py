@@ -63,7 +63,7 @@ def read_text(path: Path | None) -> tuple[str, str]:
         if data.startswith(mark):
             raise UserError(f"{path} is {encoding}, not UTF-8. {_convert(encoding)}")
     try:
-        return str(path), data.removeprefix(codecs.BOM_UTF8).decode("utf-8")
+        return str(path), data.decode("utf-8").removeprefix("\ufeff")
     except UnicodeDecodeError as error:
         raise UserError(
             f"{path} is not UTF-8: byte {data[error.start]:#04x} at offset "

@@ -86,6 +86,8 @@ class LanguageModel(Task):
             return self.load_tokens(options)
         name, text = corpus.read_text(options.text)
         whole = corpus.split(name, text)
+        if not whole.train:
+            raise self.too_short(name, options, 0)
         try:
             vocabulary = self.vocabulary(options, whole.train)
         except ValueError as error:
@@ -110,14 +112,8 @@ class LanguageModel(Task):
         held_out: np.ndarray,
     ) -> Data:
         """Returns tokens to train on, an array or a stream, and tokens to score."""
-        needed = options.batch_size * options.chunk + 1
-        if len(train) < needed:
-            raise UserError(
-                f"{name} is too short: {len(train)} {self.tokens} to train on, but one "
-                f"batch needs {needed} ({options.batch_size} rows times a chunk of "
-                f"{options.chunk}, plus one). Use a longer text, or lower --batch-size "
-                "or --chunk."
-            )
+        if len(train) < needed_size(options):
+            raise self.too_short(name, options, len(train))
         unknown = np.mean(held_out == vocabulary.id(UNK))
         frequent = parts.frequency_nats(vocabulary.counts, held_out)
         return Data(
@@ -148,6 +144,15 @@ class LanguageModel(Task):
                 f"{file} has {len(tokens)} {self.tokens}: at least 2 are needed."
             )
         return data._replace(name=name, arrays=tokens[:1], held_out=tokens[1:])
+
+    def too_short(self, name: str, options: Any, size: int) -> UserError:
+        """Returns the error of a text with so few tokens to train on."""
+        return UserError(
+            f"{name} is too short: {size} {self.tokens} to train on, but one batch "
+            f"needs {needed_size(options)} ({options.batch_size} rows times a chunk of "
+            f"{options.chunk}, plus one). Use a longer text, or lower --batch-size or "
+            "--chunk."
+        )
 
     def initial_state(self, options: Any, model: Any, params: Params) -> State:
         """Returns the state at the start of the text."""
@@ -244,6 +249,11 @@ class LanguageModel(Task):
         starts = {"": model.initial_state(params, (1,))}
         first = vocabulary.id(_first(vocabulary))
         return views.writer(model, params, vocabulary, starts, first)
+
+
+def needed_size(options: Any) -> int:
+    """Returns the smallest number of tokens to train on."""
+    return options.batch_size * options.chunk + 1
 
 
 def _first(vocabulary: Vocabulary) -> str:

@@ -65,11 +65,13 @@ def ids(name: str, value: Any, vocabulary: int) -> Array:
     value = integers(name, value, _IDS)
     if concrete(value):
         known = np.asarray(value)
-        bad = known[(known < 0) | (known >= vocabulary)]
+        bad = np.argwhere((known < 0) | (known >= vocabulary))
         if bad.size:
+            place = tuple(bad[0].tolist())
             raise ValueError(
-                f"{name} holds the id {bad[0]}, but ids are 0 to {vocabulary - 1} in a "
-                f"vocabulary of {vocabulary} symbols."
+                f"{name} holds the id {known[place]}, but ids are 0 to "
+                f"{vocabulary - 1} in a vocabulary of {vocabulary} symbols. It is at "
+                f"the position {list(place)}."
             )
     return value
 
