@@ -1,6 +1,7 @@
 """Counts what programs do in each time step: a table of `docs/devices.md`."""
 
 import dataclasses
+import functools
 import importlib.util
 from collections.abc import Iterator
 from typing import Any
@@ -9,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import tyro
 
+import jrnn
 from experiments import targets
 from experiments.bench.config import CELLS, size_of
 
@@ -25,6 +27,8 @@ PROGRAMS = {
     "Flax": ("linen", ""),
 }
 
+ORDERS = ("scan", "associative", "chunk", "pallas")
+
 
 @dataclasses.dataclass(frozen=True)
 class Operations:
@@ -39,6 +43,9 @@ class Operations:
     size: str = "A"
     """A letter of the benchmark's sizes, or time,batch,inputs,hidden."""
 
+    steps: int = 4096
+    """Time steps of the linear recurrence, of 16 rows of 64 features."""
+
     optimized: bool = True
     """Whether to compile programs where a compiler is installed; slow."""
 
@@ -52,6 +59,9 @@ def main(prog: str, arguments: list[str]) -> int:
             print(f"{kind.capitalize()} programs: {', '.join(some)}.")
     print(f"Size {', '.join(map(str, size))} (time, batch, inputs, units).\n")
     for row in rows(config):
+        print(f"| {' | '.join(row)} |", flush=True)
+    print(f"\nAll operations of a linear recurrence of {config.steps} steps:\n")
+    for row in recurrence(config):
         print(f"| {' | '.join(row)} |", flush=True)
     return 0
 
@@ -82,6 +92,28 @@ def rows(config: Operations) -> Iterator[list[str]]:
             for target in config.targets:
                 row += _counted(config, peer, method, cell, target, target in optimized)
             yield row
+
+
+def recurrence(config: Operations) -> Iterator[list[str]]:
+    """Yields the rows of the table of `jrnn.linear_recurrence`, as cells of text."""
+    head = ["method"]
+    for target in config.targets:
+        head += [f"{target}: values", f"{target}: with gradients"]
+    yield from (head, ["---"] * len(head))
+    shape = jax.ShapeDtypeStruct((16, config.steps, 64), jnp.float32)
+    optimized = sources(config)["optimized"]
+    for method in ORDERS:
+        run = functools.partial(jrnn.linear_recurrence, method=method)
+
+        def loss(a: jax.Array, b: jax.Array, run: Any = run) -> jax.Array:
+            return jnp.sum(run(a, b) ** 2)
+
+        row = [method]
+        for target in config.targets:
+            count = targets.compiled if target in optimized else targets.lowered
+            for function in (run, jax.value_and_grad(loss, (0, 1))):
+                row.append(f"{count(target, function, shape, shape).total}")
+        yield row
 
 
 def _counted(

@@ -83,6 +83,13 @@ class Program(NamedTuple):
     loops: list[Loop]  # in the order of the program
     kernels: int  # of Pallas
     bytes: int = 0  # of temporary memory, if it is compiled
+    outside: int = 0  # operations outside of loops; a loop itself is one of them
+
+    @property
+    def total(self) -> int:
+        """All operations of a run."""
+        inside = sum(loop.trips * loop.operations for loop in self.loops)
+        return self.outside - len(self.loops) + inside
 
     def per_step(self, time: int) -> float:
         """Returns the operations in loops, divided by the time steps."""
@@ -144,8 +151,11 @@ def compiled(target: str, function: Any, *shapes: Any) -> Program:
     text = made.as_text() or ""
     analysis = made.memory_analysis()
     size = 0 if analysis is None else analysis.temp_size_in_bytes
-    found = loops(text, numbers=platform(target) == "cuda")  # others start no kernel
-    return Program(found, len(KERNEL.findall(text)), size)
+    numbers = platform(target) == "cuda"  # others start no kernel for a number
+    *_, entry = _computations(text).values()
+    outside = sum(_counts(line, numbers) for line in entry)
+    kernels = len(KERNEL.findall(text))
+    return Program(loops(text, numbers=numbers), kernels, size, outside)
 
 
 def loops(text: str, *, numbers: bool = True) -> list[Loop]:
@@ -160,10 +170,6 @@ def loops(text: str, *, numbers: bool = True) -> list[Loop]:
     """
     parts, found = _computations(text), []
     *_, entry = parts.values()  # it comes last
-
-    def counts(line: str) -> bool:
-        single = re.search(r" = \w+\[\]", line) is not None
-        return _operation(line) not in FREE and (numbers or not single)
 
     def named(line: str) -> dict[str, str]:
         return {key: name for key, name in _REFERENCE.findall(line) if name in parts}
@@ -181,7 +187,7 @@ def loops(text: str, *, numbers: bool = True) -> list[Loop]:
                 known = re.findall(r'"known_trip_count":\{"n":"(\d+)"', line)
                 condition = "\n".join(parts[names["condition"]])
                 known = known or _CONSTANT.findall(condition)
-                inside = sum(map(counts, parts[names["body"]]))
+                inside = sum(_counts(part, numbers) for part in parts[names["body"]])
                 found.append(Loop(max(map(int, known), default=1), inside))
                 continue
             for name in names.values():
@@ -202,19 +208,24 @@ def lowered(target: str, function: Any, *shapes: Any) -> Program:
     functions = {made.name.value: made for made in module.body.operations}
     found: list[Loop] = []
 
-    def every(region: Any) -> list[Any]:
+    def every(region: Any, into_loops: bool = True) -> list[Any]:
         """Returns the operations of a region, and of all regions within it."""
         operations = []
         for inner in (inner for block in region.blocks for inner in block.operations):
             operations.append(inner)
             parts = list(inner.operation.regions)
+            if inner.operation.name == "stablehlo.while" and not into_loops:
+                continue
             if inner.operation.name == "func.call":
                 callee = functions[inner.attributes["callee"].value]
                 parts = list(callee.operation.regions)
-            operations += [deep for part in parts for deep in every(part)]
+            operations += [deep for part in parts for deep in every(part, into_loops)]
         return operations
 
-    for operation in every(functions["main"].operation.regions[0]):
+    main = functions["main"].operation.regions[0]
+    names = [inner.operation.name for inner in every(main, into_loops=False)]
+    outside = sum(name not in UNCOUNTED for name in names)
+    for operation in every(main):
         if operation.operation.name == "stablehlo.while":
             condition, body = map(every, operation.operation.regions)
             names = [inner.operation.name for inner in body]
@@ -225,7 +236,7 @@ def lowered(target: str, function: Any, *shapes: Any) -> Program:
             )
             trips = max(map(int, numbers), default=1)
             found.append(Loop(trips, sum(name not in UNCOUNTED for name in names)))
-    return Program(found, len(KERNEL.findall(str(module))))
+    return Program(found, len(KERNEL.findall(str(module))), 0, outside)
 
 
 def _computations(text: str) -> dict[str, list[str]]:
@@ -242,6 +253,11 @@ def _computations(text: str) -> dict[str, list[str]]:
         elif name and " = " in line:
             found[name].append(line.strip())
     return found
+
+
+def _counts(line: str, numbers: bool) -> bool:
+    single = re.search(r" = \w+\[\]", line) is not None
+    return _operation(line) not in FREE and (numbers or not single)
 
 
 def _operation(line: str) -> str:

@@ -62,6 +62,7 @@ def test_loops_within_loops_and_in_functions_are_counted():
     )
     (loop,) = targets.lowered("h100", run, *shapes).loops
     assert loop.trips == 5 and loop.operations >= 3
+    assert targets.lowered("h100", run, *shapes).outside >= 1
     (compiled,) = targets.compiled("cpu", run, *shapes).loops
     assert compiled.trips == 5 and 1 <= compiled.operations <= loop.operations
     assert (
@@ -77,7 +78,7 @@ def test_what_is_missing_is_told(monkeypatch):
 
 def test_the_table_of_the_page_is_that_of_the_command(capsys):
     """The same columns, rows and loops; programs here are small, and not optimized."""
-    options = ["--no-optimized", "--size", "8,2,4,5", "--cells", "gru"]
+    options = ["--no-optimized", "--size", "8,2,4,5", "--cells", "gru", "--steps", "9"]
     assert operations.main("operations", options) == 0
     out = capsys.readouterr().out
     assert "Lowered programs: v5e:2x2, h100." in out
@@ -94,11 +95,15 @@ def test_the_table_of_the_page_is_that_of_the_command(capsys):
             )
             assert re.fullmatch(pattern, a) and re.fullmatch(pattern, b)
             assert a.count("+") == b.count("+")
+    printed, page = (table(text, "| method | v5e") for text in (out, PAGE.read_text()))
+    assert [row[:1] for row in printed[2:]] == [row[:1] for row in page[2:]]
+    assert printed[0] == page[0]
+    assert all(number.isdigit() for row in printed[2:] + page[2:] for number in row[1:])
 
 
-def table(text):
-    """Returns the rows of the table of operations."""
-    lines = text[text.index("| cell | program") :].splitlines()
+def table(text, start="| cell | program"):
+    """Returns the rows of the table that begins like this."""
+    lines = text[text.index(start) :].splitlines()
     lines = itertools.takewhile(lambda line: line.startswith("|"), lines)
     return [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
 

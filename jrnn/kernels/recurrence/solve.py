@@ -118,10 +118,10 @@ def automatic(b: Planes) -> tuple[str, str]:
 
     On accelerators nothing was timed. "auto" follows these reasons there:
 
-    * A GPU starts 6 kernels for a step of the scan, and 3 for a level of the tree: for
-      4096 steps 24 600 or 36. Starting one takes some microseconds, in which the GPU
-      moves some megabytes. The tree moves all arrays some times more, which costs less
-      than the starts until a step has about 2^17 elements.
+    * A GPU starts 3 kernels for a step of the scan, and few for the tree: for values of
+      4096 steps 12 300 or 10 (docs/devices.md). Starting one takes some microseconds,
+      in which the GPU moves some megabytes. The tree moves all arrays some times more,
+      which costs less than the starts until a step has about 2^17 elements.
     * A TPU runs a loop without starting kernels, and its tree is bound by memory (De et
       al., 2024, https://arxiv.org/abs/2402.19427, section 4): the tree is for steps
       that are many and narrow.
