@@ -65,7 +65,9 @@ FREE |= {"copy-done", "slice-done", "async-done"}
 # Of a lowered program: what computes nothing by itself.
 UNCOUNTED = {"stablehlo.constant", "stablehlo.return", "func.call", "func.return"}
 # What holds a kernel of Pallas, in optimized and in lowered programs.
-KERNEL = re.compile(r'@tpu_custom_call|target="tpu_custom_call"|triton_kernel_call"?')
+KERNEL = re.compile(
+    r'(?:@|target=")(?:tpu_custom_call|mosaic_gpu)|triton_kernel_call"?'
+)
 _REFERENCE = re.compile(r"(\w+)=%?([\w.\-]+)")  # body=%name
 _CONSTANT = re.compile(r" constant\((\d+)\)")
 

@@ -9,8 +9,10 @@ import pytest
 import jrnn
 from jrnn import forms, kernels, masks
 from jrnn.kernels import Gated, Layout, Linear
+from jrnn.kernels.pallas import platforms
 from jrnn.testing import weighted_sum
 from tests.cases import CASES, B, F, assert_close
+from tests.gpu_emulator import emulate
 from tests.kernel_cases import (
     CHUNK,
     LONG,
@@ -29,9 +31,19 @@ KERNELS = {
     "linear, associative": Linear("associative"),
     "linear, chunk": Linear("chunk"),
     "pallas": kernels.Pallas(),
+    "pallas, for a GPU": kernels.Pallas(memory=2**30),  # compiled for no other test
     "cudnn": kernels.CuDNN(),
 }
 TOLERANCE = {"cudnn": 1e-5}  # computes in float32
+
+
+NOT_ON_A_GPU = (  # what is not elementwise between the units of a gate
+    jrnn.LayerNormLSTM,
+    jrnn.LayerNormGRU,
+    jrnn.LayerNormed,
+    jrnn.ProjectedGRU,
+    jrnn.CoRNN,
+)
 
 
 def runs(name, cell, options, flags):
@@ -44,9 +56,10 @@ def runs(name, cell, options, flags):
         return cell == usual and not {"mask", "reset"} & flags.keys()
     if name == "gated, joint":
         return isinstance(form, forms.Gated) and form.inputs is not None
-    if name == "pallas":
+    if name.startswith("pallas"):
         plain = isinstance(form, forms.Gated) and form.around is forms.directly
-        return plain and cell.feature_axes == 1
+        plain = plain and cell.feature_axes == 1
+        return plain and not (name != "pallas" and isinstance(cell, NOT_ON_A_GPU))
     return isinstance(form, forms.Gated)
 
 
@@ -64,6 +77,8 @@ def matrix():
         layouts = [ways[number % (3 if joint else 2)]] if case.brief else ways
         for name in KERNELS:
             if name in ways and name not in layouts:
+                continue
+            if case.brief and name == "pallas, for a GPU":
                 continue
             fits = [
                 situation
@@ -94,7 +109,11 @@ def reference_of_cudnn(monkeypatch):
 
 
 @pytest.mark.parametrize(("case", "name", "situation"), matrix())
-def test_a_kernel_equals_the_scan(case, name, situation, reference_of_cudnn):
+def test_a_kernel_equals_the_scan(
+    case, name, situation, reference_of_cudnn, monkeypatch
+):
+    if name == "pallas, for a GPU":
+        monkeypatch.setattr(platforms, "interpreted", emulate)
     options, flags = SITUATIONS[situation]
     keyed = not isinstance(case.cell, jrnn.ConvLSTM) and "joint" not in name
     key = jax.random.key(7) if keyed else None

@@ -24,7 +24,8 @@ GATED = [
     jrnn.MGU(H),
     jrnn.Elman(H),
 ]
-TPU, CUDNN, WHILE = "@tpu_custom_call", "@cudnn_rnn_ffi", "stablehlo.while"
+TPU, GPU, CUDNN = "@tpu_custom_call", "@mosaic_gpu_v2", "@cudnn_rnn_ffi"
+WHILE = "stablehlo.while"
 
 
 def exported(cell, platforms, method, time=T, dtype="float32", **how):
@@ -52,9 +53,17 @@ def test_a_tpu_gets_the_kernel(cell, dtype):
     assert text.count(TPU) == 2  # forward and backward
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("cell", GATED, ids=lambda cell: type(cell).__name__)
+def test_a_gpu_gets_a_kernel_forward_and_backward(cell, dtype):
+    flags = {"reset": jnp.zeros((B, T), bool), "lengths": jnp.full(B, 2)}
+    text = exported(cell, ["cuda"], "pallas", dtype=dtype, **flags)
+    assert text.count(GPU) == 2 and TPU not in text and WHILE not in text
+
+
 def test_a_cpu_gets_the_interpreted_kernel():
     text = exported(jrnn.GRU(H), ["cpu"], "pallas")
-    assert TPU not in text and WHILE in text
+    assert TPU not in text and GPU not in text and WHILE in text
 
 
 @pytest.mark.parametrize("method", ["auto", "gated", "scan", "parallel", "linear"])
@@ -93,12 +102,14 @@ def test_loops_are_unrolled_on_accelerators():
 
 def test_one_program_can_serve_several_platforms():
     exported(jrnn.GRU(H), ["cpu", "cuda", "tpu"], "auto")
+    text = exported(jrnn.GRU(H), ["cpu", "cuda", "tpu"], "pallas")
+    assert TPU in text and GPU in text
 
 
 def test_a_kernel_is_refused_when_it_is_lowered_for_another_platform(monkeypatch):
-    message = "method='pallas' needs a TPU, and the program is lowered for cuda"
+    message = "method='pallas' has kernels for TPUs and NVIDIA GPUs only"
     with pytest.raises(ValueError, match=message):
-        exported(jrnn.GRU(H), ["cuda"], "pallas")
+        exported(jrnn.GRU(H), ["rocm"], "pallas")
     monkeypatch.setattr(cudnn, "unavailable", lambda: None)
     monkeypatch.setattr(cudnn.rnn, "lstm_fwd", call_of_cudnn)
     message = "method='cudnn' needs an NVIDIA GPU, and the program is lowered for "

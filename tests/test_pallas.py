@@ -120,11 +120,10 @@ def test_weights_that_do_not_fit_are_refused_with_their_bytes():
     weights = 128 * 3 * 128 * 4 + 8 * 128 * 4  # a vector takes a row of tiles
     small = jrnn.kernels.Pallas(memory=weights)
     with pytest.raises(ValueError, match=rf"{weights} bytes.*may use {weights} bytes"):
-        jax.eval_shape(
-            lambda params, xs: jrnn.scan(cell, params, None, xs, method=small),
-            params,
-            jax.ShapeDtypeStruct((B, T, F), jnp.float32),
+        run = jax.jit(
+            lambda *args: jrnn.scan(cell, args[0], None, args[1], method=small)
         )
+        run.lower(params, jax.ShapeDtypeStruct((B, T, F), jnp.float32))
 
 
 def test_blocks_have_as_many_rows_as_fit_and_then_as_many_steps():
@@ -146,3 +145,26 @@ def test_blocks_have_as_many_rows_as_fit_and_then_as_many_steps():
         memory = 128 * 512 * 4 + (3 * 2 + 2 * number + 1) * rows * 128 * 4
         assert tpu.fitting(body, arrays, memory) == (rows, number)
     assert tpu.fitting(body, arrays, 16 * memory) == (512, 4)
+
+
+@pytest.mark.parametrize("mapped", ["examples", "weights"])
+def test_maps_run_one_kernel_or_one_for_each_of_several_weights(mapped):
+    cell = jrnn.GRU(H)
+    params, state, xs = setting(cell)
+    many = jnp.stack([xs, 2 * xs, -xs])
+    weights = jax.tree.map(lambda a: jnp.stack([a, a / 2, -a]), params)
+    args = (params, many) if mapped == "examples" else (weights, xs)
+    axes = (None, 0) if mapped == "examples" else (0, None)
+
+    @functools.partial(jax.jit, static_argnums=0)
+    def slopes(method, *args):
+        def loss(params, xs):
+            flags = {"reset": jnp.arange(T) % 3 + 0 * jnp.arange(B)[:, None] == 2}
+            out = jrnn.scan(cell, params, state, xs, method=method, **flags)
+            return weighted_sum(out)
+
+        return jax.vmap(jax.value_and_grad(loss, argnums=(0, 1)), axes)(*args)
+
+    assert_close(slopes("pallas", *args), slopes("scan", *args), 1e-5)
+    calls = str(jax.make_jaxpr(slopes, static_argnums=0)("pallas", *args))
+    assert ("scan[" in calls) == (mapped == "weights")

@@ -4,6 +4,8 @@ See `tests.aot.h100` for how to run these tests. A budget is what was counted; t
 one, say in the commit why.
 """
 
+import re
+
 import pytest
 from flax import linen
 
@@ -49,3 +51,23 @@ def test_a_recorded_forward_step_is_five_kernels():
 def test_flax_launches_more(cell, peer):
     ours, flax = h100.gradient(cell), h100.gradient(peer)
     assert 2 * ours.per_step(TIME) < flax.per_step(TIME)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize(
+    "cell", [jrnn.LSTM, jrnn.GRU, jrnn.PeepholeLSTM, jrnn.MGU, jrnn.Elman]
+)
+def test_kernels_compile_unless_their_bytes_are_refused(cell, dtype):
+    """Forward and backward, with resets; no loop is left around them."""
+    compiled = []
+    for units in (20, 64, 128, 256, 1024):
+        how = {"sizes": (16, 70, 24), "dtype": dtype, "reset": True}
+        try:
+            program = h100.gradient(cell(units), "pallas", **how)
+        except ValueError as error:
+            assert re.search(r"\d+ bytes.* may use \d+ bytes", str(error))
+        else:
+            assert program.kernels == 2 and not program.loops
+            compiled.append(units)
+    assert compiled[:2] == [20, 64]
+    assert dtype == "float32" or 128 in compiled

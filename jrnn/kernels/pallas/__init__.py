@@ -1,15 +1,18 @@
 """The recurrence of a gated cell as one kernel that keeps its weights on the chip.
 
-A compiled loop of JAX reads the recurrent weights from memory at every step. A kernel
-of Pallas holds the loop, and reads them once. It is written for TPUs; for a CPU it is
-interpreted, for tests.
+A compiled loop of JAX reads the recurrent weights from memory at every step, and on a
+GPU it starts several kernels in each. A kernel of Pallas holds the loop, and reads the
+weights once if they fit. There is one for TPUs and one for NVIDIA GPUs from Hopper on;
+for a CPU the one for TPUs is interpreted, for tests.
 
 The backward loop is a kernel as well. It computes nothing but the cotangent of the
 state after each step. Those of parameters and inputs follow outside of the loop, as the
 derivative of all steps at once from states that are fixed: one matmul for the weights.
 
-    steps    one step, and its transpose
-    tpu      a loop over steps as a kernel for a TPU
+    steps      one step, and its transpose
+    platforms  a loop over steps as one operation, which each platform lowers
+    tpu        its kernel for a TPU
+    gpu        its kernel for a GPU
 """
 
 import functools
@@ -25,12 +28,11 @@ from jrnn.kernels.base import (
     Loop,
     Options,
     Trajectory,
-    only_on,
     project,
     restarted,
 )
 from jrnn.kernels.gated import Gated
-from jrnn.kernels.pallas import steps, tpu
+from jrnn.kernels.pallas import platforms, steps
 from jrnn.kernels.scan import Scan
 from jrnn.types import Array, Cell, Params, State
 from jrnn.values import value
@@ -38,15 +40,17 @@ from jrnn.values import value
 
 @value
 class Pallas:
-    """Runs a gated cell as one TPU kernel, and its gradient as another.
+    """Runs a gated cell as one kernel of a TPU or GPU, and its gradient as another.
 
     It is interpreted for a CPU. Derivatives are in reverse mode; those of second order
-    are the ones of `Gated`.
+    are the ones of `Gated`. What a kernel cannot hold is refused when the program is
+    lowered for its platform, with the bytes. On a GPU, of Hopper or later, inputs of
+    float32 matmuls are rounded to TF32, and the state is carried in float32.
 
     Attributes:
-      memory: Bytes of on-chip vector memory that it may use. The kernel splits the
-        batch into blocks that fit beside the weights, and refuses weights that leave no
-        room.
+      memory: Bytes of on-chip vector memory of a TPU that it may use. The kernel splits
+        the batch into blocks that fit beside the weights, and refuses weights that
+        leave no room.
         A core of TPU v5p and v7x has 64 MiB, one of v5e and v6e 128 MiB, according to
         `jax.experimental.pallas.tpu.get_tpu_info`; an eighth is left to the compiler.
     """
@@ -91,7 +95,7 @@ def _run(cell: Cell, options: Options, memory: int, loop: Loop) -> Trajectory:
     rows = steps.Rows(_mask(form, params, state), fresh)
     slices = steps.Ahead(us, *_flags(inputs))
     arrays = steps.Arrays(shared, rows, state, slices)
-    final, states = _loop(body, arrays, options.reverse, memory)
+    final, states = platforms.loop(body, arrays, options.reverse, memory)
     ys = cell.read(params, states, us) if options.outputs else None
     return Trajectory(final, states if options.states else None, ys)
 
@@ -141,7 +145,7 @@ def _pull(
         steps.Taped(starts, us, vs, ps, outside, *_flags(inputs)),
     )
     body = functools.partial(steps.backward, form)
-    carry, news = _loop(body, arrays, not options.reverse, memory)
+    carry, news = platforms.loop(body, arrays, not options.reverse, memory)
     dparams, dxs = pull((news, dus))
     typed = functools.partial(jax.tree.map, lambda g, leaf: g.astype(leaf.dtype))
     return Loop(
@@ -193,23 +197,6 @@ def _pull_backward(
 
 _run.defvjp(_forward, _backward)
 _pull.defvjp(_pull_forward, _pull_backward)
-
-
-def _loop(body: Any, arrays: steps.Arrays, reverse: bool, memory: int) -> Any:
-    """Runs a loop as one kernel, on the platform that the program is lowered for."""
-    body, arrays = steps.trim(body, arrays)
-    blocks = tpu.fitting(body, arrays, memory)
-    if isinstance(blocks, str):
-        raise ValueError(
-            f"method='pallas' {blocks}. Use method='auto', fewer units or bfloat16, or "
-            "with more memory `jrnn.kernels.Pallas(memory=...)`."
-        )
-    (first, *others), structure = jax.tree.flatten(arrays)
-    first = only_on(("tpu", "cpu"), "pallas", "needs a TPU", first)
-    arrays = jax.tree.unflatten(structure, [first, *others])
-    run = functools.partial(tpu.scan, body, blocks, reverse, memory * 8 // 7)
-    interpreted = functools.partial(run, interpret=True)
-    return jax.lax.platform_dependent(arrays, tpu=run, default=interpreted)
 
 
 def _mask(form: Any, params: Params, state: State) -> Array | None:
