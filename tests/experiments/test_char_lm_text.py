@@ -95,7 +95,7 @@ def test_a_missing_file_is_an_error_with_its_name(tmp_path):
 def test_a_text_that_fills_no_batch_is_an_error(tmp_path, size, left):
     file = tmp_path / "short.txt"
     file.write_text("x" * size)
-    needed = r"token that occurs" if not left else rf"{left} characters .* needs 65 \(8"
+    needed = rf"{left} characters .* needs 65 \(8"
     with pytest.raises(UserError, match=rf"short.txt is too short: .*{needed}"):
         TASK.load(Train(text=file, batch_size=8, chunk=8))
 
