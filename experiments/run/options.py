@@ -205,13 +205,21 @@ class Options:
     def from_json(cls, plain: dict[str, Any]) -> Self:
         """Returns the options from the result of `to_json`.
 
+        Options that were added later have their default values.
+
         Raises:
-          UserError: If an option is unknown, missing or of another type.
+          UserError: If an option is unknown or of another type.
+
+        Example:
+          >>> plain = Options(hidden_size=4).to_json()
+          >>> del plain["weights"]
+          >>> Options.from_json(plain) == Options(hidden_size=4)
+          True
         """
         fields = {f.name: f for f in dataclasses.fields(cls)}
-        odd = sorted(set(plain) ^ (set(fields) - set(OF_THE_SESSION)))
+        odd = sorted(set(plain) - set(fields))
         if odd:
-            raise UserError(f"its configuration has unknown or missing options: {odd}.")
+            raise UserError(f"its configuration has unknown options: {odd}.")
         values = dict(plain)
         for name, value in plain.items():
             default = fields[name].default

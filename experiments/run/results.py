@@ -4,6 +4,7 @@ import collections
 import dataclasses
 import json
 import statistics
+import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -20,7 +21,7 @@ PAGE = Path(__file__).parents[1] / "RESULTS.md"
 _ABOUT = """Writes a page of the scores of finished runs, beside what they should reach.
 
 Runs of equal options are one row, with the mean and the standard deviation over their
-seeds. Unfinished runs are left out."""
+seeds. Unfinished runs, and runs that cannot be read, are left out."""
 _INTRODUCTION = """\
 # Results
 
@@ -76,14 +77,22 @@ def main(prog: str, arguments: list[str]) -> int:
     """Writes the page."""
     how = tyro.cli(Results, prog=prog, description=_ABOUT, args=arguments)
     paths = find(how.runs)
-    results = [result for path in paths if (result := read(path)) is not None]
+    results = []
+    for path in paths:
+        try:
+            result = read(path)
+        except UserError as error:  # of an older version, or damaged
+            print(f"warning: left out: {error}", file=sys.stderr)
+            continue
+        if result is not None:
+            results.append(result)
     if not results:
         raise UserError(f"none of {len(paths)} runs is finished: nothing is written.")
     text = page(results)
     with disk.writing(how.out, len(text)):
         files.write_whole(how.out, [text.encode()])
     left = len(paths) - len(results)
-    print(f"{how.out}: {len(results)} finished runs; {left} unfinished are left out")
+    print(f"{how.out}: {len(results)} finished runs; {left} others are left out")
     return 0
 
 
@@ -201,12 +210,11 @@ def _row(group: Sequence[Result]) -> list[str]:
     run, goals = first.run, first.run.task.goals(first.run.options, first.run.data)
     _, given = named(run, {"seed"})
     shown = dict.fromkeys([next(iter(first.figures)), *(g.figure for g in goals)])
-    for baseline in first.baselines.values():
-        shown |= dict.fromkeys(baseline)
     without = [
         f"{name}: {value:.4g} ({what})"
         for what, baseline in first.baselines.items()
         for name, value in baseline.items()
+        if name in shown
     ]
     return [
         ", ".join(f"{k}={v}" for k, v in given.items()) or "the default ones",

@@ -41,7 +41,7 @@ def test_runs_of_equal_options_are_a_row_with_mean_and_spread(tmp_path, capsys):
     write(runs / "other", cell="lstm", devices="1")
     write(runs / "unfinished", finished=False, cell="elman")
     assert main(["results", str(runs), "--out", str(page)]) == 0
-    assert "4 finished runs; 1 unfinished" in capsys.readouterr().out
+    assert "4 finished runs; 1 others" in capsys.readouterr().out
     text = page.read_text()
     assert "elman" not in text
     lstm, three = [line for line in text.splitlines() if "steps=40" in line]
@@ -74,7 +74,7 @@ def test_the_same_seed_twice_counts_once(tmp_path):
     assert [one.figures["1921-55"] for one in group] == [0.4]
 
 
-def test_nothing_is_written_without_a_finished_run(tmp_path):
+def test_nothing_is_written_without_a_finished_run(tmp_path, capsys):
     page = tmp_path / "page.md"
     with pytest.raises(UserError, match="contains no run"):
         main(["results", str(tmp_path / "none"), "--out", str(page)])
@@ -82,8 +82,12 @@ def test_nothing_is_written_without_a_finished_run(tmp_path):
     with pytest.raises(UserError, match="none of 1 runs is finished"):
         main(["results", str(tmp_path / "runs"), "--out", str(page)])
     (tmp_path / "runs" / "a" / "result.json").write_text('{"finished": true}')
-    with pytest.raises(UserError, match="a/result.json cannot be used.*--resume"):
+    with pytest.raises(UserError, match="none of 1 runs is finished"):
         main(["results", str(tmp_path / "runs"), "--out", str(page)])
+    warning = capsys.readouterr().err
+    assert (
+        "warning: left out: " in warning and "a/result.json cannot be used" in warning
+    )
     (tmp_path / "runs" / "a" / "result.json").unlink()
     with pytest.raises(UserError, match="none of 1 runs is finished"):
         main(["results", str(tmp_path / "runs"), "--out", str(page)])
