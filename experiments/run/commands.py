@@ -25,7 +25,7 @@ _TRAIN = """Trains a model for the task {name}: {about}.
 Ctrl-C stops after the next few updates, saves the run and scores it. A second Ctrl-C
 stops immediately. Exit codes: 0 at the end or after Ctrl-C, 75 after SIGTERM (saved,
 continue with --resume), 130 if there was nothing to save, 1 if the loss has grown, 2
-for an error."""
+for an error. Presets: {presets}."""
 PRESETS: dict[str, dict[str, Any]] = {  # of all tasks
     "quick": {"minutes": 0.25, "hidden_size": 64},
 }
@@ -100,7 +100,8 @@ def train(prog: str, arguments: list[str]) -> int:
             task = tasks.find(arguments[0])
             request = stack.enter_context(_late("train").stop_requests())
         prog, arguments = f"{prog} {task.name}", arguments[1:]
-        about = _TRAIN.format(name=task.name, about=task.about)
+        presets = ", ".join(PRESETS | task.presets)
+        about = _TRAIN.format(name=task.name, about=task.about, presets=presets)
         options = parse(task, prog, arguments, about)
         old = None
         if options.resume is not None:
