@@ -20,8 +20,8 @@ class Report:
     """Options of `report`.
 
     Attributes:
-      runs: Folders of runs.
-      out: The file to write. Default: report.html in the folder of the first run.
+      runs: Folders of runs, or folders that contain such folders, as of a sweep.
+      out: The file to write. Default: report.html in the first folder.
     """
 
     runs: Annotated[
@@ -42,7 +42,8 @@ def main(prog: str, arguments: list[str]) -> int:
     devices.prepare("1")
     page = importlib.import_module("experiments.report.page")
     records = importlib.import_module("experiments.report.records")
-    text = page.report([records.read(path) for path in dict.fromkeys(how.runs)])
+    paths = importlib.import_module("experiments.run.results").find(how.runs)
+    text = page.report([records.read(path) for path in paths])
     out = how.out or how.runs[0] / "report.html"
     data = text.encode()
     with disk.writing(out, len(data)):

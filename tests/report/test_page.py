@@ -221,7 +221,9 @@ def test_the_command_writes_a_page_and_says_what_is_wrong(
     assert main(["report", str(runs[0]), "--out", str(out)]) == 0
     assert content(out.read_text())["runs"][0]["name"] == "first"
     assert "page.html" in capsys.readouterr().out
-    with pytest.raises(UserError, match=r"is not a run: config\.json"):
+    assert main(["report", str(runs[0].parent), "--out", str(out)]) == 0
+    assert len(content(out.read_text())["runs"]) == 2
+    with pytest.raises(UserError, match="contains no run: pass the folder of a run"):
         main(["report", str(tmp_path)])
     assert not (tmp_path / "report.html").exists()
 

@@ -28,20 +28,20 @@ const report = { content: JSON.parse(document.getElementById("content").textCont
     const spread = values => Math.sqrt(values.reduce((a, x) => a + (x - mean(values)) ** 2, 0) / (values.length - 1));
     const cell = values => !values?.length ? "" :
       number(mean(values)) + (values.length > 1 && spread(values) > 0 ? ` \u00b1 ${spread(values).toPrecision(2)}` : "");
-    const row = (name, cells, ...more) => el("tr", {}, el("td", {}, ...name),
-      ...cells.map(text => el("td", { className: "number" }, text)), ...more);
-    const several = runs.length > 1;
+    const row = (name, cells) => el("tr", {}, el("td", {}, ...name),
+      ...cells.map(text => el("td", { className: "number" }, text)));
     const rows = groups.map((group, n) => row(
       [el("span", { className: "swatch", style: `background: var(--${Charts.name(n)})` }), group.name],
-      figures.map(figure => cell(group.figures[figure])),
-      several ? el("td", {}, el("code", {}, group.command)) : null));
+      figures.map(figure => cell(group.figures[figure]))));
     for (const [name, baseline] of Object.entries(groups[0].baselines))
-      rows.push(row([`without training: ${name}`], figures.map(f => f in baseline ? number(baseline[f]) : ""), several ? el("td") : null));
+      rows.push(row([`without training: ${name}`], figures.map(f => f in baseline ? number(baseline[f]) : "")));
     for (const goal of groups[0].goals)
-      rows.push(row([`to reach: ${goal.source}`], figures.map(f => f === goal.figure ? number(goal.bound) : ""), several ? el("td") : null));
-    const heads = ["", ...figures.map(name => name.replaceAll("_", " ")), ...(several ? ["command"] : [])];
+      rows.push(row([`to reach: ${goal.source}`], figures.map(f => f === goal.figure ? number(goal.bound) : "")));
+    const heads = ["", ...figures.map(name => name.replaceAll("_", " "))];
+    const commands = groups.map(group => group.command).join("\n");
     return el("section", { id: "results" }, el("h2", {}, "Held-out score"), el("div", { className: "scroll" },
-      el("table", {}, el("tr", {}, ...heads.map(text => el("th", {}, text))), ...rows)));
+      el("table", {}, el("tr", {}, ...heads.map(text => el("th", {}, text))), ...rows)),
+      ...(runs.length > 1 ? [el("p", { className: "soft" }, "To reproduce them:"), el("pre", {}, commands)] : []));
   }
 
   function curveSection() {
