@@ -46,7 +46,8 @@ def norm(tree: Any, batch_axes: int = 0) -> Norm:
     peak = jnp.where(jnp.isfinite(peak) & (peak > 0), peak, 1)
     total: Any = zero
     for size, over in zip(sizes, axes, strict=True):
-        scaled = size / jnp.expand_dims(peak, over) if peak.ndim else size / peak
+        by = jnp.expand_dims(peak, over) if peak.ndim else peak
+        scaled = _divide(size, by)
         total = total + jnp.sum(jnp.square(scaled), axis=over)
     return Norm(peak, jnp.sqrt(total))
 
@@ -70,10 +71,19 @@ def clip_norm(tree: Any, bound: float, batch_axes: int = 0) -> Any:
             jnp.expand_dims(a, over) if a.ndim else a
             for a in (peak, bound / jnp.where(ratio > 0, ratio, 1), large)
         )
-        small = (leaf.astype(wide(leaf)) / by * factor).astype(leaf.dtype)
+        small = (_divide(leaf.astype(wide(leaf)), by) * factor).astype(leaf.dtype)
         return jnp.where(flag, small, leaf)
 
     return jax.tree.map(clip, tree)
+
+
+def _divide(a: Array, by: Array) -> Array:
+    """Returns a / by, also for a divisor near the largest number.
+
+    XLA multiplies by the reciprocal of a scalar, and flushes that of 1e38 to zero.
+    """
+    scale = jnp.where(by > 1, 2.0**-6, 1.0).astype(by.dtype)
+    return (a * scale) / (by * scale)
 
 
 def edit_cotangent(edit: Callable[[Any], Any], tree: Any) -> Any:

@@ -20,7 +20,7 @@ def test_the_norm_is_that_of_all_leaves_together(scale, batch_axes):
     np.testing.assert_allclose(found, scale * expected, rtol=1e-5)
 
 
-@pytest.mark.parametrize("scale", [1e-20, 1e20])
+@pytest.mark.parametrize("scale", [1e-20, 1e20, 5e37])
 def test_clipping_keeps_the_direction_of_each_example(scale):
     direction = np.array([[3.0, 4.0], [1.0, 0.0], [0.0, 0.0]], np.float32)
     clipped = numerics.clip_norm(jnp.asarray(scale * direction), 1e-3, batch_axes=1)

@@ -1,5 +1,6 @@
 """Section F of the drill: several processes."""
 
+from experiments.drill import several
 from experiments.drill.rows import Row
 
 ROWS = (
@@ -7,30 +8,35 @@ ROWS = (
         55,
         "F",
         "2 processes with 2 devices each instead of 1 process",
-        "losses within 1e-6 over 50 steps, and the same batches",
+        "losses within 1e-6 over 50 steps, so the same batches",
+        several.as_one,
     ),
     Row(
         56,
         "F",
         "kill -9 of one process",
         "the other ends with an error within 30 s, and both resume",
+        several.lost,
     ),
     Row(
         57,
         "F",
         "no coordinator at the address",
         "an error within the timeout",
+        several.no_coordinator,
     ),
     Row(
         58,
         "F",
         "processes with other options, seeds, data or steps",
         "refused by all before the first step",
+        several.disagree,
     ),
     Row(
         59,
         "F",
         "one process is slow during a save",
         "the checkpoint is whole; waiting has a limit",
+        several.slow_save,
     ),
 )

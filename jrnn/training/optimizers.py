@@ -86,6 +86,7 @@ def clip_gradients(max_norm: float) -> optax.GradientTransformation:
     ) -> tuple[Params, ClipState]:
         del state, params
         norm = gradient_norm(updates).astype(jnp.float32)
+        norm = jnp.minimum(norm, jnp.finfo(jnp.float32).max)  # of finite gradients
         return numerics.clip_norm(updates, max_norm), ClipState(norm)
 
     return optax.GradientTransformation(init, update)
