@@ -37,9 +37,12 @@ def norm(tree: Any, batch_axes: int = 0) -> Norm:
       >>> float(norm({"a": jnp.full(4, 300, jnp.float16)}).value)
       600.0
     """
-    sizes = [jnp.abs(leaf.astype(wide(leaf))) for leaf in jax.tree.leaves(tree)]
+    leaves = jax.tree.leaves(tree)
+    reals = [jnp.finfo(wide(leaf)).dtype for leaf in leaves]
+    widest = max(reals, default=jnp.dtype(jnp.float32))
+    sizes = [jnp.abs(leaf.astype(wide(leaf))).astype(widest) for leaf in leaves]
     axes = [tuple(range(batch_axes, size.ndim)) for size in sizes]
-    zero = jnp.zeros((), jnp.float32)
+    zero = jnp.zeros((), widest)
     peak: Any = zero
     for size, over in zip(sizes, axes, strict=True):
         peak = jnp.maximum(peak, jnp.max(size, axis=over, initial=0))
@@ -71,7 +74,9 @@ def clip_norm(tree: Any, bound: float, batch_axes: int = 0) -> Any:
             jnp.expand_dims(a, over) if a.ndim else a
             for a in (peak, bound / jnp.where(ratio > 0, ratio, 1), large)
         )
-        small = (_divide(leaf.astype(wide(leaf)), by) * factor).astype(leaf.dtype)
+        kind = jnp.finfo(wide(leaf)).dtype
+        small = _divide(leaf.astype(wide(leaf)), by.astype(kind)) * factor.astype(kind)
+        small = small.astype(leaf.dtype)
         return jnp.where(flag, small, leaf)
 
     return jax.tree.map(clip, tree)

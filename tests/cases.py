@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 import jrnn
 from jrnn import testing
@@ -143,7 +144,7 @@ def setting(case: Case, batch: tuple[int, ...] = (B,), dtype: Any = jnp.float64)
     size = case.features if len(case.features) > 1 else case.features[0]
     params = randomise(case.cell.init(jax.random.key(0), size), 1, dtype)
     state = randomise(case.cell.initial_state(params, batch), 2, dtype)
-    xs = randomise(jnp.zeros((*batch, T, *case.features)), 3, dtype, scale=1.0)
+    xs = randomise(np.zeros((*batch, T, *case.features)), 3, dtype, scale=1.0)
     return params, state, xs
 
 

@@ -196,6 +196,9 @@ def test_a_bridge_makes_a_generator_conditional():
     for leaf, w, b in zip(jax.tree.leaves(state), *weights, strict=True):
         assert_close(leaf, jnp.tanh(x @ w + b))
     assert state[1].h.shape == (B, 3)
+    low = jax.tree.map(lambda a: a.astype(jnp.bfloat16), weights)
+    half = bridge.apply(low, params, x.astype(jnp.bfloat16))
+    assert half[1].h.dtype == params[1].w_h.dtype  # as the layer's own first state
 
 
 def test_tied_weights_are_one_table():
@@ -250,6 +253,13 @@ def test_tied_weights_are_one_table():
             ),
             ValueError,
             "beams must be at least 1",
+        ),
+        (
+            lambda: MODELS["copy"].beam_search(
+                drawn(MODELS["copy"]), SOURCE, 3, length_penalty=float("nan")
+            ),
+            ValueError,
+            "length_penalty must be finite, got nan",
         ),
         (
             lambda: MODELS["copy"].beam_search(

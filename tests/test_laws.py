@@ -22,8 +22,12 @@ LENGTHS = np.array([3, T])
 
 
 @pytest.fixture(autouse=True)
-def float64():
-    with jax.enable_x64(True):
+def float64_without_promotion():
+    with (
+        jax.enable_x64(True),
+        jax.numpy_rank_promotion("raise"),
+        jax.numpy_dtype_promotion("strict"),
+    ):
         yield
 
 
@@ -55,13 +59,14 @@ def moved(args, direction, by):
 
 def check_derivatives(case, args, lengths, reverse):
     """Compares values and derivatives with the oracle's and its differences."""
-    direction = randomise(args, 7, scale=1.0)
+    args = jax.tree.map(np.asarray, args)
+    direction = jax.tree.map(np.asarray, randomise(args, 7, scale=1.0))
     padded = args
     if lengths is not None:
         params, state, xs = args
-        step = jnp.arange(T).reshape(1, T, *(1,) * (xs.ndim - 2))
+        step = np.arange(T).reshape(1, T, *(1,) * (xs.ndim - 2))
         outside = step >= lengths.reshape(B, *(1,) * (xs.ndim - 1))
-        padded = params, state, jnp.where(outside, jnp.nan, xs)
+        padded = params, state, np.where(outside, np.nan, xs)
     result, gradient, along = derivatives(
         case.cell, padded, direction, lengths, reverse, lengths is None
     )
@@ -78,11 +83,9 @@ def check_derivatives(case, args, lengths, reverse):
         np.testing.assert_allclose(along[1], bend, rtol=1e-3, atol=1e-3)
     leaves, structure = jax.tree.flatten(direction)
     for which, leaf in enumerate(leaves):  # the gradient, leaf by leaf
-        alone = [
-            leaf if i == which else jnp.zeros_like(a) for i, a in enumerate(leaves)
-        ]
+        alone = [leaf if i == which else np.zeros_like(a) for i, a in enumerate(leaves)]
         one = functools.partial(loss, where=jax.tree.unflatten(structure, alone))
-        actual = jnp.vdot(jax.tree.leaves(gradient)[which], leaf)
+        actual = np.vdot(jax.tree.leaves(gradient)[which], leaf)
         expected = (one(1e-6) - one(-1e-6)) / 2e-6
         np.testing.assert_allclose(actual, expected, rtol=1e-6, atol=1e-7)
     return gradient
@@ -129,14 +132,12 @@ def test_a_learned_state_has_a_gradient():
 @every_cell
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
 def test_the_output_has_the_dtype_of_the_parameters(case, dtype):
-    params, state, xs = setting(case, (2, 5), dtype)
-    state = jax.tree.map(
-        lambda a, like: a.astype(like.dtype),
-        state,
-        case.cell.initial_state(params, (2, 5)),
-    )
-    step = functools.partial(jrnn.step, case.cell)
-    _, y = jax.eval_shape(step, params, state, xs[:, :, 0])
+    def output(params, xs):
+        state = case.cell.initial_state(params, (2,))
+        return jrnn.step(case.cell, params, state, xs)[1]
+
+    params, _, xs = setting(case, dtype=dtype)
+    y = jax.eval_shape(output, params, np.asarray(xs)[:, 0])
     mixed = isinstance(case.cell, jrnn.MixedPrecision)
     assert y.dtype == (case.cell.compute if mixed else dtype)
 

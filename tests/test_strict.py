@@ -67,10 +67,11 @@ def test_cells(case):
         run = lambda p, **options: jrnn.scan(case.cell, p, None, xs, **FLAGS, **options)
         key = jax.random.key(0)
         trace(lambda p: run(p, key=key, remat="sqrt", return_states=True), params)
-        trace(lambda p: run(p, method="scan", reverse=True), params)
+        if not case.brief:
+            trace(lambda p: run(p, method="scan", reverse=True), params)
 
 
-@pytest.mark.parametrize("case", CASES[::3], ids=str)
+@pytest.mark.parametrize("case", CASES[::5], ids=str)
 def test_cells_where_64_bits_are_enabled(case):
     with strict(wide=True):
         params, xs = setting(case)

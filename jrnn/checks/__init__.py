@@ -22,6 +22,7 @@ from jrnn.checks.scalars import (
     count as count,
     divides as divides,
     equal_sizes as equal_sizes,
+    finite as finite,
     fraction as fraction,
     integer as integer,
     number as number,

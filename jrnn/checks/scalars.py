@@ -24,6 +24,13 @@ def number(name: str, value: Any) -> None:
         raise TypeError(f"{name} must be a number, got {value!r}.")
 
 
+def finite(name: str, value: Any) -> None:
+    """Raises unless `value` is a finite real number."""
+    number(name, value)
+    if not np.isfinite(value):
+        raise ValueError(f"{name} must be finite, got {value!r}.")
+
+
 def integer(name: str, value: Any, least: int) -> int:
     """Returns an integer of at least `least` as a Python integer.
 

@@ -1,5 +1,6 @@
 """Compares the structure that a cell declares with its derivatives."""
 
+import functools
 from typing import Any
 
 import jax
@@ -57,7 +58,7 @@ def check_structure(
     _require_alike(cell, state, local)
     prepared = cell.prepare(params)
     for _ in range(draws):
-        x = _random_like(rng, jnp.zeros(size, jax.tree.leaves(params)[0].dtype))
+        x = _random_like(rng, np.zeros(size, jax.tree.leaves(params)[0].dtype))
         here, there, v = (_random_like(rng, state) for _ in range(3))
         if form.structure != "dense":
             u = cell.project(prepared, x)
@@ -124,6 +125,19 @@ def _check_jacobian(
     cell: Cell, params: Params, points: tuple[State, State, State], u: Any, tol: float
 ) -> None:
     """Compares J v with the sum over leaves of (J applied to ones) * v."""
+    actual, expected, elsewhere = _jacobian(cell, params, points, u)
+    why = "couples units or leaves that it declares independent"
+    _compare(cell, why, actual, expected, tol)
+    if cell.structure == "linear":
+        why = "has a Jacobian that depends on the state"
+        _compare(cell, why, elsewhere, actual, tol)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _jacobian(
+    cell: Cell, params: Params, points: tuple[State, State, State], u: Any
+) -> tuple[State, State, State]:
+    """Returns J v, what the structure implies for it, and J v at another state."""
     here, there, v = points
     pair = isinstance(cell.form, Linear) and cell.form.pair
     coupled = pair or isinstance(cell.structure, tuple)
@@ -138,32 +152,37 @@ def _check_jacobian(
         for a, entry in enumerate(column):
             if coupled or a == b:
                 implied[a] = implied[a] + entry * leaves[b]
-    actual = derivative(here, v)
     expected = jax.tree.unflatten(structure, implied)
-    why = "couples units or leaves that it declares independent"
-    _compare(cell, why, actual, expected, tol)
-    if cell.structure == "linear":
-        why = "has a Jacobian that depends on the state"
-        _compare(cell, why, derivative(there, v), actual, tol)
+    return derivative(here, v), expected, derivative(there, v)
 
 
 def _check_local(
     cell: Cell, params: Params, state: State, x: Array, change: Params, tol: float
 ) -> None:
     """Compares a derivative in the parameters with the sum of those by unit."""
+    moved, implied = _in_parameters(cell, params, state, x, change)
+    why = "has parameters that reach other units than that of their last axis"
+    _compare(cell, why, moved, implied, tol)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _in_parameters(
+    cell: Cell, params: Params, state: State, x: Array, change: Params
+) -> tuple[State, State]:
+    """Returns the effect of a change of the parameters, in full and unit by unit."""
     step = lambda p: cell.step(p, state, cell.project(p, x))  # noqa: E731
     _, moved = jax.jvp(step, (params,), (change,))
     leaves, structure = jax.tree.flatten(state)
     pairs = zip(sums_by_unit(step, params), leaves, strict=True)
     by_unit = [reach(traces, change, leaf) for traces, leaf in pairs]
-    why = "has parameters that reach other units than that of their last axis"
-    _compare(cell, why, moved, jax.tree.unflatten(structure, by_unit), tol)
+    return moved, jax.tree.unflatten(structure, by_unit)
 
 
 def _compare(cell: Cell, why: str, actual: Any, implied: Any, tol: float) -> None:
     pairs = zip(jax.tree.leaves(actual), jax.tree.leaves(implied), strict=True)
     for a, b in pairs:
-        gap, scale = float(jnp.max(jnp.abs(a - b))), float(jnp.max(jnp.abs(a)))
+        a, b = np.asarray(a), np.asarray(b)
+        gap, scale = float(np.max(np.abs(a - b))), float(np.max(np.abs(a)))
         if not gap <= tol * max(scale, 1.0):
             raise ValueError(
                 f"{cell} declares the structure {cell.structure!r} but {why}: a "
@@ -175,7 +194,7 @@ def _compare(cell: Cell, why: str, actual: Any, implied: Any, tol: float) -> Non
 
 def _random_like(rng: Any, tree: Any) -> Any:
     def draw(a: Array) -> Array:
-        return jnp.asarray(rng.standard_normal(a.shape), a.dtype)
+        return jax.device_put(rng.standard_normal(a.shape).astype(a.dtype))
 
     return jax.tree.map(draw, tree)
 

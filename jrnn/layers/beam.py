@@ -78,6 +78,7 @@ def beam_search(
     prime, lengths = check_prime(model, prime, lengths)
     steps = checks.integer("steps", steps, 1)
     beams = checks.integer("beams", beams, 1)
+    checks.finite("length_penalty", length_penalty)
     check_end(model, end)
     model = without_init_options(model)
     found = _search(

@@ -82,7 +82,7 @@ class Bridge:
         x, made = jnp.asarray(x), []
         for w, b, leaf in zip(params.w, params.b, leaves, strict=True):
             flat = jnp.tanh(affine(x, w, b))
-            made.append(flat.reshape(*x.shape[:-1], *leaf.shape))
+            made.append(flat.reshape(*x.shape[:-1], *leaf.shape).astype(leaf.dtype))
         return _with_contexts(
             jax.tree.unflatten(structure, made),
             self.layer.initial_state(layer_params, x.shape[:-1]),

@@ -60,7 +60,7 @@ def make_subject(
         params = randomize(cell.init(jax.random.key(0), size), 1, dtype)
     if state is None:
         state = randomize(cell.initial_state(params, (B,)), 2, dtype)
-    xs = randomize(jnp.zeros((B, T, *features)), 3, dtype, scale=1.0)
+    xs = randomize(np.zeros((B, T, *features)), 3, dtype, scale=1.0)
     return Subject(cell, params, state, xs)
 
 
@@ -70,10 +70,10 @@ def randomize(tree: Any, seed: int, dtype: Any = None, scale: float = 0.5) -> An
     rng = np.random.default_rng(seed)
     draws = []
     for leaf in leaves:
-        drawn = jnp.asarray(
-            scale * rng.standard_normal(leaf.shape), dtype or leaf.dtype
-        )
-        draws.append(drawn if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf)
+        drawn = scale * rng.standard_normal(leaf.shape)
+        if jnp.issubdtype(leaf.dtype, jnp.floating):
+            leaf = jax.device_put(drawn.astype(dtype or leaf.dtype))
+        draws.append(leaf)
     return jax.tree.unflatten(structure, draws)
 
 
