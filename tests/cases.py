@@ -139,10 +139,15 @@ MORE = cases_gated.ROWS + cases_simple.ROWS + cases_memory.ROWS
 CASES += [Case(*row, brief=True) for row in MORE]
 
 
+def shapes(layer: Any, *args: Any) -> Any:
+    """Returns the shapes of parameters, for `randomise`; drawing them would compile."""
+    return jax.eval_shape(lambda: layer.init(jax.random.key(0), *args))
+
+
 def setting(case: Case, batch: tuple[int, ...] = (B,), dtype: Any = jnp.float64) -> Any:
     """Returns parameters, a state and inputs [*batch, T, F] with no zero entry."""
     size = case.features if len(case.features) > 1 else case.features[0]
-    params = randomise(case.cell.init(jax.random.key(0), size), 1, dtype)
+    params = randomise(shapes(case.cell, size), 1, dtype)
     state = randomise(case.cell.initial_state(params, batch), 2, dtype)
     xs = randomise(np.zeros((*batch, T, *case.features)), 3, dtype, scale=1.0)
     return params, state, xs

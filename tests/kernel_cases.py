@@ -11,7 +11,7 @@ import jrnn
 from jrnn import forms
 from jrnn.kernels import Gated, Layout, cudnn
 from jrnn.values import value
-from tests.cases import B, F, randomise
+from tests.cases import B, F, randomise, shapes
 
 CHUNK = 4
 LONG = 2 * CHUNK + 3  # two chunks and a rest
@@ -38,9 +38,9 @@ SITUATIONS = {
 
 def long_setting(cell, batch=(B,), dtype=jnp.float64, features=(F,)):
     size = features if len(features) > 1 else features[0]
-    params = randomise(cell.init(jax.random.key(0), size), 1, dtype)
+    params = randomise(shapes(cell, size), 1, dtype)
     state = randomise(cell.initial_state(params, batch), 2, dtype)
-    return params, state, randomise(jnp.zeros((*batch, LONG, *features)), 3, dtype)
+    return params, state, randomise(np.zeros((*batch, LONG, *features)), 3, dtype)
 
 
 @value

@@ -9,12 +9,12 @@ import pytest
 
 import jrnn
 from jrnn.layers import attend_to
-from tests.cases import assert_close, randomise
+from tests.cases import assert_close, randomise, shapes
 
 B, S, T, M = 2, 5, 4, 3
 LENGTHS = np.array([5, 3])
-MEMORY = randomise(jnp.zeros((B, S, M)), 7, scale=1.0)
-QUERIES = randomise(jnp.zeros((B, T, 7)), 8, scale=1.0)
+MEMORY = randomise(np.zeros((B, S, M)), 7, scale=1.0)
+QUERIES = randomise(np.zeros((B, T, 7)), 8, scale=1.0)
 
 
 def softmax(scores):
@@ -25,7 +25,7 @@ def softmax(scores):
 @pytest.mark.parametrize("score", ["additive", "dot"])
 def test_attention_is_a_weighted_mean_of_the_valid_places(score):
     layer = jrnn.Attention(8, M, hidden_size=4, score=score)
-    params = randomise(layer.init(jax.random.key(0), 7), 1)
+    params = randomise(shapes(layer, 7), 1)
     memory = MEMORY.at[1, 3:].set(jnp.nan)
     bound = attend_to(params, memory, lengths=LENGTHS)
     _, ys = layer.apply(bound, None, QUERIES)
@@ -55,7 +55,7 @@ def test_attention_is_a_weighted_mean_of_the_valid_places(score):
 
 def test_a_memory_without_a_valid_place_is_a_zero_context():
     layer = jrnn.Attention(8, M)
-    params = randomise(layer.init(jax.random.key(0), 7), 1)
+    params = randomise(shapes(layer, 7), 1)
 
     def loss(params, mask):
         bound = attend_to(params, MEMORY, mask=mask)
@@ -72,8 +72,8 @@ def test_a_memory_without_a_valid_place_is_a_zero_context():
 @pytest.mark.parametrize("score", ["additive", "dot"])
 def test_a_cell_with_attention_is_a_loop(score):
     cell = jrnn.AttentionCell(jrnn.LSTM(4), M, 5, score)
-    params = randomise(cell.init(jax.random.key(0), 2), 1)
-    xs = randomise(jnp.zeros((B, T, 2)), 9, scale=1.0)
+    params = randomise(shapes(cell, 2), 1)
+    xs = randomise(np.zeros((B, T, 2)), 9, scale=1.0)
 
     def scanned(params, memory):
         bound = attend_to(params, memory, lengths=LENGTHS)

@@ -12,7 +12,7 @@ from tests.cases import assert_close, randomise
 
 CELL = jrnn.GRU(3)
 PARAMS = randomise(CELL.init(jax.random.key(0), 2), 1)
-BATCHES = [randomise(jnp.zeros((2, 4, 2)), seed, scale=1.0) for seed in range(12)]
+BATCHES = [randomise(np.zeros((2, 4, 2)), seed, scale=1.0) for seed in range(12)]
 TX = jrnn.training.optimizer(optax.adam(0.03))
 KEY = jax.random.key(5)
 

@@ -22,7 +22,7 @@ from jrnn.training import (
     train_along,
     value_and_grad,
 )
-from tests.cases import assert_close, randomise
+from tests.cases import assert_close, randomise, shapes
 
 T, B, F, H = 7, 2, 3, 4
 LINEAR = jrnn.Elman(1, activation=jrnn.activations.identity, bias=False)
@@ -91,9 +91,9 @@ class Problem(NamedTuple):
 
 
 def problem(model: Any, seed: int = 0) -> Problem:
-    params = randomise(model.init(jax.random.key(0), F), seed, jnp.float64)
-    xs = randomise(jnp.zeros((B, T, F)), 3, jnp.float64, scale=1.0)
-    targets = randomise(jnp.zeros((B, T, model.output_size)), 4, jnp.float64)
+    params = randomise(shapes(model, F), seed, jnp.float64)
+    xs = randomise(np.zeros((B, T, F)), 3, jnp.float64, scale=1.0)
+    targets = randomise(np.zeros((B, T, model.output_size)), 4, jnp.float64)
     flags = {
         "lengths": jnp.array([5, T]),
         "reset": jnp.zeros((B, T), bool).at[0, 3].set(True),

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 import jrnn
-from tests.cases import B, F, H, T, assert_close, randomise
+from tests.cases import B, F, H, T, assert_close, randomise, shapes
 
-XS = randomise(jnp.zeros((B, T, F)), 3, scale=1.0)
+XS = randomise(np.zeros((B, T, F)), 3, scale=1.0)
 # Padding on the left, on the right, and holes.
 MASK = np.array([[0, 0, 1, 1, 0, 1, 1], [1, 0, 0, 1, 1, 1, 0]], bool)
 RESET = np.array([[0, 0, 0, 0, 1, 0, 0], [1, 0, 0, 0, 0, 1, 0]], bool)
@@ -50,7 +50,7 @@ LAYERS = CAUSAL | {
 
 
 def drawn(layer, size=F):
-    return randomise(layer.init(jax.random.key(0), size), 1)
+    return randomise(shapes(layer, size), 1)
 
 
 @pytest.mark.parametrize("layer", CAUSAL.values(), ids=CAUSAL)

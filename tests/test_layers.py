@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 
 import jrnn
-from tests.cases import B, F, H, T, assert_close, randomise
+from tests.cases import B, F, H, T, assert_close, randomise, shapes
 
-XS = randomise(jnp.zeros((B, T, F)), 3, scale=1.0)
+XS = randomise(np.zeros((B, T, F)), 3, scale=1.0)
 LENGTHS = jnp.array([3, T])
 
 
 def drawn(layer, size=F):
-    return randomise(layer.init(jax.random.key(0), size), 1)
+    return randomise(shapes(layer, size), 1)
 
 
 @pytest.mark.parametrize("merge", ["concat", "sum", "mean", "mul", None])

@@ -177,7 +177,7 @@ def test_a_reset_cuts_off_what_is_not_finite(method, bad):
 def test_a_restart_of_a_cell_cuts_off_what_is_not_finite():
     cell = Leaky()
     params = cell.init(jax.random.key(0), 5)
-    xs = randomise(jnp.zeros((B, T, 5)), 3).at[0, 2].set(jnp.inf)
+    xs = randomise(np.zeros((B, T, 5)), 3).at[0, 2].set(jnp.inf)
     mask = jnp.ones((B, T), bool).at[:, 4].set(False)
     reset = jnp.zeros((B, T), bool).at[:, 4:6].set(True)
     how = {"mask": mask, "reset": reset, "return_states": True}

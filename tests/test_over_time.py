@@ -9,10 +9,10 @@ import pytest
 
 import jrnn
 from jrnn import training
-from tests.cases import B, F, H, T, assert_close, randomise
+from tests.cases import B, F, H, T, assert_close, randomise, shapes
 from tests.test_layer_laws import CAUSAL, LAYERS
 
-XS = randomise(jnp.zeros((B, T, F)), 3, scale=1.0)
+XS = randomise(np.zeros((B, T, F)), 3, scale=1.0)
 LENGTHS = jnp.array([3, T])
 LAST = jrnn.Recurrent(jrnn.GRU(H), return_sequence=False)
 PAIR = jrnn.Bidirectional(jrnn.GRU(H), merge=None)
@@ -20,7 +20,7 @@ BOTH = jrnn.Bidirectional(jrnn.GRU(H))
 
 
 def drawn(layer, size=F):
-    return randomise(layer.init(jax.random.key(0), size), 1)
+    return randomise(shapes(layer, size), 1)
 
 
 def doubled(x):
@@ -205,7 +205,7 @@ def test_locked_dropout_of_images_is_locked_over_time():
 
 @pytest.mark.parametrize("layer", [jrnn.LayerNorm(), jrnn.Dense(2)], ids=str)
 def test_padding_of_images_reaches_no_gradient(layer):
-    images = randomise(jnp.zeros((B, T, 3, 5, F)), 1)
+    images = randomise(np.zeros((B, T, 3, 5, F)), 1)
     inside = (jnp.arange(T) < LENGTHS[:, None])[..., None, None, None]
 
     def loss(params, xs):

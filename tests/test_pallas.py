@@ -10,15 +10,15 @@ import pytest
 import jrnn
 from jrnn.kernels.pallas import steps, tpu
 from jrnn.testing import weighted_sum
-from tests.cases import assert_close, randomise
+from tests.cases import assert_close, randomise, shapes
 
 B, T, F, H = 2, 7, 3, 4
 
 
 def setting(cell):
-    params = randomise(cell.init(jax.random.key(0), F), 1)
+    params = randomise(shapes(cell, F), 1)
     state = randomise(cell.initial_state(params, (B,)), 2)
-    return params, state, randomise(jnp.zeros((B, T, F)), 3, scale=1.0)
+    return params, state, randomise(np.zeros((B, T, F)), 3, scale=1.0)
 
 
 def arrays_of(cell):
@@ -77,9 +77,9 @@ def test_blocks_need_not_divide_batch_and_time(cell, dtype, how, monkeypatch):
     """37 rows in blocks of 32, 7 steps in blocks of 4; no size is that of a tile."""
     rows, rng = 37, np.random.default_rng(0)
     monkeypatch.setattr(tpu, "fitting", lambda *given: tpu.Blocks(32, 4))
-    params = randomise(cell.init(jax.random.key(0), F, dtype), 1)
+    params = randomise(shapes(cell, F, dtype), 1)
     state = randomise(cell.initial_state(params, (rows,)), 2)
-    xs = randomise(jnp.zeros((rows, T, F), dtype), 3, scale=1.0)
+    xs = randomise(np.zeros((rows, T, F), dtype), 3, scale=1.0)
     given = {
         "lengths": jnp.asarray(rng.integers(0, T + 1, rows)),
         "reset": jnp.asarray(rng.random((rows, T)) < 0.3),

@@ -13,7 +13,7 @@ from jrnn import forms
 from jrnn.kernels import Parallel
 from jrnn.testing import weighted_sum
 from jrnn.values import value
-from tests.cases import CASES, B, F, H, assert_close, randomise
+from tests.cases import CASES, B, F, H, assert_close, randomise, shapes
 
 TANH = jrnn.activations.tanh
 DIAGONAL = jrnn.ParaGRU(H)
@@ -56,9 +56,9 @@ class Pairs(jrnn.cells.VectorCell):
 
 def setting(cell, time, dtype=jnp.float64, batch=(B,), features=(F,)):
     size = features if len(features) > 1 else features[0]
-    params = randomise(cell.init(jax.random.key(0), size), 1, dtype)
+    params = randomise(shapes(cell, size), 1, dtype)
     state = randomise(cell.initial_state(params, batch), 2, dtype)
-    return params, state, randomise(jnp.zeros((*batch, time, *features)), 3, dtype)
+    return params, state, randomise(np.zeros((*batch, time, *features)), 3, dtype)
 
 
 def flags_for(time, which):

@@ -10,9 +10,9 @@ import pytest
 import jrnn
 from jrnn import layers, training
 from jrnn.cells import Wrapper
-from tests.cases import B, F, H, T, assert_close, randomise
+from tests.cases import B, F, H, T, assert_close, randomise, shapes
 
-XS = randomise(jnp.zeros((B, T, F)), 3, scale=1.0)
+XS = randomise(np.zeros((B, T, F)), 3, scale=1.0)
 LENGTHS = jnp.array([3, T])
 MASK = np.arange(B * T).reshape(B, T) % 3 > 0
 RESET = np.arange(B * T).reshape(B, T) % 4 == 2
@@ -123,7 +123,7 @@ SCANNED = {
 )
 def test_a_recurrent_layer_is_a_scan(name, options):
     cell = jrnn.Zoneout(jrnn.GRU(H), 0.3)
-    params = randomise(cell.init(jax.random.key(0), F), 1)
+    params = randomise(shapes(cell, F), 1)
     state = randomise(cell.initial_state(params, (B,)), 2)
     flags = SCANNED[name]
     actual = jrnn.Recurrent(cell, **options).apply(params, state, XS, **flags)
@@ -214,7 +214,7 @@ SIGN = training.per_layer(training.clip_gradients(1e9))._replace(
 
 def test_the_norm_of_a_cotangent_is_that_of_each_example():
     cell = jrnn.Elman(H, activation=jrnn.activations.identity, bias=False)
-    params = randomise(cell.init(jax.random.key(0), F), 1)
+    params = randomise(shapes(cell, F), 1)
     state = randomise(cell.initial_state(params, (B,)), 2)
     scale = jnp.array([[1e-3], [10.0]])  # only the second row is clipped
 
@@ -239,7 +239,7 @@ def test_the_norm_of_a_cotangent_is_that_of_each_example():
 @pytest.mark.parametrize("reverse", [False, True])
 def test_the_last_output_reads_the_input_of_its_own_step(flags, reverse):
     for cell in (jrnn.ResidualCell(jrnn.GRU(F)), jrnn.LRU(H)):
-        params = randomise(cell.init(jax.random.key(0), F), 1)
+        params = randomise(shapes(cell, F), 1)
         options = {"reverse": reverse, **flags}
         _, ys = jrnn.scan(cell, params, None, XS, **options)
         _, y = jrnn.scan(cell, params, None, XS, return_sequence=False, **options)

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 import jrnn
-from tests.cases import B, F, H, T, assert_close, randomise
+from tests.cases import B, F, H, T, assert_close, randomise, shapes
 
 CELL = jrnn.LSTM(H)
 PARAMS = randomise(CELL.init(jax.random.key(0), F), 1)
 STATE = randomise(CELL.initial_state(PARAMS, (B,)), 2)
-XS = randomise(jnp.zeros((B, T, F)), 3)
+XS = randomise(np.zeros((B, T, F)), 3)
 HOLES = np.array([[0, 1, 1, 0, 1, 1, 0], [1, 1, 0, 0, 0, 1, 1]], bool)
 
 
@@ -143,7 +143,7 @@ def test_reverse_keeps_the_order_of_the_inputs():
 
 @pytest.mark.parametrize("batch", [(), (B,), (2, 3), (0,), (1,)])
 def test_any_number_of_batch_axes(batch):
-    xs = randomise(jnp.zeros((*batch, T, F)), 5)
+    xs = randomise(np.zeros((*batch, T, F)), 5)
     state = randomise(CELL.initial_state(PARAMS, batch), 6)
     lengths = jnp.arange(int(np.prod(batch))).reshape(batch) % (T + 1)
     actual = jrnn.scan(CELL, PARAMS, state, xs, lengths=lengths)
@@ -171,7 +171,7 @@ def test_inputs_may_be_a_tree():
             return self.cell.project(params, x["a"] + x["b"][..., :F], key=key)
 
     cell = Sum(jrnn.Elman(H))
-    params = randomise(cell.init(jax.random.key(0), F), 1)
+    params = randomise(shapes(cell, F), 1)
     tree = {"a": XS, "b": jnp.ones((B, T, F + 2))}
     actual = jrnn.scan(cell, params, None, tree, mask=jnp.array(HOLES))
     plain = jrnn.scan(jrnn.Elman(H), params, None, XS + 1, mask=jnp.array(HOLES))
@@ -238,7 +238,7 @@ def test_output_and_state_may_differ_in_size():
             return jnp.concatenate([state.h, *u], axis=-1)
 
     cell = Wide(jrnn.Elman(H))
-    params = randomise(cell.init(jax.random.key(0), F), 1)
+    params = randomise(shapes(cell, F), 1)
     _, ys = jrnn.scan(cell, params, None, XS, mask=jnp.array(HOLES))
     state, last = jrnn.scan(
         cell, params, None, XS, mask=jnp.array(HOLES), return_sequence=False

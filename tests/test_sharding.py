@@ -10,7 +10,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
 
 import jrnn
 from jrnn.kernels import Gated, Layout
-from tests.cases import F, H, T, assert_close, randomise
+from tests.cases import F, H, T, assert_close, randomise, shapes
 
 BATCH = 4
 LENGTHS = np.array([T, 0, 3, 5])
@@ -38,8 +38,8 @@ def scan(chunk):
 
 
 def arguments(cell):
-    params = randomise(cell.init(jax.random.key(0), F), 1)
-    return params, randomise(jnp.zeros((BATCH, T, F)), 3)
+    params = randomise(shapes(cell, F), 1)
+    return params, randomise(np.zeros((BATCH, T, F)), 3)
 
 
 def loss(scan, cell, params, xs, lengths):
@@ -117,8 +117,8 @@ def test_without_a_mesh_in_context_each_device_keeps_its_examples(cell, scan):
     ids=str,
 )
 def test_convolutions_and_masks_on_an_explicit_mesh(cell, features, key):
-    params = randomise(cell.init(jax.random.key(0), F), 1)
-    xs = randomise(jnp.zeros((BATCH, T, *features)), 3)
+    params = randomise(shapes(cell, F), 1)
+    xs = randomise(np.zeros((BATCH, T, *features)), 3)
 
     def slope(params, xs):
         run = lambda p: jnp.sum(jnp.sin(jrnn.scan(cell, p, None, xs, key=key)[1]))

@@ -10,7 +10,7 @@ import jrnn
 from jrnn.cells import Wrapper
 from jrnn.forms import Plain
 from jrnn.values import value
-from tests.cases import CASES, Case, F, H, randomise
+from tests.cases import CASES, Case, F, H, randomise, shapes
 
 STRUCTURED = [case for case in CASES if case.cell.structure != "dense"]
 
@@ -20,7 +20,7 @@ def test_cells_do_what_they_declare(case):
     cell, (size,) = case.cell, case.features
     dtype = jnp.float64 if isinstance(cell, jrnn.MixedPrecision) else None
     with jax.enable_x64(dtype is not None):
-        params = randomise(cell.init(jax.random.key(0), size), 1, dtype)
+        params = randomise(shapes(cell, size), 1, dtype)
         jrnn.check_structure(cell, params, input_size=size)
 
 
@@ -65,6 +65,6 @@ TANH = jrnn.activations.tanh
 )
 def test_a_false_claim_is_caught(cell, message):
     assert dataclasses.is_dataclass(cell)
-    params = randomise(cell.init(jax.random.key(0), F), 1)
+    params = randomise(shapes(cell, F), 1)
     with pytest.raises(ValueError, match=message):
         jrnn.check_structure(cell, params, input_size=F)

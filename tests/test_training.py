@@ -10,7 +10,7 @@ import pytest
 
 import jrnn
 from jrnn import training
-from tests.cases import B, F, H, T, assert_close, randomise
+from tests.cases import B, F, H, T, assert_close, randomise, shapes
 
 MASK = jnp.array([[True, True, False, True], [False, True, True, False]])
 
@@ -27,7 +27,7 @@ def test_cross_entropy_is_the_mean_over_valid_steps():
 
 
 def test_squared_error_is_summed_within_a_step():
-    ys, targets = randomise(jnp.zeros((2, 4, 3)), 1), randomise(jnp.zeros((2, 4, 3)), 2)
+    ys, targets = randomise(np.zeros((2, 4, 3)), 1), randomise(jnp.zeros((2, 4, 3)), 2)
     errors = ((np.array(ys) - np.array(targets)) ** 2).sum(-1)
     actual = training.squared_error(ys, targets, MASK)
     np.testing.assert_allclose(actual, errors[np.array(MASK)].mean(), rtol=1e-5)
@@ -227,8 +227,8 @@ def test_one_bad_chunk_is_one_skipped_update():
 
 def test_a_first_state_is_data_but_a_reset_is_trained():
     model = jrnn.Recurrent(jrnn.LearnedState(jrnn.Elman(H)))
-    params = randomise(model.init(jax.random.key(0), F), 1)
-    xs = randomise(jnp.zeros((B, 4, F)), 2)
+    params = randomise(shapes(model, F), 1)
+    xs = randomise(np.zeros((B, 4, F)), 2)
     first = jnp.zeros((B, 4), bool).at[:, 0].set(True)
     for flags, trained in ((jnp.zeros_like(first), False), (first, True)):
 

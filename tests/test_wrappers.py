@@ -7,7 +7,7 @@ import pytest
 
 import jrnn
 from tests import cases
-from tests.cases import B, F, H, T, assert_close, randomise
+from tests.cases import B, F, H, T, assert_close, randomise, shapes
 
 
 def setting(cell, batch=(B,), dtype=jnp.float32):
@@ -33,7 +33,7 @@ def test_a_residual_cell_adds_images_of_one_size():
     cell = jrnn.ResidualCell(jrnn.ConvLSTM(2, (3,), (4,), padding="same"))
     for size in (2, (4, 2)):
         params = cell.init(jax.random.key(0), size)
-    xs = randomise(jnp.zeros((B, 1, 4, 2)), 3)
+    xs = randomise(np.zeros((B, 1, 4, 2)), 3)
     _, ys = jrnn.scan(cell, params, None, xs)
     assert_close(ys, xs + jrnn.scan(cell.cell, params, None, xs)[1])
     small = jrnn.ResidualCell(jrnn.ConvLSTM(2, (4,), (4,)))  # one column of output
@@ -101,7 +101,7 @@ def test_a_learned_state_starts_sequences_and_episodes():
 def test_mixed_precision_computes_narrow_and_remembers_wide(inner):
     cell = jrnn.MixedPrecision(inner)
     params = cell.init(jax.random.key(0), F)
-    xs = randomise(jnp.zeros((B, 64, F)), 3, scale=1.0)
+    xs = randomise(np.zeros((B, 64, F)), 3, scale=1.0)
 
     def loss(params, cell):
         state, ys = jrnn.scan(cell, params, None, xs)
@@ -150,7 +150,7 @@ def test_a_wide_memory_is_closer_to_float32_than_a_narrow_one():
     errors = {}
     inner = jrnn.LSTM(16, forget_bias=4.0)
     params = inner.init(jax.random.key(0), F)
-    xs = randomise(jnp.zeros((B, 512, F)), 3, scale=1.0)
+    xs = randomise(np.zeros((B, 512, F)), 3, scale=1.0)
     _, exact = jrnn.scan(inner, params, None, xs)
     for memory in (jnp.float32, jnp.bfloat16):
         cell = jrnn.MixedPrecision(inner, state=memory)
@@ -211,7 +211,7 @@ def test_a_clipped_state_keeps_the_structure_that_a_clip_leaves():
     ):
         clipped = jrnn.ClipState(cell, bounds=0.25)
         assert clipped.structure == structure
-        params = randomise(clipped.init(jax.random.key(0), F), 1)
+        params = randomise(shapes(clipped, F), 1)
         jrnn.check_structure(clipped, params, input_size=F)
         state, _ = jrnn.scan(clipped, params, None, jnp.ones((B, T, F)))
         assert max(float(jnp.abs(a).max()) for a in jax.tree.leaves(state)) <= 0.25

@@ -13,7 +13,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
 import jrnn
 from jrnn.kernels import Linear, Parallel
 from jrnn.testing import weighted_sum
-from tests.cases import F, H, assert_close, randomise
+from tests.cases import F, H, assert_close, randomise, shapes
 
 BATCH, TIME = 2, 8
 CASES = {
@@ -38,9 +38,9 @@ def meshed(shape):
 def check(name, shape):
     """Raises unless all values and gradients agree, and little is exchanged."""
     cell, method, how = CASES[name]
-    params = randomise(cell.init(jax.random.key(0), F), 1)
+    params = randomise(shapes(cell, F), 1)
     state = randomise(cell.initial_state(params, (BATCH,)), 2)
-    xs = randomise(jnp.zeros((BATCH, TIME, F)), 3)
+    xs = randomise(np.zeros((BATCH, TIME, F)), 3)
     rng = np.random.default_rng(0)
     flags = {n: jnp.asarray(rng.random((BATCH, TIME)) < p) for n, p in RATES.items()}
 

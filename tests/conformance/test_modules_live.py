@@ -26,7 +26,7 @@ def setting(layer, features=(F,), dtype=jnp.float64):
     """Random parameters without a zero, and inputs."""
     shapes = jax.eval_shape(lambda k: layer.init(k, features[-1]), jax.random.key(0))
     params = randomise(shapes, 0, dtype)
-    return params, randomise(jnp.zeros((B, T, *features)), 1, dtype)
+    return params, randomise(np.zeros((B, T, *features)), 1, dtype)
 
 
 def compare(ours, theirs, tolerance=1e-12):

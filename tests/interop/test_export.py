@@ -12,7 +12,7 @@ from jax import export
 import jrnn
 from jrnn.interop.export import export_layer
 from jrnn.storage import named_arrays
-from tests.cases import B, F, H, T, assert_close, randomise
+from tests.cases import B, F, H, T, assert_close, randomise, shapes
 
 OPTIONS = {
     "plain": {},
@@ -31,7 +31,7 @@ OPTIONS = {
 def test_a_scan_exports_with_symbolic_batch_and_time(name):
     b, t = export.symbolic_shape("b, t")
     cell = jrnn.GRU(H)
-    params = randomise(cell.init(jax.random.key(0), F), 1)
+    params = randomise(shapes(cell, F), 1)
     axes = {"lengths": (b,), "mask": (b, t), "reset": (b, t)}
     flags = jnp.arange(B * T).reshape(B, T) % 3 > 0
     values = {"lengths": jnp.array([3, T]), "mask": flags, "reset": ~flags}
@@ -40,7 +40,7 @@ def test_a_scan_exports_with_symbolic_batch_and_time(name):
         how["key"] = jax.random.key(3)
     arrays = {n: values[n] for n in values if how.pop(n, False)}
     run = jax.jit(lambda p, xs, a: jrnn.scan(cell, p, None, xs, **a, **how))
-    xs = randomise(jnp.zeros((B, T, F)), 2)
+    xs = randomise(np.zeros((B, T, F)), 2)
     likes = {n: jax.ShapeDtypeStruct(axes[n], a.dtype) for n, a in arrays.items()}
     made = export.export(run)(
         params, jax.ShapeDtypeStruct((b, t, F), jnp.float32), likes
@@ -74,8 +74,8 @@ def test_an_artifact_runs_where_jrnn_is_not_installed(tmp_path):
     model = jrnn.Sequential(
         jrnn.Recurrent(jrnn.LSTM(H)), jrnn.LayerNorm(), jrnn.Dense(2)
     )
-    params = randomise(model.init(jax.random.key(0), F), 1)
-    xs = randomise(jnp.zeros((B, T, F)), 2)
+    params = randomise(shapes(model, F), 1)
+    xs = randomise(np.zeros((B, T, F)), 2)
     lengths = jnp.array([3, T], jnp.int32)
     made = export_layer(model, params, F, takes=["lengths"])
     (tmp_path / "model.bin").write_bytes(made.serialize(vjp_order=1))
@@ -108,14 +108,14 @@ def test_a_faster_kernel_gives_way_to_symbolic_sizes(cell):
     layer = jrnn.Recurrent(cell)
     params = layer.init(jax.random.key(0), F)
     made = export_layer(layer, params, F)
-    xs = randomise(jnp.zeros((B, T, F)), 2)
+    xs = randomise(np.zeros((B, T, F)), 2)
     _, ys = made.call(named_arrays.flatten(params), xs)
     assert_close(ys, jrnn.scan(cell, params, None, xs, method="scan")[1])
 
 
 def test_an_artifact_continues_from_a_state_and_takes_ids():
     model = jrnn.Sequential(jrnn.Embed(5, F), jrnn.Recurrent(jrnn.GRU(H)))
-    params = randomise(model.init(jax.random.key(0)), 1)
+    params = randomise(shapes(model), 1)
     made = export_layer(model, params, 0, takes=["state", "reset"])
     ids = jnp.array([[0, 4, 2, 3, 1, 0]], jnp.int32)
     weights, state = named_arrays.flatten(params), {"1.h": jnp.ones((1, H))}
@@ -145,8 +145,8 @@ def test_wrapped_cells_export(cell):
 
 def test_a_layer_of_images_exports():
     layer = jrnn.Recurrent(jrnn.ConvLSTM(2, kernel_size=(3,), spatial=(5,)))
-    params = randomise(layer.init(jax.random.key(0), F), 1)
-    xs = randomise(jnp.zeros((B, T, 5, F)), 2)
+    params = randomise(shapes(layer, F), 1)
+    xs = randomise(np.zeros((B, T, 5, F)), 2)
     _, ys = export_layer(layer, params, (5, F)).call(named_arrays.flatten(params), xs)
     assert_close(ys, layer.apply(params, None, xs)[1])
 

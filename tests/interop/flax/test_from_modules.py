@@ -91,7 +91,7 @@ def test_attention_and_normalization_work_in_a_model(library):
         parts["dense"],
     )
     params = randomise(jax.eval_shape(lambda: model.init(KEY, F)), 1)
-    xs = randomise(jnp.zeros((B, T, F)), 2)
+    xs = randomise(np.zeros((B, T, F)), 2)
     lengths = jnp.array([3, T])
 
     @jax.jit
@@ -137,7 +137,7 @@ def test_a_key_means_training(library):
     assert_close(one, layer.apply(params, (), xs, key=KEY)[1], 0)
     attention = LAYERS[library]["attention"]
     params = randomise(jax.eval_shape(lambda: attention.init(KEY, SIZE)), 1)
-    xs = randomise(jnp.zeros((B, T, SIZE)), 2)
+    xs = randomise(np.zeros((B, T, SIZE)), 2)
     run = jax.jit(lambda key: attention.apply(params, (), xs, key=key)[1])
     assert not np.allclose(run(KEY), run(jax.random.key(1)))
 

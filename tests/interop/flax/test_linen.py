@@ -15,7 +15,7 @@ flax = pytest.importorskip("flax")
 nn = pytest.importorskip("flax.linen")
 linen = pytest.importorskip("jrnn.interop.flax.linen")
 
-XS = randomise(jnp.zeros((B, T, F)), 2)
+XS = randomise(np.zeros((B, T, F)), 2)
 LENGTHS = jnp.array([3, T])
 KEY = jax.random.key(0)
 
@@ -46,7 +46,7 @@ def test_a_cell_drops_into_nn_rnn():
 def test_a_cell_of_images_drops_into_nn_rnn():
     cell = jrnn.ConvLSTM(2, kernel_size=(3,), spatial=(5,))
     model = nn.RNN(linen.LinenCell(cell))
-    xs = randomise(jnp.zeros((B, 3, 5, F)), 2)
+    xs = randomise(np.zeros((B, 3, 5, F)), 2)
     params = randomise(cell.init(KEY, F), 1)
     ys = model.apply({"params": {"cell": named_arrays.flatten(params)}}, xs)
     assert_close(ys, jrnn.scan(cell, params, None, xs)[1])

@@ -13,7 +13,7 @@ from tests.interop.walk import Walk
 nnx = pytest.importorskip("flax.nnx")
 ours = pytest.importorskip("jrnn.interop.flax.nnx")
 
-XS = randomise(jnp.zeros((B, T, F)), 2)
+XS = randomise(np.zeros((B, T, F)), 2)
 LENGTHS = jnp.array([3, T])
 
 

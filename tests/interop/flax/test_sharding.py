@@ -16,7 +16,7 @@ NNXLayer = pytest.importorskip("jrnn.interop.flax.nnx").NNXLayer
 
 BATCH = 4
 LAYER = jrnn.Recurrent(jrnn.Elman(H))
-XS = randomise(jnp.zeros((BATCH, T, F)), 3)
+XS = randomise(np.zeros((BATCH, T, F)), 3)
 LENGTHS = np.array([T, 0, 3, 5])
 
 

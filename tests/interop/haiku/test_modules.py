@@ -12,7 +12,7 @@ from tests.cases import B, F, H, T, assert_close, randomise
 from tests.interop.walk import Walk
 
 KEY = jax.random.key(0)
-XS = randomise(jnp.zeros((B, T, F)), 2)
+XS = randomise(np.zeros((B, T, F)), 2)
 FLAGS = jnp.arange(B * T).reshape(B, T) % 3 > 0
 NOISY = jrnn.Sequential(jrnn.Recurrent(jrnn.GRU(H)), jrnn.Dropout(0.5))
 
