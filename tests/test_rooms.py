@@ -73,4 +73,8 @@ def test_jit_is_in_few_places():
     users = {name for name, text in sources.items() if "jax.jit" in text}
     public = {"scanning.py", "linear_recurrence.py", "generation.py", "beam.py"}
     inside = {"solve.py"}  # so that programs share what is traced
-    assert users == public | inside | {"fit.py", "export.py"}
+    checks = {
+        "laws.py",
+        "structure.py",
+    }  # each compiles one program, not each operation
+    assert users == public | inside | checks | {"fit.py", "export.py"}
