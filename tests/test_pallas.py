@@ -69,6 +69,7 @@ CELLS = [
     (jrnn.Elman(H), "float32", {"lengths": True, "reset": True, "reverse": True}),
     (jrnn.MGU(H), "float32", {"mask": True, "return_sequence": False}),
     (jrnn.PeepholeLSTM(H), "bfloat16", {"reset": True, "return_states": True}),
+    (jrnn.LearnedState(jrnn.GRU(H)), "float32", {"reset": True, "lengths": True}),
 ]
 
 
@@ -98,6 +99,25 @@ def test_blocks_need_not_divide_batch_and_time(cell, dtype, how, monkeypatch):
     blocks = jrnn.kernels.Pallas(memory=2**24)  # compiled for no other test
     found, expected = (both(method, params, state, xs) for method in (blocks, "scan"))
     assert_close(found, expected, 1e-5 if dtype == "float32" else 0.05)
+
+
+def test_gradients_of_biases_are_summed_in_float32(monkeypatch):
+    """64 rows of 8 steps in bfloat16, and the scan in float32."""
+    monkeypatch.setattr(jax, "device_count", lambda: 1)
+    cell, rows = jrnn.Elman(H), 64
+    params = randomise(cell.init(jax.random.key(0), F, "bfloat16"), 1)
+    xs = randomise(jnp.zeros((rows, 8, F), "bfloat16"), 3, scale=1.0)
+
+    def gradient(params, xs, method):
+        def loss(params):
+            ys = jrnn.scan(cell, params, None, xs, method=method)[1]
+            return jnp.sum(jnp.sin(ys.astype("float32")))
+
+        return jax.grad(loss)(params).b_x.astype("float32")
+
+    found = gradient(params, xs, "pallas")
+    wide = jax.tree.map(lambda a: a.astype("float32"), (params, xs))
+    assert_close(found, gradient(*wide, "scan"), 0.01)
 
 
 def test_second_derivatives_are_those_of_the_scan():

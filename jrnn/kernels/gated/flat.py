@@ -1,5 +1,6 @@
 """Batch dimensions flattened for a while, where the array is not sharded."""
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -7,6 +8,9 @@ from typing import Any
 import jax
 
 from jrnn.cells.affine import join
+from jrnn.kernels import base
+from jrnn.kernels.base import Inputs
+from jrnn.types import Cell, Params
 
 _KINDS = jax.sharding.AxisType
 
@@ -24,6 +28,18 @@ def as_rows(function: Callable[[Any], Any], tree: Any, feature_axes: int) -> Any
     rows = jax.tree.map(lambda a: a.reshape(number, a.shape[-1]), tree)
     wide, separate = join(function(rows), axes=2)
     return separate(jax.tree.map(lambda a: a.reshape(*axes, *a.shape[1:]), wide))
+
+
+def project(cell: Cell, params: Params, inputs: Inputs) -> Any:
+    """Projects many steps, as rows of one matrix where that is allowed.
+
+    Rows matter for gradients in half precision too: that of a bias sums over one axis,
+    in float32, and over two axes it would be rounded between them.
+    """
+    if inputs.keys is not None:  # masks may have batch axes
+        return base.project(cell, params, inputs)
+    project_all = functools.partial(cell.project, params)
+    return as_rows(project_all, inputs.xs, cell.feature_axes)
 
 
 def unsharded() -> bool:

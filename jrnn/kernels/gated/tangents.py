@@ -19,7 +19,7 @@ from jrnn.kernels.gated import chunks, flat
 from jrnn.kernels.gated.forward import Tape
 from jrnn.kernels.gated.layout import Plan
 from jrnn.kernels.gated.varying import Varying, instantiate
-from jrnn.types import Array, Cell, State
+from jrnn.types import Array, State
 
 
 def push(plan: Plan, loop: Loop, dloop: Loop, tape: Tape) -> Trajectory:
@@ -93,7 +93,7 @@ class Tangents:
         def preactivate(vary: list[Array], xs: list[Array]) -> Any:
             params = self.weights.put(self.params, vary)
             moved = inputs._replace(xs=self.xs.put(inputs.xs, xs))
-            us = _project(self.cell, params, moved)
+            us = flat.project(self.cell, params, moved)
             vs = flat.as_rows(form.recurrent(params), form.seen(params, starts), axes)
             return us, vs, form.combine(params, us, vs)
 
@@ -138,14 +138,6 @@ class Tangents:
 
         at, along = (self.vary, states, us), (self.weights.tangents, dstates, dus)
         return jax.jvp(read, at, along)[1]
-
-
-def _project(cell: Cell, params: Any, inputs: Inputs) -> Any:
-    """Projects a chunk, as rows of one matrix where that is allowed."""
-    if inputs.keys is not None:  # masks may have batch axes
-        return base.project(cell, params, inputs)
-    project_all = functools.partial(cell.project, params)
-    return flat.as_rows(project_all, inputs.xs, cell.feature_axes)
 
 
 def _spread(flags: Array | None, states: State) -> dict[Any, Array] | None:

@@ -31,7 +31,7 @@ from jrnn.kernels.base import (
     project,
     restarted,
 )
-from jrnn.kernels.gated import Gated
+from jrnn.kernels.gated import Gated, flat
 from jrnn.kernels.pallas import platforms, steps
 from jrnn.kernels.scan import Scan
 from jrnn.types import Array, Cell, Params, State
@@ -128,8 +128,8 @@ def _pull(
     starts = restarted(starts, fresh, inputs.restart)
 
     def all_steps(params: Params, xs: Any) -> Any:
-        us = project(cell, params, inputs._replace(xs=xs))
-        vs = form.recurrent(params)(form.seen(params, starts))
+        us = flat.project(cell, params, inputs._replace(xs=xs))
+        vs = flat.as_rows(form.recurrent(params), form.seen(params, starts), 1)
         ps = form.combine(params, us, vs)
         return (form.update(params, starts, ps), us), (vs, ps)
 
