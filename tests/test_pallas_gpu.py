@@ -96,7 +96,7 @@ def expected(body, reverse, arrays):
             forward_loop, BlockDiagonal(H), 3, "float32", False, marks=pytest.mark.slow
         ),
     ],
-    ids=str,
+    ids=lambda value: getattr(value, "__name__", str(value)),
 )
 def test_the_interpreted_kernel_equals_the_scan(
     loop, cell, batch, dtype, streamed, monkeypatch
