@@ -5,13 +5,14 @@ core. If the batch is split over two devices, it uses two.
 """
 
 import os
+import signal
 from typing import Any
 
 import jax
 import numpy as np
 
 from experiments.errors import UserError
-from jrnn.training import processes
+from jrnn.training import processes, stopping
 
 AXIS = "batch"  # the name of the mesh axis
 MIN_ROWS = 8  # minimum number of rows per device
@@ -49,6 +50,8 @@ def connect(options: Any) -> None:
             "process_id": options.process,
         }
     )
+    # JAX catches SIGTERM for a purpose of its own: keep the handlers of this program.
+    handlers = {each: signal.getsignal(each) for each in stopping.EXIT_CODES}
     try:
         jax.distributed.initialize(
             **known,
@@ -60,6 +63,8 @@ def connect(options: Any) -> None:
             f"--coordinator {options.coordinator} did not connect all processes within "
             f"{PATIENCE} s: {error}"
         ) from None
+    for each, handler in handlers.items():
+        signal.signal(each, handler)
 
 
 def is_silent() -> bool:

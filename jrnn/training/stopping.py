@@ -54,6 +54,7 @@ def stop_requests() -> Iterator[StopRequest]:
     """Turns the first SIGTERM or Ctrl-C into a request; a second one ends the process.
 
     Outside of the main thread, which alone receives signals, there are no requests.
+    Call `jax.distributed.initialize` before it, because that catches SIGTERM too.
 
     Example:
       >>> import os, signal
