@@ -22,9 +22,13 @@ TABLE = {
     "char_lm": Row(
         "language model", 2, "1.9 bits per character of the Python language reference"
     ),
-    "word_lm": Row("language model", 5, ""),
+    "word_lm": Row(
+        "language model", 1, "perplexity 8.4 of the Python language reference"
+    ),
     "names": Row("one to many", 2, "1.98 nats per character, with --text names.txt"),
-    "digits": Row("many to one", 2, "98.0 % right"),
+    "digits": Row(
+        "many to one", 2, "98.0 % right; --data mnist1d --steps 1500: 97.8 %"
+    ),
     "code_tags": Row("many to many", 1, "99.0 % right"),
     "addition": Row("encoder-decoder", 2, "99.6 % exact"),
     "dates": Row("encoder-decoder", 1, "100 % exact"),
