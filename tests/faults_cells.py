@@ -191,7 +191,7 @@ ROWS = [
         "cells/slstm.py",
         "jnp.where(state.n == 0, p[0], jnp.maximum(kept, p[0]))",
         "jnp.maximum(kept, p[0])",
-        "tests/conformance/test_cells.py -k 'slstm'",
+        "tests/test_linear_cells.py -k 'stabilizer'",
     ),
     (
         "RG-LRU decays eight times slower",

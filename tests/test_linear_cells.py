@@ -140,6 +140,19 @@ def test_forget_biases_of_xlstm_run_from_three_to_six(cell: Any) -> None:
     assert not np.concatenate([blocks[0], *blocks[2:]]).any()
 
 
+@pytest.mark.parametrize("closed", [-200.0, 200.0])
+def test_the_stabilizer_of_slstm_starts_at_the_first_input_gate(closed: float) -> None:
+    """It cancels out of h', so gates out of float32's range give finite outputs."""
+    cell = jrnn.SLSTM(H, heads=2)
+    params, xs = setting(cell, jnp.float32)
+    params = params._replace(b_x=params.b_x.at[:H].add(closed))
+    _, ys = jrnn.scan(cell, params, None, xs)
+    z, o = np.split(np.asarray(xs[:, 0] @ params.w_x + params.b_x), 4, axis=-1)[2:]
+    first = np.tanh(z) / (1 + np.exp(-o))  # c / n of one step is tanh(z)
+    np.testing.assert_allclose(ys[:, 0], first, rtol=1e-5)
+    assert np.isfinite(ys).all()
+
+
 @pytest.mark.parametrize("low", [0.5, 0.95])
 def test_the_linear_domain_is_exact_where_log_space_is_not(low: float) -> None:
     steps = 16_384
