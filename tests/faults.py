@@ -265,8 +265,8 @@ FAULTS = [
     Fault(
         "a shared zero in an optimizer",
         "training/optimizers.py",
-        "return SkipState(tx.init(params), skipped, in_a_row)",
-        "return SkipState(tx.init(params), skipped, skipped)",
+        "return SkipState(tx.init(params), *counts)",
+        "return SkipState(tx.init(params), *counts[:1] * 3, counts[3])",
         "tests/test_donation.py -k training",
     ),
     Fault(

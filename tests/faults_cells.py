@@ -189,7 +189,7 @@ ROWS = [
     (
         "sLSTM without its stabilizer at the start",
         "cells/slstm.py",
-        "jnp.where(state.n == 0, p[0], jnp.maximum(kept, p[0]))",
+        "jnp.where(first, p[0], jnp.maximum(kept, p[0]))",
         "jnp.maximum(kept, p[0])",
         "tests/test_linear_cells.py -k 'stabilizer'",
     ),

@@ -131,7 +131,8 @@ def test_idle_steps_are_no_longer_a_program():
         run = lambda *args: jrnn.scan(CELL, *args, remat=dial)[1]
         return len(str(jax.make_jaxpr(run)(*setting(CASE, dtype=jnp.float32))))
 
-    assert size((8, 64)) < size((2, 4)) + 200
+    # The two print numbers of other lengths; a step more would take thousands.
+    assert size((8, 64)) < size((2, 4)) + 1000
 
 
 def memory(time, dial):

@@ -56,7 +56,9 @@ FLAGS = {"lengths": LENGTHS, "mask": MASK, "reset": RESET}
 def setting(case):
     """Parameters and inputs, of 32 bits also where 64 are enabled."""
     size = case.features if len(case.features) > 1 else case.features[0]
-    shapes = jax.eval_shape(lambda: case.cell.init(jax.random.key(0), size))
+    shapes = jax.eval_shape(
+        lambda: case.cell.init(jax.random.key(0), size, jnp.float32)
+    )
     return like(shapes), jnp.zeros((B, T, *case.features), jnp.float32)
 
 
@@ -151,7 +153,7 @@ METHODS = [
 def test_gradient_methods(method, wide):
     with strict(wide):
         model = jrnn.Recurrent(jrnn.GRU(H))
-        size = lambda: model.init(jax.random.key(0), F)
+        size = lambda: model.init(jax.random.key(0), F, jnp.float32)
         params, xs = like(jax.eval_shape(size)), jnp.zeros((B, T, F), jnp.float32)
         targets = np.zeros((B, T), np.uint8)
         key = jax.random.key(0) if "ARTBP" in str(method) else None

@@ -40,7 +40,9 @@ def check(folder):
 
 def test_kills_lose_nothing_that_was_acknowledged(tmp_path):
     rng, last = random.Random(0), 0
-    for _ in range(3):
+    for kills in range(30):
+        if kills >= 3 and last > 3:  # a slow machine saves less before a kill
+            break
         last = max(last, kill(tmp_path, rng.uniform(0, 0.1)))
         newest = check(tmp_path)
         assert last <= newest <= last + 1
