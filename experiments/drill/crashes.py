@@ -122,8 +122,8 @@ def signaled(folder: Path, quick: bool) -> Result:
         process.send_signal(sent)
         ended = launch.end(process, time.monotonic(), limit=30)
         slowest = max(slowest, ended.seconds)
-        if ended.code != code:
-            return f"exit code {ended.code}: {ended.err[-300:]}"
+        if ended.code != code or ended.seconds > 30:
+            return f"exit code {ended.code}, {ended.seconds:.1f} s: {ended.err[-300:]}"
         step, saved = ended.result["step"], folders.list_steps(own)
         if saved != [step] or len(_losses(own)) != step:
             return f"stopped at step {step} with checkpoints {saved}"
