@@ -76,6 +76,10 @@ COMMANDS = {
         "experiments.parallel:main",
         "measure computing all time steps at once",
     ),
+    "scaling": (
+        "experiments.scaling:main",
+        "calculate how training over many hosts scales",
+    ),
     "gradient_flow": (
         "experiments.gradient_flow:main",
         "plot how gradients vanish in Elman networks, GRUs and LSTMs",
