@@ -36,7 +36,7 @@ ROWS = (
         59,
         "F",
         "one process is slow during a save",
-        "the checkpoint is whole; waiting has a limit",
+        "the others wait, and the checkpoint is whole",
         several.slow_save,
     ),
 )
