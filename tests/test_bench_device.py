@@ -43,8 +43,8 @@ def test_it_runs_from_end_to_end(tmp_path, capsys, tiny):
 def test_a_wrong_method_is_found_and_not_timed(tmp_path, monkeypatch, tiny):
     right = on_device._values
 
-    def values(cell, method, dtype, *, rounded):
-        found = right(cell, method, dtype, rounded=rounded)
+    def values(cell, method, dtype, **how):
+        found = right(cell, method, dtype, **how)
         return found if method == "scan" else [leaf + 0.01 for leaf in leaves(found)]
 
     monkeypatch.setattr(on_device, "_values", values)
@@ -56,6 +56,21 @@ def test_a_wrong_method_is_found_and_not_timed(tmp_path, monkeypatch, tiny):
     assert [row["wrong"] for row in results["checks"]] == [False, True]
     assert [row["peer"] for row in results["rows"]] == ["jrnn:scan"]
     assert "WRONG" in (tmp_path / "device.md").read_text()
+
+
+def test_a_method_that_is_never_exact_is_compared_with_a_wider_bound(monkeypatch, tiny):
+    right = on_device._values
+
+    def values(cell, method, dtype, *, rounded, precision="highest"):
+        if method == "gated" and precision == "highest":
+            raise ValueError("rounds to TF32")
+        found = right(cell, method, dtype, rounded=rounded)
+        return [leaf * (1.01 if method == "gated" else 1) for leaf in leaves(found)]
+
+    monkeypatch.setattr(on_device, "_values", values)
+    (row,) = on_device.checks(("jrnn:gated",), "gru", "float32")
+    assert row["agrees"] and row["allowed"] == on_device.INEXACT
+    assert row["error"] == pytest.approx(0.01, rel=0.01)
 
 
 def leaves(tree):
