@@ -80,6 +80,10 @@ COMMANDS = {
         "experiments.scaling:main",
         "calculate how training over many hosts scales",
     ),
+    "parity": (
+        "experiments.parity:main",
+        "plot the accuracy of runs of parity by length",
+    ),
     "gradient_flow": (
         "experiments.gradient_flow:main",
         "plot how gradients vanish in Elman networks, GRUs and LSTMs",

@@ -262,24 +262,22 @@ def relative_error(run: Callable[[Any, Any], Any], a: Any, b: Any, exact: Any) -
 
 def speed(config: Measure) -> Iterator[str]:
     """Times values and gradients, and reads the temporary memory from XLA."""
-    yield "| cell; time, batch | pass | by steps: ms, MiB | auto | parallel | ratio |"
+    yield "| cell; time, batch | pass | by steps: ms, MiB | auto | parallel | ratios |"
     yield "|---|---|---|---|---|---|"
-    cases = [
-        (jrnn.ParaGRU(64), 1024, 1),
-        (jrnn.ParaGRU(64), 1024, 16),
-        (jrnn.GRU(8), 1024, 1),
-        (jrnn.GRU(32), 256, 16),
-        (jrnn.LRU(64), 1024, 1),
-        (jrnn.LRU(64), 1024, 16),
-    ]
+    sizes = (1024, 1), (1024, 16)
+    cases: list[tuple[Any, int, int]]
+    cases = [(jrnn.ParaGRU(64), *size) for size in sizes]
+    cases += [(jrnn.GRU(8), 1024, 1), (jrnn.GRU(32), 256, 16)]
+    linear = jrnn.MinGRU(64), jrnn.HGRN(64), jrnn.LRU(64), jrnn.S5(64, 16)
+    cases += [(cell, *size) for cell in linear for size in sizes]
     methods = ("scan", "auto", "parallel")
     for cell, steps, batch in cases:
         for mode in ("values", "gradient"):
             runs = {m: compiled(cell, steps, batch, m, mode) for m in methods}
             best = turns({m: run for m, (run, _) in runs.items()}, config.rounds)
             cells = " | ".join(f"{best[m]:.2f}, {runs[m][1]:.1f}" for m in methods)
-            ratio = best["parallel"] / best["scan"]
-            yield f"| `{cell}`; {steps}, {batch} | {mode} | {cells} | {ratio:.1f} |"
+            ratios = ", ".join(f"{best[m] / best['scan']:.2f}" for m in methods[1:])
+            yield f"| `{cell}`; {steps}, {batch} | {mode} | {cells} | {ratios} |"
 
 
 def compiled(

@@ -74,6 +74,17 @@ def test_other_methods_are_the_same_program_for_every_platform(platform, method)
     assert "custom_call" not in text.replace("stablehlo.custom_call @Sharding", "")
 
 
+def test_a_complex_state_moves_step_by_step_on_a_cpu_only():
+    """There, the loop holds the matmuls that read the state, as in the scan."""
+    cell = jrnn.LRU(H)
+    cpu, gpu = (exported(cell, [name], "auto", time=64) for name in ("cpu", "cuda"))
+    loop = exported(cell, ["cpu"], "scan", time=64)
+    assert WHILE in cpu and WHILE not in gpu
+    kinds = ("dot_general", "dynamic_update_slice", "dynamic_slice", "concatenate")
+    for kind in kinds:
+        assert cpu.count(f"stablehlo.{kind}") == loop.count(f"stablehlo.{kind}"), kind
+
+
 def test_a_layout_is_that_of_the_platform(monkeypatch):
     """A CPU has loops over chunks and within them, and an accelerator one chunk."""
     monkeypatch.setattr(layout, "ONE_CHUNK_BYTES", 0)

@@ -14,7 +14,7 @@ from jax import lax
 from jax.sharding import AxisType, PartitionSpec
 
 from jrnn.kernels.recurrence import orders
-from jrnn.kernels.recurrence.orders import Steps, advance
+from jrnn.kernels.recurrence.orders import Steps, seen
 from jrnn.kernels.recurrence.rings import Planes, Ring
 from jrnn.numerics import shift
 from jrnn.types import Array
@@ -117,12 +117,23 @@ Place = Whole | Split
 
 
 def started(ring: Ring, steps: Steps, h0: Planes, reverse: bool) -> Steps:
-    """Moves the state before the first step into its addend."""
+    """Adds what the state before the first step contributes to its addend.
+
+    It is padded to a sum, because the gradient of an update in place copies everything.
+    """
     first = -1 if reverse else 0
-    one = jax.tree.map(lambda leaf: leaf[first], steps)
+    one = jax.tree.map(lambda leaf: leaf[first], steps._replace(b=()))
+    rest = steps.b[0].shape[0] - 1
+    low, high = (rest, 0) if reverse else (0, rest)
+
+    def lengthened(plane: Array) -> Array:
+        around = [(low, high, 0), *[(0, 0, 0)] * plane.ndim]
+        return lax.pad(plane[None], jnp.zeros((), plane.dtype), around)
+
+    moved = ring.apply(one.a, seen(h0, one.restart))
     b = tuple(
-        lax.dynamic_update_index_in_dim(every, new.astype(every.dtype), first, axis=0)
-        for every, new in zip(steps.b, advance(ring, h0, one), strict=True)
+        every + lengthened(jnp.broadcast_to(new, every.shape[1:]).astype(every.dtype))
+        for every, new in zip(steps.b, moved, strict=True)
     )
     return steps._replace(b=b)
 

@@ -59,6 +59,8 @@ def solve(
         run = functools.partial(compute, ring, reverse, method)
         return place.join(ring, steps, reverse, run)
 
+    # Residuals are a and h, and not the states before all steps as well.
+    @functools.partial(jax.checkpoint, prevent_cse=False)
     def system(h: Planes) -> Planes:
         before = seen(place.shift(zeros(h), h, reverse), restart)
         moved = ring.apply(a, before)
