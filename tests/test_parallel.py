@@ -71,7 +71,11 @@ def flags_for(time, which):
     return {name: drawn[name] for name in drawn if name in which}
 
 
-def both(cell, method="parallel", reverse=False):
+# With the order "auto", complex linear cells run the scan on a CPU: see `Linear`.
+AT_ONCE = Parallel(order="associative")
+
+
+def both(cell, method=AT_ONCE, reverse=False):
     """Returns a compiled function of arguments and flags.
 
     It returns states, outputs and all gradients, of the method and of the scan.
@@ -87,7 +91,7 @@ def both(cell, method="parallel", reverse=False):
     return jax.jit(lambda args, flags: [run(args, flags) for run in runs])
 
 
-def compare(cell, time, which="", method="parallel", dtype=jnp.float64):
+def compare(cell, time, which="", method=AT_ONCE, dtype=jnp.float64):
     """Compares states, outputs and all gradients with those of the scan."""
     run = both(cell, method, "reverse" in which)
     actual, expected = run(setting(cell, time, dtype), flags_for(time, which))
@@ -108,7 +112,8 @@ SOME = [
     ("dense", DENSE, 17, "lengths, reset"),
     ("dense", jrnn.LSTM(H), 3, "reverse, mask"),
     ("dense", jrnn.Zoneout(jrnn.Elman(H), 0.3), 1, "mask"),
-    ("linear", LINEAR, 2, "reset, reverse"),
+    ("linear", LINEAR, 2, "lengths"),
+    ("linear", jrnn.LearnedState(LINEAR), 17, "mask, reset, reverse"),
 ]
 
 
