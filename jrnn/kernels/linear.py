@@ -25,7 +25,7 @@ class Linear:
     """Runs a cell whose form is `jrnn.forms.Linear` by `jrnn.linear_recurrence`.
 
     "auto" takes it for such cells. On a CPU of two cores it took .5 to .8 of the time
-    of the scan with gradients, and .7 to 1.1 without; see docs/parallel.md. On a GPU a
+    of the scan with gradients, and .6 to 1.3 without; see docs/parallel.md. On a GPU a
     scan starts several kernels in every step.
 
     If the state is complex, as in `LRU`, a program for a CPU runs the plain scan in the
