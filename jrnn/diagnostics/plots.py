@@ -1,7 +1,8 @@
 """Plots of the diagnostics. Needs matplotlib: `pip install jrnn[viz]`.
 
 Every function plots the result of one diagnostic on the given axes, or on a new figure,
-and returns the axes. The caller sets the title and saves the figure.
+and returns the axes. The caller sets the title and saves the figure. The notebooks
+call `plt.style.use(plots.STYLE)` first.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,9 +17,7 @@ from matplotlib.ticker import MaxNLocator
 
 from jrnn.diagnostics.gates import Saturation
 from jrnn.diagnostics.lyapunov import Lyapunov, memory_horizon
-
-# The color-blind safe palette of Okabe and Ito.
-COLORS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
+from jrnn.diagnostics.style import COLORS as COLORS, GRID, STYLE as STYLE
 
 
 def gradient_by_lag(curves: Mapping[str, Any], ax: Axes | None = None) -> Axes:
@@ -285,7 +284,7 @@ def _axes(ax: Axes | None, size: tuple[float, float] = (6.4, 4.0)) -> Axes:
 def _plain(ax: Axes) -> Axes:
     """Applies the common style."""
     ax.spines[["top", "right"]].set_visible(False)
-    ax.grid(color="0.92", linewidth=0.8)
+    ax.grid(**GRID)
     ax.set_axisbelow(True)
     return ax
 
