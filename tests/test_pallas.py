@@ -136,7 +136,7 @@ def test_second_derivatives_are_those_of_the_scan():
 def test_weights_that_do_not_fit_are_refused_with_their_bytes():
     """Three gates of 128 units in float32, and the bias of one."""
     cell = jrnn.GRU(128)
-    params = jax.eval_shape(lambda: cell.init(jax.random.key(0), F))
+    params = jax.eval_shape(lambda: cell.init(jax.random.key(0), F, "float32"))
     weights = 128 * 3 * 128 * 4 + 8 * 128 * 4  # a vector takes a row of tiles
     small = jrnn.kernels.Pallas(memory=weights)
     with pytest.raises(ValueError, match=rf"{weights} bytes.*may use {weights} bytes"):

@@ -26,7 +26,7 @@ def test_without_peepholes_and_coupling_it_is_the_plain_lstm():
     expected = jrnn.scan(plain, params, state, xs)
     same = jrnn.cells.PeepholeLSTMParams(*params)
     assert_close(jrnn.scan(bare, same, state, xs), expected)
-    same = same._replace(p=jnp.zeros(3 * H))
+    same = same._replace(p=jnp.zeros(3 * H, xs.dtype))
     assert_close(jrnn.scan(zero, same, state, xs), expected)
 
 

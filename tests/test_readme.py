@@ -4,12 +4,15 @@ import pathlib
 import pydoc
 import re
 
+import pytest
+
 import jrnn
 
 ROOT = pathlib.Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 
 
+@pytest.mark.without("jax_enable_x64", reason="the README computes in float32")
 def test_the_example_prints_what_is_printed_below_it(capsys):
     code, output = re.search(
         r"```python\n(.*?)```\n+```text\n(.*?)```", README, re.DOTALL

@@ -32,6 +32,7 @@ def test_every_section_is_run():
     assert set(sections()) == set(LIBRARIES)
 
 
+@pytest.mark.without("jax_enable_x64", reason="the cells of Flax mix dtypes then")
 @pytest.mark.parametrize("name", LIBRARIES)
 def test_both_sides_compute_the_same(name, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)  # the page writes files

@@ -43,6 +43,7 @@ def descend(loss, params):
     return run(params)[1]
 
 
+@pytest.mark.without("jax_enable_x64", reason="Flax has parameters of float32")
 def test_the_same_losses_in_linen_nnx_and_jrnn():
     params = randomise(jax.eval_shape(lambda: MODEL.init(jax.random.key(0))), 1)
     embed, lstm, dense = params
