@@ -7,6 +7,7 @@ import pytest
 
 import jrnn
 from jrnn import initializers
+from tests.cases import CASES
 
 KEY = jax.random.key(0)
 DTYPES = [jnp.float16, jnp.bfloat16, jnp.float32]
@@ -155,3 +156,11 @@ def test_an_irnn_starts_as_the_identity_with_small_inputs():
     np.testing.assert_array_equal(params.w_h, np.eye(8))
     np.testing.assert_allclose(jnp.std(params.w_x), 0.001, rtol=0.05)
     assert not jnp.any(params.b_x)
+
+
+@pytest.mark.parametrize("seed", [0, None], ids=str)
+def test_no_cell_draws_from_a_seed(seed):
+    for case in CASES:
+        size = case.features if len(case.features) > 1 else case.features[0]
+        with pytest.raises(TypeError, match="key must be a key of JAX"):
+            case.cell.init(seed, size)

@@ -36,7 +36,7 @@ def init_attention(
     key: PRNGKey, query: int, memory: int, size: int, score: str, dtype: DType
 ) -> AttentionParams:
     """Draws LeCun normal weights."""
-    keys = jax.random.split(key, 3)
+    keys = checks.split_key(key, 3)
     v = initializers.lecun_normal(keys[2], size, 1, 1, dtype)[:, 0]
     return AttentionParams(
         w_query=initializers.lecun_normal(keys[0], query, size, 1, dtype),
@@ -209,7 +209,7 @@ class AttentionCell(Cell):
         self, key: PRNGKey, input_size: int, dtype: DType = float
     ) -> AttentionCellParams:
         """Draws the parameters of the cell and of the attention."""
-        key_cell, key_attention = jax.random.split(key)
+        key_cell, key_attention = checks.split_key(key)
         return AttentionCellParams(
             self.cell.init(key_cell, input_size + self.memory_size, dtype),
             init_attention(

@@ -215,7 +215,7 @@ def draw(
     `separate_biases=False` and `forget_bias=None`. See `initializers.recurrent_weights`
     and `initializers.forget_gate`.
     """
-    checks.key("key", key)
+    checks.init_key(key)
     scheme = initializers.scheme(getattr(cell, "scheme", "jrnn"), kind)
     w_x, w_h, b_x, b_h = initializers.recurrent_weights(
         key,

@@ -161,7 +161,7 @@ class ConvCell(PlainCell):
           ValueError: if `input_size` has other spatial sizes than the cell.
         """
         how = initializers.scheme("jrnn", "lstm")
-        key_x, key_h, key_b = jax.random.split(key, 3)
+        key_x, key_h, key_b = checks.split_key(key, 3)
         window, size, blocks = self.kernel_size, self.hidden_size, self.blocks
         channels, b_x = self._channels(input_size), None
         if self.bias:

@@ -2,9 +2,7 @@
 
 from typing import NamedTuple
 
-import jax
-
-from jrnn import initializers
+from jrnn import checks, initializers
 from jrnn.cells import activations
 from jrnn.cells.affine import Gates, affine, split
 from jrnn.cells.base import HiddenCell, draw, zeros
@@ -93,7 +91,7 @@ class GRU(HiddenCell):
 
     def init(self, key: PRNGKey, input_size: int, dtype: DType = float) -> GRUParams:
         """Draws parameters for inputs [..., input_size]."""
-        key, key_n = jax.random.split(key)
+        key, key_n = checks.split_key(key)
         params = GRUParams(*draw(self, key, "gru", input_size, 3, dtype, GRU_REMEMBERS))
         if self.separate_biases or not self.bias:
             return params

@@ -73,7 +73,7 @@ class IndRNN(HiddenCell):
     def init(self, key: PRNGKey, input_size: int, dtype: DType = float) -> IndRNNParams:
         """Draws parameters for inputs [..., input_size]."""
         input_size = checks.integer("input_size", input_size, 1)
-        key_x, key_h = jax.random.split(key)
+        key_x, key_h = checks.split_key(key)
         size = self.hidden_size
         bound = 1.0
         if self.longest is not None:

@@ -3,7 +3,6 @@
 import abc
 from typing import Any, NamedTuple, final
 
-import jax
 import jax.numpy as jnp
 
 from jrnn import checks, initializers
@@ -59,7 +58,7 @@ class InputGated(VectorCell):
         draw = initializers.glorot_uniform
         w_x = [
             draw(k, input_size, self.hidden_size, 1, dtype)
-            for k in jax.random.split(key, self.blocks)
+            for k in checks.split_key(key, self.blocks)
         ]
         b_x = jnp.zeros(self.blocks * self.hidden_size, dtype) if self.bias else None
         return InputGatedParams(jnp.concatenate(w_x, axis=-1), b_x)

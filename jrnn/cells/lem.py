@@ -2,8 +2,6 @@
 
 from typing import NamedTuple
 
-import jax
-
 from jrnn import checks, initializers
 from jrnn.cells import activations
 from jrnn.cells.affine import Gates, affine, split
@@ -84,7 +82,7 @@ class LEM(VectorCell):
     def init(self, key: PRNGKey, input_size: int, dtype: DType = float) -> LEMParams:
         """Draws everything uniform in +-1/sqrt(H), as the authors do."""
         checks.at_least("input_size", input_size, 1)
-        keys, size = jax.random.split(key, 4), self.hidden_size
+        keys, size = checks.split_key(key, 4), self.hidden_size
         draw = initializers.uniform
         return LEMParams(
             w_x=draw(keys[0], input_size, size, 4, dtype),

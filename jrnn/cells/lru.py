@@ -99,7 +99,7 @@ class LRU(VectorCell):
         checks.probability("r_max", self.r_max)
         checks.at_least("r_max - r_min", self.r_max - self.r_min, 0)
         size, out = self.hidden_size, self.output_size
-        key_r, key_p, key_re, key_im, key_c, key_s, key_d = jax.random.split(key, 7)
+        key_r, key_p, key_re, key_im, key_c, key_s, key_d = checks.split_key(key, 7)
         tiny = jnp.finfo(jnp.float32).tiny
         squares = (max(self.r_min**2, 1e-8), max(self.r_max**2, 2e-8))
         radius2 = jax.random.uniform(

@@ -2,9 +2,7 @@
 
 from typing import NamedTuple
 
-import jax
-
-from jrnn import initializers
+from jrnn import checks, initializers
 from jrnn.cells import activations
 from jrnn.cells.affine import Gates, affine, split
 from jrnn.cells.base import HiddenCell, draw, zeros
@@ -90,7 +88,7 @@ class MGU(HiddenCell):
 
     def init(self, key: PRNGKey, input_size: int, dtype: DType = float) -> MGUParams:
         """Draws parameters for inputs [..., input_size]."""
-        key, key_n = jax.random.split(key)
+        key, key_n = checks.split_key(key)
         w_x, w_h, b_x, b_h = draw(self, key, "mgu", input_size, 2, dtype, (1, 0))
         if b_x is not None and self.reset:
             scheme = initializers.scheme(self.scheme, "mgu")

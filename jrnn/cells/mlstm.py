@@ -104,7 +104,7 @@ class MLSTM(VectorCell):
     def init(self, key: PRNGKey, input_size: int, dtype: DType = float) -> MLSTMParams:
         """Draws LeCun normal weights; biases of the forget gate run from 3 to 6."""
         input_size = checks.integer("input_size", input_size, 1)
-        keys = jax.random.split(key, 3)
+        keys = checks.split_key(key, 3)
         draw = initializers.lecun_normal
         f = jnp.linspace(3.0, 6.0, self.heads)
         return MLSTMParams(

@@ -71,7 +71,7 @@ class MultiHead(Wrapper):
         Raises:
           TypeError: if the recurrent map of the cell is not the matrix `w_h`.
         """
-        key, key_h = jax.random.split(key)
+        key, key_h = checks.split_key(key)
         params = self.cell.init(key, input_size, dtype)
         form: Any = self.cell.form
         if not isinstance(form.recurrent(params), Matmul):

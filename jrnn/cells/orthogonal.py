@@ -107,7 +107,7 @@ class Orthogonal(Wrapper):
         Raises:
           ValueError: if the cell has no recurrent weights `w_h` of square blocks.
         """
-        key, key_a = jax.random.split(key)
+        key, key_a = checks.split_key(key)
         params = self.cell.init(key, input_size, dtype)
         checks.one_of("the recurrent weights of Orthogonal", "w_h", params._fields)
         heads, (size, width) = params.w_h.shape[:-2], (1, *params.w_h.shape)[-2:]

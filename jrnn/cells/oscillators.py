@@ -130,7 +130,9 @@ class CoRNN(_Oscillators):
         size, fan_in = self.hidden_size, input_size + 2 * self.hidden_size
         bound = fan_in**-0.5
         shape = (fan_in + 1, size)
-        drawn = jax.random.uniform(key, shape, minval=-bound, maxval=bound)
+        drawn = jax.random.uniform(
+            checks.init_key(key), shape, minval=-bound, maxval=bound
+        )
         w_x, w_h, b_x = jnp.split(drawn.astype(dtype), [input_size, fan_in])
         return CoRNNParams(w_x, w_h, b_x[0] if self.bias else None)
 
@@ -200,7 +202,7 @@ class UnICORNN(_Oscillators):
     ) -> UnICORNNParams:
         """Draws LeCun-normal w_x, w_h uniform in [0, 1], and c in [-0.1, 0.1]."""
         checks.at_least("input_size", input_size, 1)
-        key_x, key_h, key_c = jax.random.split(key, 3)
+        key_x, key_h, key_c = checks.split_key(key, 3)
         size = self.hidden_size
         c = jax.random.uniform(key_c, (size,), minval=-0.1, maxval=0.1)
         return UnICORNNParams(

@@ -2,7 +2,6 @@
 
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 
 from jrnn import checks, initializers
@@ -59,7 +58,7 @@ class _OutputCell(VectorCell):
     ) -> OutputParams:
         """Draws the arrays; the output reaches `back` units."""
         checks.at_least("input_size", input_size, 1)
-        key_x, key_y, key_o = jax.random.split(key, 3)
+        key_x, key_y, key_o = checks.split_key(key, 3)
         size, out = self.hidden_size, self.output_features
         return OutputParams(
             w_x=initializers.lecun_normal(key_x, input_size, size, 1, dtype),

@@ -83,7 +83,7 @@ class ParaGRU(HiddenCell):
         the update gate run from 0 to -1, which gives units different memory lengths.
         """
         input_size = checks.integer("input_size", input_size, 1)
-        key_x, key_h = jax.random.split(key)
+        key_x, key_h = checks.split_key(key)
         size = self.hidden_size
         w_x = [
             initializers.glorot_uniform(k, input_size, size, 1, dtype)

@@ -80,7 +80,7 @@ class ParaLSTM(HiddenCell):
         the forget gate run from 0 to 1, which gives units different memory lengths.
         """
         input_size = checks.integer("input_size", input_size, 1)
-        key_x, key_h, key_c = jax.random.split(key, 3)
+        key_x, key_h, key_c = checks.split_key(key, 3)
         size = self.hidden_size
         draw = initializers.glorot_uniform
         w_x = [draw(k, input_size, size, 1, dtype) for k in jax.random.split(key_x, 3)]

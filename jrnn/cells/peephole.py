@@ -2,10 +2,9 @@
 
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 
-from jrnn import initializers
+from jrnn import checks, initializers
 from jrnn.cells import activations
 from jrnn.cells.affine import Gates
 from jrnn.cells.base import GatedCell
@@ -102,7 +101,7 @@ class PeepholeLSTM(GatedCell):
         self, key: PRNGKey, input_size: int, dtype: DType = float
     ) -> PeepholeLSTMParams:
         """Draws parameters for inputs [..., input_size]."""
-        key_gates, key_p = jax.random.split(key)
+        key_gates, key_p = checks.split_key(key)
         params = super().init(key_gates, input_size, dtype)
         if not self.peepholes:
             return params

@@ -2,9 +2,7 @@
 
 from typing import NamedTuple
 
-import jax
-
-from jrnn import initializers
+from jrnn import checks, initializers
 from jrnn.cells import activations
 from jrnn.cells.affine import Gates, affine, split
 from jrnn.cells.base import VectorCell, draw, zeros
@@ -99,7 +97,7 @@ class ProjectedGRU(VectorCell):
         self, key: PRNGKey, input_size: int, dtype: DType = float
     ) -> ProjectedGRUParams:
         """Draws parameters for inputs [..., input_size]."""
-        key, key_p, key_n = jax.random.split(key, 3)
+        key, key_p, key_n = checks.split_key(key, 3)
         size, read = self.hidden_size, self.output_features
         scheme = initializers.scheme(self.scheme, "gru")
         w_x, w_h, b_x, _ = draw(self, key, "gru", input_size, 3, dtype, GRU_REMEMBERS)

@@ -2,9 +2,7 @@
 
 from typing import NamedTuple
 
-import jax
-
-from jrnn import initializers
+from jrnn import checks, initializers
 from jrnn.cells import activations
 from jrnn.cells.affine import Gates, affine, split
 from jrnn.cells.base import VectorCell, draw, zeros
@@ -85,7 +83,7 @@ class ProjectedLSTM(VectorCell):
         self, key: PRNGKey, input_size: int, dtype: DType = float
     ) -> ProjectedLSTMParams:
         """Draws parameters for inputs [..., input_size]."""
-        key, key_p = jax.random.split(key)
+        key, key_p = checks.split_key(key)
         drawn = draw(self, key, "lstm", input_size, 4, dtype, LSTM_REMEMBERS)
         w_x, w_h, b_x, b_h = drawn
         scheme, read = initializers.scheme(self.scheme, "lstm"), self.output_features

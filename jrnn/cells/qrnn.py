@@ -2,7 +2,6 @@
 
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 
 from jrnn import checks, initializers
@@ -88,7 +87,7 @@ class QRNN(VectorCell):
             fan_in = self.window * input_size
             return initializers.glorot_uniform(key, fan_in, size, 1, jnp.float32)
 
-        w_x = jnp.concatenate([draw(k) for k in jax.random.split(key, 3)], axis=-1)
+        w_x = jnp.concatenate([draw(k) for k in checks.split_key(key, 3)], axis=-1)
         return QRNNParams(
             w_x.reshape(self.window, input_size, 3 * size).astype(dtype),
             jnp.zeros(3 * size, dtype) if self.bias else None,

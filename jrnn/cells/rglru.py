@@ -99,7 +99,7 @@ class RGLRU(VectorCell):
           ValueError: if the input does not have as many features as there are units.
         """
         checks.equal_sizes("the input of RGLRU", input_size, self.hidden_size)
-        key_x, key_a = jax.random.split(key)
+        key_x, key_a = checks.split_key(key)
         size = self.hidden_size // self.heads
         w_x = jax.vmap(
             lambda k: initializers.lecun_normal(k, size, size, 2, jnp.float32)

@@ -86,7 +86,7 @@ class SLSTM(HiddenCell):
     def init(self, key: PRNGKey, input_size: int, dtype: DType = float) -> SLSTMParams:
         """Draws LeCun normal weights; biases of the forget gate run from 3 to 6."""
         input_size = checks.integer("input_size", input_size, 1)
-        key_x, key_h = jax.random.split(key)
+        key_x, key_h = checks.split_key(key)
         size = self.hidden_size // self.heads
         draw = initializers.lecun_normal
         w_h = jax.vmap(lambda k: draw(k, size, size, 4, jnp.float32))(

@@ -14,8 +14,10 @@ from jrnn.checks.arrays import (
 )
 from jrnn.checks.foreign import (
     as_arrays as as_arrays,
+    init_key as init_key,
     key as key,
     refuse_foreign as refuse_foreign,
+    split_key as split_key,
 )
 from jrnn.checks.scalars import (
     at_least as at_least,

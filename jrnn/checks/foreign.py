@@ -68,6 +68,25 @@ def key(name: str, value: Any) -> None:
         )
 
 
+def init_key(value: Any) -> Any:
+    """Returns the key that an `init` draws from.
+
+    Raises:
+      TypeError: if it is no key of `jax.random`, or None.
+    """
+    if value is None:
+        raise TypeError(
+            "key must be a key of JAX, such as `jax.random.key(0)`, got None."
+        )
+    key("key", value)
+    return value
+
+
+def split_key(value: Any, number: int = 2) -> Any:
+    """Splits the key that an `init` draws from."""
+    return jax.random.split(init_key(value), number)
+
+
 def _short(value: Any) -> str:
     if hasattr(value, "shape") and np.ndim(value):
         return f"an array of shape {list(value.shape)}"

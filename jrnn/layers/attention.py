@@ -2,7 +2,6 @@
 
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 
 from jrnn import checks, initializers, masks, options
@@ -74,7 +73,7 @@ class Attention:
     ) -> AttentionLayerParams:
         """Draws LeCun normal weights and a zero bias."""
         input_size = checks.integer("input_size", input_size, 1)
-        keys = jax.random.split(key)
+        keys = checks.split_key(key)
         size = self.hidden_size or self.features
         memory = self.memory_size
         joined = input_size + memory

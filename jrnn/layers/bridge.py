@@ -67,7 +67,7 @@ class Bridge:
         """
         input_size = checks.integer("input_size", input_size, 1)
         leaves = jax.tree.leaves(_state_read(self.layer, params))
-        keys = jax.random.split(key, max(1, len(leaves)))
+        keys = checks.split_key(key, max(1, len(leaves)))
         w, b = [], []
         for leaf_key, leaf in zip(keys, leaves, strict=False):
             draw = initializers.lecun_normal

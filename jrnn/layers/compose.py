@@ -65,10 +65,9 @@ class Sequential:
         `input_size` is not needed if the first layer ignores it, as `Embed` does.
         """
         checks.at_least("number of layers", len(self.layers), 1)
-        checks.key("key", key)
         params = []
         for layer_key, layer in zip(
-            jax.random.split(key, len(self.layers)), self.layers, strict=True
+            checks.split_key(key, len(self.layers)), self.layers, strict=True
         ):
             params.append(layer.init(layer_key, input_size, dtype))
             input_size = layer.output_size or input_size

@@ -96,7 +96,7 @@ class EncoderDecoder:
         dtype: DType = float,
     ) -> EncoderDecoderParams:
         """Draws all parameters. Layers that begin with `jrnn.Embed` need no sizes."""
-        keys = jax.random.split(key, 3)
+        keys = checks.split_key(key, 3)
         encoder = self.encoder.init(keys[0], input_size, dtype)
         decoder = self.decoder.init(keys[1], target_size, dtype)
         if self.bridge != "dense":

@@ -49,7 +49,7 @@ class Dense:
     def init(self, key: PRNGKey, input_size: int, dtype: DType = float) -> DenseParams:
         """Draws LeCun normal weights and a zero bias."""
         input_size = checks.integer("input_size", input_size, 1)
-        checks.key("key", key)
+        checks.init_key(key)
         w = initializers.lecun_normal(key, input_size, self.features, 1, dtype)
         return DenseParams(w, jnp.zeros(self.features, dtype) if self.bias else None)
 
@@ -120,6 +120,7 @@ class Embed:
     ) -> EmbedParams:
         """Draws normal entries of variance 1/features; ignores `input_size`."""
         del input_size
+        key = checks.init_key(key)
         rows = initializers.lecun_normal(key, self.features, self.vocabulary, 1, dtype)
         return EmbedParams(table=rows.T)
 

@@ -67,7 +67,7 @@ class Recurrent:
 
     def init(self, key: PRNGKey, input_size: int, dtype: DType = float) -> Params:
         """Draws the parameters of the cell."""
-        checks.key("key", key)
+        checks.init_key(key)
         return self.cell.init(key, input_size, dtype)
 
     def initial_state(self, params: Params, batch_shape: Shape = ()) -> State:
@@ -227,7 +227,7 @@ class Bidirectional:
         if self.merge in ("sum", "mean", "mul"):
             sizes = [layer.output_size or input_size for layer in self.layers]
             checks.equal_sizes("forward", *sizes)
-        keys = jax.random.split(key)
+        keys = checks.split_key(key)
         return BidirectionalParams(
             forward=forward.init(keys[0], input_size, dtype),
             backward=backward.init(keys[1], input_size, dtype),

@@ -96,7 +96,7 @@ class Stack:
         self, key: PRNGKey, input_size: int, dtype: DType = float
     ) -> tuple[Params, ...]:
         """Draws the parameters of every layer."""
-        keys = jax.random.split(key, len(self.layers))
+        keys = checks.split_key(key, len(self.layers))
         params, size = [], input_size
         for layer_key, layer in zip(keys, self.layers, strict=True):
             params.append(layer.init(layer_key, size, dtype))

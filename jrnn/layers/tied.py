@@ -2,7 +2,6 @@
 
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 
 from jrnn import checks, options
@@ -72,7 +71,7 @@ class Tied:
         del input_size
         size = self.embed.features
         checks.equal_sizes("the body of Tied", self.body.output_size or size, size)
-        keys = jax.random.split(key)
+        keys = checks.split_key(key)
         b = jnp.zeros(self.embed.vocabulary, dtype) if self.bias else None
         embed = self.embed.init(keys[0], dtype=dtype)
         return TiedParams(embed, self.body.init(keys[1], size, dtype), b)
