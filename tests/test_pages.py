@@ -7,7 +7,13 @@ import pytest
 
 DOCS = pathlib.Path(__file__).parent.parent / "docs"
 # Pages with tests of their own, which do more than run them.
-ELSEWHERE = {"coming_from.md", "design.md", "files.md", "your_own_cell.md"}
+ELSEWHERE = {
+    "coming_from.md",
+    "design.md",
+    "files.md",
+    "index.md",
+    "your_own_cell.md",
+}
 PAGES = [page for page in sorted(DOCS.glob("*.md")) if page.name not in ELSEWHERE]
 
 

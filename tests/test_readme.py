@@ -23,6 +23,11 @@ def test_the_example_prints_what_is_printed_below_it(capsys):
     assert len(lines) <= 12
 
 
+def test_the_front_page_has_the_same_example():
+    example = re.search(r"```python\n.*?```\n+```text\n.*?```", README, re.DOTALL)
+    assert example[0] in (ROOT / "docs" / "index.md").read_text()
+
+
 def test_help_lists_the_classes_and_functions():
     text = pydoc.plain(pydoc.render_doc(jrnn))
     for name in ("class LSTM", "class Recurrent", "class Sequential", "scan(cell"):
