@@ -16,6 +16,8 @@ ELSEWHERE = {
 }
 PAGES = [page for page in sorted(DOCS.glob("*.md")) if page.name not in ELSEWHERE]
 
+COMPARISON = (DOCS / "comparison.md").read_text()
+
 
 def snippets(page):
     return re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
@@ -28,3 +30,12 @@ def test_the_snippets_of_a_page_run(page):
     # Tests have two devices already, and the option is for the start of a program.
     code = "\n".join(snippets(page)).replace("jax.config.update", "dict().get")
     exec(compile(code, page.name, "exec"), {"__name__": page.name})
+
+
+def test_each_claim_of_the_comparison_names_a_test_that_exists():
+    rows = re.findall(r"^\| [^|]+ \| (`tests/[^|]+) \|", COMPARISON, re.MULTILINE)
+    assert len(rows) == len(re.findall(r"^\| (?!Feature)", COMPARISON, re.MULTILINE))
+    for row in rows:
+        path, _, name = re.match(r"`([^`]+)`", row)[1].partition("::")
+        source = (DOCS.parent / path).read_text()
+        assert f"def {name}" in source, f"{path} has no {name}"
