@@ -48,6 +48,7 @@ MODES = (
 )
 STRICT = os.environ.get("JRNN_STRICT", "0") != "0"
 
+gc.disable()  # until all tests are collected
 jax.config.update("jax_num_cpu_devices", 2)
 # Commands keep no programs in the cache of the user, here and in other processes.
 os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "0"
@@ -67,6 +68,7 @@ def pytest_collection_finish():
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
+    gc.enable()
 
 
 @pytest.fixture(autouse=STRICT)
