@@ -1,6 +1,7 @@
 """Kernels equal the scan: {cells, wrapped cells} x {kernels}, values and gradients."""
 
 import functools
+import os
 
 import jax
 import jax.numpy as jnp
@@ -64,36 +65,55 @@ def runs(name, cell, options, flags):
     return isinstance(form, forms.Gated)
 
 
-def matrix():
-    """Every kernel with every cell that it computes, in one situation or in all.
+# A cell of each kind of form, which meets the chunked kernels in all situations.
+REPRESENTATIVE = (jrnn.LSTM, jrnn.GRU, jrnn.ConvLSTM, jrnn.Zoneout, jrnn.LRU, jrnn.QRNN)
+HARDEST = "reverse, lengths, reset"
+WHOLE = "JRNN_WHOLE" in os.environ
 
-    Each class of cell meets the chunked kernel in all situations. Elsewhere the kernels
-    of one cell share a situation, and so the scan that they are compared with; the next
-    cell takes the next situation. A brief case takes the next one of the layouts of the
-    gated kernel, instead of all.
+
+def matrix():
+    """Every kernel with every cell that it computes, in one situation or in more.
+
+    The kernels of one cell share a situation, and so the scan that they are compared
+    with; the next cell takes the next situation. The first cell of each class meets
+    the chunked kernels in the hardest situation, too, and a representative cell in
+    all. A brief case, and another cell of a class, take the next one of the layouts of
+    the gated kernel and of the pallas kernels. JRNN_WHOLE=1 tests every situation of
+    every class, and every kernel of every cell that is not brief.
     """
     seen = set()
     for number, case in enumerate(CASES):
-        ways = [name for name in KERNELS if name.startswith("gated")]
-        joint = getattr(case.cell.form, "inputs", None) is not None
-        layouts = [ways[number % (3 if joint else 2)]] if case.brief else ways
-        for name in KERNELS:
-            if name in ways and name not in layouts:
-                continue
-            if case.brief and name == "pallas, for a GPU":
-                continue
+        first = type(case.cell) not in seen
+        seen.add(type(case.cell))
+        for name in kernels_of(case, number, first or WHOLE):
             fits = [
                 situation
                 for situation, (options, flags) in SITUATIONS.items()
                 if runs(name, case.cell, options, flags)
             ]
-            whole = name in ("gated", "linear") and type(case.cell) not in seen
-            whole = whole and not case.brief
-            for situation in fits if whole else fits[number % max(len(fits), 1) :][:1]:
+            chosen = fits[number % max(len(fits), 1) :][:1]
+            if name in ("gated", "linear") and first and not case.brief:
+                whole = WHOLE or isinstance(case.cell, REPRESENTATIVE)
+                chosen = fits if whole else sorted({*chosen, HARDEST} & {*fits})
+            for situation in chosen:
                 yield pytest.param(
                     case, name, situation, id=f"{name}-{situation}-{case}"
                 )
-        seen.add(type(case.cell))
+
+
+def kernels_of(case, number, every):
+    """Returns the names of all kernels, or with only one of each family."""
+    layouts = [name for name in KERNELS if name.startswith("gated")]
+    joint = getattr(case.cell.form, "inputs", None) is not None
+    pallas = [name for name in KERNELS if name.startswith("pallas")]
+    left_out = set()
+    if case.brief or not every:
+        left_out |= {*layouts} - {layouts[number % (3 if joint else 2)]}
+    if case.brief:
+        left_out.add("pallas, for a GPU")
+    elif not every:
+        left_out.add(pallas[1 - number % 2])
+    return [name for name in KERNELS if name not in left_out]
 
 
 @pytest.fixture(autouse=True)
