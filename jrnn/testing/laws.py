@@ -115,11 +115,16 @@ def every_parameter_has_a_gradient(subject: Subject) -> None:
         assert jnp.any(leaf != 0), f"{name} has no gradient"
 
 
-def transformations_change_nothing(subject: Subject) -> None:
-    """jit, vmap, unrolling and rematerialization return the same."""
+def jit_changes_nothing(subject: Subject) -> None:
+    """A scan without jit returns the same."""
     expected = subject.run()
     with jax.disable_jit():
         assert_close(subject.run(), expected, what="without jit")
+
+
+def transformations_change_nothing(subject: Subject) -> None:
+    """vmap, unrolling and rematerialization return the same."""
+    expected = subject.run()
 
     @jax.jit
     def transformed(params: Params, state: State, xs: Array) -> dict[str, Any]:
@@ -195,6 +200,7 @@ LAWS: dict[str, Callable[[Subject], None]] = {
     "padding is inert": padding_is_inert,
     "a reset starts from the initial state": a_reset_starts_anew,
     "every parameter has a gradient": every_parameter_has_a_gradient,
+    "jit changes nothing": jit_changes_nothing,
     "transformations change nothing": transformations_change_nothing,
     "kernels equal the scan": kernels_agree,
     "derivatives agree in every mode": derivatives_agree,
