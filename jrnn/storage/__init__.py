@@ -4,6 +4,7 @@
     trees          a tree from named arrays, with checks
     arrays         files of named arrays, with a hash of their content
     disk           reads and writes whole files
+    closing        what is closed at the end of a `with` block
     formats        names, dtypes and limits; safetensors, npz, zips and pickled parse
 
 `jrnn.interop.files` has the functions for users.

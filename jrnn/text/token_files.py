@@ -9,7 +9,6 @@ import hashlib
 import os
 import weakref
 from collections.abc import Callable, Iterable, Iterator
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ import numpy as np
 from jrnn import checks
 from jrnn.storage import disk, safetensors
 from jrnn.storage.arrays import errors_name
+from jrnn.storage.closing import Closing
 from jrnn.storage.formats import CODES, METADATA, FileError, require
 from jrnn.text.vocabulary import Vocabulary
 
@@ -127,7 +127,7 @@ def write_tokens(
     disk.write_whole(path, content())
 
 
-class TokenFile:
+class TokenFile(Closing):
     """The tokens of a text on a disk, which are read as they are needed.
 
     It is a sequence of ids: `len(file)` and `file[begin:end]`. Nothing stays in memory.
@@ -243,17 +243,6 @@ class TokenFile:
     def close(self) -> None:
         """Closes the file, which also happens when it is not referred to any more."""
         self._close()
-
-    def __enter__(self) -> "TokenFile":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _window(self, start: int, size: int, end: int) -> np.ndarray:
         parts, start = [self[start : min(start + size, end)]], start
