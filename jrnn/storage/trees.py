@@ -47,7 +47,7 @@ def _restored(name: str, array: np.ndarray, leaf: Any, cast: bool) -> Any:
         integers = jax.eval_shape(jax.random.key_data, leaf)
         data = _restored(name, array, integers, cast=False)
         key = jax.random.wrap_key_data(data, impl=jax.random.key_impl(leaf))
-        return place(key, _sharding(leaf))
+        return place(key, sharding_of(leaf))
     like = leaf if hasattr(leaf, "dtype") else np.asarray(leaf)
     require(
         array.shape == like.shape,
@@ -61,7 +61,7 @@ def _restored(name: str, array: np.ndarray, leaf: Any, cast: bool) -> Any:
     array = array.astype(like.dtype)  # a copy, which is writable
     if not isinstance(leaf, jax.Array | jax.ShapeDtypeStruct):
         return array if isinstance(leaf, np.ndarray) else type(leaf)(array)
-    made = place(array, _sharding(leaf))
+    made = place(array, sharding_of(leaf))
     require(
         made.dtype == like.dtype,
         f"{name} must be {like.dtype}, got {made.dtype} from JAX. Enable it with "
@@ -77,6 +77,8 @@ def place(array: Any, sharding: Any) -> jax.Array:
       array: The whole array, the same on every process; or a random key.
       sharding: A sharding; None for the default device.
     """
+    if isinstance(array, jax.Array) and array.sharding == sharding:
+        return array
     if sharding is None or sharding.is_fully_addressable:
         return jax.device_put(array, sharding)
     if named_arrays.is_random_key(array):
@@ -86,6 +88,7 @@ def place(array: Any, sharding: Any) -> jax.Array:
     return jax.make_array_from_callback(host.shape, sharding, lambda at: host[at])
 
 
-def _sharding(leaf: Any) -> Any:
+def sharding_of(leaf: Any) -> Any:
+    """Returns the sharding of an array or a shape; None for the default device."""
     anywhere = isinstance(leaf, jax.Array) and not getattr(leaf, "committed", True)
     return None if anywhere else leaf.sharding

@@ -1,7 +1,6 @@
 """Writes a checkpoint to its folder, and reads it after verification."""
 
 import hashlib
-import shutil
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -10,7 +9,7 @@ import numpy as np
 
 from jrnn.storage import disk, safetensors
 from jrnn.storage.formats import FileError, Piece
-from jrnn.training.checkpoints import folder as folders
+from jrnn.training.checkpoints import folder as folders, shards
 from jrnn.training.checkpoints.leaves import Arrays
 from jrnn.training.checkpoints.manifest import (
     MAX_BYTES as MAX_MANIFEST,
@@ -30,6 +29,7 @@ Contents = dict[str, bytes]  # of files, by name
 class Found(NamedTuple):
     """The newest checkpoint that is intact, and why newer ones are not."""
 
+    path: Path
     manifest: Manifest
     contents: Contents
     skipped: dict[int, str]  # step -> reason
@@ -57,9 +57,7 @@ def write(folder: Path, manifest: Manifest, parts: dict[str, Arrays]) -> None:
             )
             for stem, arrays in parts.items()
         }
-        manifest = manifest._replace(files=described)
-        disk.write_new(part / MANIFEST, [encode(manifest)])
-        folders.publish(part, step)
+        publish(part, manifest, described)
     except OSError as error:
         older = [each for each in folders.list_steps(folder) if each != step]
         intact = f"That of step {older[-1]} is" if older else "No earlier one is"
@@ -70,7 +68,14 @@ def write(folder: Path, manifest: Manifest, parts: dict[str, Arrays]) -> None:
         ) from error
     finally:
         if part is not None:
-            shutil.rmtree(part, ignore_errors=True)
+            folders.discard(part)
+
+
+def publish(part: Path, manifest: Manifest, described: dict[str, list]) -> None:
+    """Writes the manifest of complete files, and gives the checkpoint its name."""
+    data = encode(manifest._replace(files=described))
+    disk.write_new(part / MANIFEST, [data])
+    folders.publish(part, manifest.step)
 
 
 def find_newest(
@@ -96,7 +101,7 @@ def find_newest(
         path = folders.step_path(folder, step)
         try:
             manifest, contents = read(path, step, wanted, max_bytes)
-            return Found(manifest, contents, skipped)
+            return Found(path, manifest, contents, skipped)
         except NewerFormatError as error:
             raise NewerFormatError(f"{path} cannot be read: {error}") from None
         except CheckpointError as error:
@@ -129,7 +134,7 @@ def read(
         data = _read_file(path, name, size)
         if len(data) != size or hashlib.sha256(data).hexdigest() != expected:
             raise CheckpointError(f"{name} is damaged: it does not match its sha256")
-        if wanted is None or name in wanted:
+        if not shards.written(name) and (wanted is None or name in wanted):
             contents[name] = data
     return manifest, contents
 

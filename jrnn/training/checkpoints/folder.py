@@ -63,6 +63,11 @@ def new_part(folder: Path, step: int) -> Path:
     return part
 
 
+def discard(part: Path) -> None:
+    """Removes the folder of a checkpoint that failed, if it is still there."""
+    shutil.rmtree(part, ignore_errors=True)
+
+
 def publish(part: Path, step: int) -> None:
     """Gives a complete checkpoint its name."""
     flush_folder(part)

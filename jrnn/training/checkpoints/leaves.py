@@ -99,6 +99,25 @@ def require_same(saved: Mapping[str, str], like: Mapping[str, str], cast: bool) 
         )
 
 
+def shape(shown: str) -> list[int]:
+    """Returns the shape of a leaf of an outline.
+
+    Example:
+      >>> shape("int8[2, 3]")
+      [2, 3]
+    """
+    return [int(n) for n in re.findall(r"[0-9]+", shown.partition("[")[2])]
+
+
+def require_numeric(name: str, dtype: np.dtype) -> None:
+    """Raises unless a file can hold arrays of this dtype."""
+    small = dtype.kind == "V" and dtype.itemsize == 1  # float8, int4
+    if not (dtype in CODES or dtype.kind == "c" or small):
+        raise CheckpointError(
+            f"{name} must be numeric, got {dtype}. Put text in `progress`."
+        )
+
+
 def not_finite(arrays: Arrays) -> list[str]:
     """Returns the names of arrays that contain NaN or infinity."""
     return [
@@ -120,22 +139,19 @@ def _typed(leaf: Any) -> Any:
 
 def _storable(name: str, array: np.ndarray) -> np.ndarray:
     """Returns an array with the same bytes, in a dtype that files can hold."""
+    require_numeric(name, array.dtype)
     if array.dtype in CODES:
         return array
     flat = np.ascontiguousarray(array).reshape(-1)
     if array.dtype.kind == "c":
         real = flat.view(flat.real.dtype)
         return real.reshape(*array.shape, 2)
-    if array.dtype.kind == "V" and array.dtype.itemsize == 1:  # float8, int4
-        return flat.view(np.uint8).reshape(array.shape)
-    raise CheckpointError(
-        f"{name} must be numeric, got {array.dtype}. Put text in `progress`."
-    )
+    return flat.view(np.uint8).reshape(array.shape)  # float8, int4
 
 
 def _original(array: np.ndarray, shown: str) -> np.ndarray:
-    dtype, _, shape = shown.partition("[")
+    dtype = shown.partition("[")[0]
     if dtype.startswith("key<") or dtype == str(array.dtype):
         return array
     flat = np.ascontiguousarray(array).reshape(-1).view(jax.numpy.dtype(dtype))
-    return flat.reshape([int(n) for n in re.findall(r"[0-9]+", shape)])
+    return flat.reshape(shape(shown))

@@ -10,7 +10,7 @@ import numpy as np
 
 from jrnn.storage import trees
 from jrnn.storage.disk import MAX_BYTES
-from jrnn.training.checkpoints import files, folder as folders, leaves
+from jrnn.training.checkpoints import files, folder as folders, leaves, shards
 from jrnn.training.checkpoints.manifest import CheckpointError, Manifest
 from jrnn.training.differences import differences
 
@@ -95,14 +95,23 @@ def load(
 
 def build(found: files.Found, like: Any, cast: bool) -> Any:
     """Returns the tree of a checkpoint, with types and devices of `like`."""
+    saved = found.manifest.leaves
+    if any(map(shards.written, found.manifest.files)):
+        arrays = shards.read(found.path, like, saved)
+    else:
+        arrays = leaves.decode(_parse(found), saved)
+    try:
+        return trees.restore(like, arrays, cast=cast)
+    except ValueError as error:
+        raise CheckpointError(f"the checkpoint does not fit the run: {error}") from None
+
+
+def _parse(found: files.Found) -> leaves.Arrays:
     arrays, saved = files.parse(found.contents), found.manifest.leaves
     if set(arrays) != set(saved):
         odd = sorted(set(arrays) ^ set(saved))
         raise CheckpointError(f"files and manifest differ in the leaves {odd[:5]}.")
-    try:
-        return trees.restore(like, leaves.decode(arrays, saved), cast=cast)
-    except ValueError as error:
-        raise CheckpointError(f"the checkpoint does not fit the run: {error}") from None
+    return arrays
 
 
 def choose_steps(folder: Path, step: int | None) -> list[int]:

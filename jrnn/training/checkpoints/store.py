@@ -4,18 +4,23 @@ import contextlib
 import os
 import warnings
 from collections.abc import Callable, Collection, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import jax
-import numpy as np
 
 from jrnn import checks
+from jrnn.storage.closing import Closing
 from jrnn.storage.disk import MAX_BYTES
 from jrnn.training import processes
-from jrnn.training.checkpoints import files, folder as folders, leaves, manifest
+from jrnn.training.checkpoints import (
+    files,
+    folder as folders,
+    leaves,
+    manifest,
+    shards,
+    writers,
+)
 from jrnn.training.checkpoints.changes import refuse_changes
 from jrnn.training.checkpoints.manifest import (
     CheckpointError,
@@ -30,7 +35,7 @@ from jrnn.training.checkpoints.reading import (
 )
 
 
-class Checkpoints:
+class Checkpoints(Closing):
     """The checkpoints of a run, in a folder that this process locks.
 
     Each checkpoint is a folder with plain arrays (`.safetensors`) and a manifest with
@@ -65,6 +70,7 @@ class Checkpoints:
         may_change: Collection[str] = (),
         keep: int = 3,
         background: bool = False,
+        sharded: bool = False,
         require_finite: bool = True,
         max_bytes: int = MAX_BYTES,
     ) -> None:
@@ -79,6 +85,9 @@ class Checkpoints:
             "config.learning_rate", or "config" for all of it. A change is reported.
           keep: The number of checkpoints to keep.
           background: Whether `save` returns before the files are written.
+          sharded: Whether every process writes and reads its own parts of the arrays,
+            with Orbax. The folder must be one that all processes see. For arrays that
+            do not fit in the memory of one host.
           require_finite: Whether to refuse to save NaN or infinity.
           max_bytes: The largest size of a checkpoint that is read.
 
@@ -93,11 +102,15 @@ class Checkpoints:
         processes.agree(
             {"facts": self.facts, "may_change": sorted(may_change), "keep": keep}
         )
-        self.keep, self.background, self.max_bytes = keep, background, max_bytes
+        self.background, self.max_bytes = background, max_bytes
         self.require_finite = require_finite
         self._open = contextlib.ExitStack()
-        self._writer = ThreadPoolExecutor(1, "checkpoints") if background else None
-        self._pending: Future[None] | None = None
+        self._writer: writers.Writer = (
+            writers.Sharded(self.folder, keep)
+            if sharded
+            else writers.Plain(self.folder, keep, background)
+        )
+        self._saving: int | None = None  # a step that is not yet on the disk
         self.step: int | None = self._on_first(self._enter)
 
     def _enter(self) -> int | None:
@@ -145,28 +158,10 @@ class Checkpoints:
             environment=manifest.environment(),
             progress=manifest.plain("progress", dict(progress or {})),
         )
-        arrays = leaves.to_host(tree, processes.to_host)
-        parts: dict[str, Any] = {}
-
-        def check() -> None:
-            if self.require_finite and (bad := leaves.not_finite(arrays)):
-                raise CheckpointError(
-                    f"{', '.join(bad[:5])} is not finite at step {step}, so it was "
-                    "not saved. Earlier checkpoints are intact. Pass "
-                    "`require_finite=False` to save it nevertheless."
-                )
-            parts.update(leaves.parts(tree, leaves.encode(arrays)))
-            if self._writer is not None:
-                self._pending = self._writer.submit(
-                    self._write, described, _copies(parts)
-                )
-
-        self._on_first(check)
-        if self._writer is None:
-            self._on_first(lambda: self._write(described, parts))
-            self.step = int(step)
-        else:
-            self._saving = int(step)
+        self._writer.begin(described, tree, self.require_finite)
+        self._saving = int(step)
+        if not self.background:
+            self.wait()
 
     def wait(self) -> None:
         """Waits until the last checkpoint is on the disk.
@@ -174,18 +169,10 @@ class Checkpoints:
         Raises:
           CheckpointError: If it could not be written.
         """
-        if self._writer is None:
-            return
-
-        def finish() -> bool:
-            pending, self._pending = self._pending, None
-            if pending is None:
-                return False
-            pending.result()
-            return True
-
-        if self._on_first(finish):
-            self.step = self._saving
+        step, self._saving = self._saving, None
+        if step is not None:
+            self._writer.finish()
+            self.step = step
 
     def restore(
         self, like: Any, *, step: int | None = None, cast: bool = False
@@ -239,24 +226,8 @@ class Checkpoints:
         try:
             self.wait()
         finally:
-            if self._writer is not None:
-                self._writer.shutdown()
+            self._writer.close()
             self._open.close()
-
-    def __enter__(self) -> "Checkpoints":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def _write(self, described: Manifest, parts: dict[str, Any]) -> None:
-        files.write(self.folder, described, parts)
-        folders.prune(self.folder, self.keep)
 
     def _read(self, step: int | None) -> files.Found | None:
         """Returns a checkpoint that process 0 found, on every process."""
@@ -278,9 +249,11 @@ class Checkpoints:
         contents = {
             name: processes.broadcast(own[0].contents[name] if own else b"")
             for name in described.files
+            if not shards.written(name)
         }
         reasons = {int(number): reason for number, reason in skipped.items()}
-        return files.Found(described, contents, reasons)
+        path = folders.step_path(self.folder, described.step)
+        return files.Found(path, described, contents, reasons)
 
     def _set_aside(self, step: int) -> None:
         for newer in folders.list_steps(self.folder):
@@ -289,11 +262,3 @@ class Checkpoints:
 
     def _on_first(self, action: Callable[[], Any]) -> Any:
         return processes.on_first(action, CheckpointError)
-
-
-def _copies(parts: Mapping[str, leaves.Arrays]) -> dict[str, leaves.Arrays]:
-    """Copies arrays, because the loop may donate or change them meanwhile."""
-    return {
-        stem: {name: np.array(array) for name, array in arrays.items()}
-        for stem, arrays in parts.items()
-    }
