@@ -187,7 +187,8 @@ def make_advance(
 
         start = learner, jnp.zeros(4), jnp.int32(0)
         learner, sums, which = jax.lax.fori_loop(0, block.size, body, start)
-        loss, norm, clipped = sums[:3] / sums[3]
+        # Without updates, in the call that compiles, there is no NaN for `debug_nans`.
+        loss, norm, clipped = sums[:3] / jnp.where(block.size > 0, sums[3], 1)
         skipped = learner.opt_state.skipped
         return learner, Report(loss, norm, clipped, skipped, which)
 
