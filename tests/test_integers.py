@@ -101,6 +101,7 @@ def test_ids_and_labels_of_every_type_reach_the_last_symbol(dtype):
     )
 
 
+@pytest.mark.without("jax_debug_nans", reason="it makes NaN on purpose")
 @pytest.mark.parametrize("dtype", ["int8", "uint8", "uint32"])
 def test_bytes_are_generated_from_bytes(dtype):
     vocabulary = 256 if dtype == "uint8" else 128

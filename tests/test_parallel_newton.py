@@ -61,6 +61,7 @@ def test_a_certificate_is_true():
         assert int(info.iterations[0]) in (3, 4, 5)
 
 
+@pytest.mark.without("jax_debug_nans", reason="it makes NaN on purpose")
 def test_what_is_not_finite_is_that_of_the_scan():
     cell = jrnn.ParaGRU(H)
     params, state, xs = setting(cell, 9, jnp.float32)

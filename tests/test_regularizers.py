@@ -24,6 +24,7 @@ from jrnn.training import (
 from jrnn.training.regularizers import chunk_lengths
 
 
+@pytest.mark.without("jax_debug_nans", reason="it makes NaN on purpose")
 def test_penalties_are_means_over_valid_steps_and_pairs():
     ys = np.random.default_rng(0).normal(size=(2, 7, 3)).astype(np.float32)
     mask = np.array([[1, 1, 1, 1, 0, 0, 0], [1, 1, 0, 1, 1, 1, 1]], bool)
@@ -122,6 +123,7 @@ def test_a_layer_that_explodes_does_not_shrink_the_others():
     assert float(clipped[1][0]) == 0.5
 
 
+@pytest.mark.without("jax_debug_nans", reason="it makes NaN on purpose")
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_a_bad_gradient_leaves_parameters_bit_for_bit_and_too_many_stop(bad):
     tx = jrnn.training.optimizer(optax.adam(0.1))

@@ -33,6 +33,7 @@ def test_squared_error_is_summed_within_a_step():
     np.testing.assert_allclose(actual, errors[np.array(MASK)].mean(), rtol=1e-5)
 
 
+@pytest.mark.without("jax_debug_nans", reason="it makes NaN on purpose")
 @pytest.mark.parametrize("mask", [MASK, jnp.zeros_like(MASK)])
 def test_padding_reaches_neither_the_loss_nor_its_gradient(mask):
     logits = jnp.where(mask[..., None], 1.0, jnp.nan) * jnp.arange(5.0)
@@ -73,6 +74,7 @@ def test_clipping_keeps_the_direction_of_a_finite_gradient(gradient, clipped):
     np.testing.assert_allclose(actual.astype(float), clipped, rtol=1e-3)
 
 
+@pytest.mark.without("jax_debug_nans", reason="it makes NaN on purpose")
 @pytest.mark.parametrize("scale", [0.0, 1e-30, 1.0, 1e30])
 def test_the_norm_is_accurate_whatever_its_size(scale):
     tree = jax.tree.map(lambda a: a * scale, randomise([jnp.zeros(5), jnp.zeros(3)], 0))
@@ -84,6 +86,7 @@ def test_the_norm_is_accurate_whatever_its_size(scale):
         assert not np.isfinite(training.gradient_norm([*tree, jnp.array(bad)]))
 
 
+@pytest.mark.without("jax_debug_nans", reason="it makes NaN on purpose")
 @pytest.mark.parametrize("bad", [jnp.nan, jnp.inf])
 def test_a_bad_gradient_changes_no_bit_and_is_counted(bad):
     tx = training.optimizer(optax.adam(0.1))
@@ -121,6 +124,7 @@ def test_an_optimizer_must_say_which_optimizer_it_is():
             training.optimizer(rate)
 
 
+@pytest.mark.without("jax_debug_nans", reason="it makes NaN on purpose")
 def test_too_many_bad_gradients_in_a_row_stop_the_run():
     tx = training.optimizer(optax.adam(0.1))
     params = jnp.ones(2)
@@ -213,6 +217,7 @@ def test_updates_after_every_chunk_are_those_of_a_loop():
     assert_close(actual, (params, opt_state, state, jnp.stack(losses)))
 
 
+@pytest.mark.without("jax_debug_nans", reason="it makes NaN on purpose")
 def test_one_bad_chunk_is_one_skipped_update():
     params = randomise(MODEL.init(jax.random.key(0), F), 1)
     xs, targets = randomise((jnp.zeros((B, 20, F)),) * 2, 2)

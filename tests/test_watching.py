@@ -5,6 +5,7 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 import jrnn
 from jrnn import diagnostics, training
@@ -22,6 +23,7 @@ def float32():
     return setting(Case(CELL, None), dtype=jnp.float32)
 
 
+@pytest.mark.without("jax_debug_nans", reason="it makes NaN on purpose")
 def test_a_poisoned_input_is_found():
     params, state, _ = float32()
     xs = jnp.ones((B, 150, 3)).at[1, 137, 2].set(jnp.nan)
@@ -32,6 +34,7 @@ def test_a_poisoned_input_is_found():
     assert look(CELL, params, state, xs, lengths=jnp.array([150, 137])).step[1] == -1
 
 
+@pytest.mark.without("jax_debug_nans", reason="it makes NaN on purpose")
 def test_causes_come_before_effects():
     params, state, xs = float32()
     poison = lambda a: a.at[..., -1].set(jnp.inf)

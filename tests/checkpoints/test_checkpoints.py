@@ -185,6 +185,7 @@ def test_junk_in_the_folder_is_ignored_and_leftovers_are_removed(tmp_path):
     assert not (tmp_path / ".part_00000030_ab").exists()
 
 
+@pytest.mark.without("jax_debug_nans", reason="it makes NaN on purpose")
 def test_what_is_not_finite_is_not_saved(tmp_path):
     bad = learner()._replace(state=jnp.array([1.0, jnp.nan]))
     with Checkpoints(tmp_path) as store:

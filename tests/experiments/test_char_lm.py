@@ -199,6 +199,7 @@ def test_a_full_disk_is_told_with_what_to_do(tmp_path):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
+@pytest.mark.without("jax_debug_nans", reason="it makes NaN on purpose")
 def test_bad_gradients_stop_a_run_and_are_never_saved(tiny):
     session = open_session(tiny)
     advance, ring = session.compile()
@@ -219,6 +220,7 @@ def test_bad_gradients_stop_a_run_and_are_never_saved(tiny):
     assert saved_steps(tiny.out) == []
 
 
+@pytest.mark.without("jax_debug_nans", reason="it makes NaN on purpose")
 def test_a_skipped_update_is_logged_with_its_position(tiny, monkeypatch, capsys):
     loss = type(TASK).loss
 
