@@ -5,6 +5,7 @@
 
 import ast
 import re
+import sys
 
 import pytest
 
@@ -16,7 +17,7 @@ from notebooks import build, concepts  # noqa: E402  where there is what builds
 
 SOURCES = build.SOURCES
 LAST = 14  # the number of the last notebook
-ALLOWED = {"jrnn", "jax", "numpy", "optax", "flax", "matplotlib", "os", "functools"}
+ALLOWED = {"jrnn", "jax", "numpy", "optax", "flax", "matplotlib"}
 INSTALL = """\
 # %%
 try:
@@ -61,7 +62,7 @@ def test_a_notebook_stands_alone(source):
         elif isinstance(node, ast.ImportFrom):
             assert node.module is not None and node.level == 0
             imported.add(node.module.split(".")[0])
-    assert imported <= ALLOWED | {"subprocess", "sys"}
+    assert imported - sys.stdlib_module_names <= ALLOWED
     assert not re.search(r"/(home|root|work|tmp|Users)/", text)
 
 
