@@ -18,4 +18,13 @@ CONCEPTS = {
     "independent examples": ("01_unfolding", "usually independent"),
     "time series": ("01_unfolding", "A *time series*"),
     "cost of unfolding": ("01_unfolding", "## What unfolding costs"),
+    "Keras: last output, sequence, state": ("02_parity", "return_sequences=True"),
+    "memory equals output": ("02_parity", "C_t \\equiv h_t"),
+    "parameters do not depend on length": ("02_parity", "the same parameters read"),
+    "PyTorch: printed numbers": ("02_parity", "torch.manual_seed(1)"),
+    "a loss at each step": ("05_bptt", "every step has a loss of its own"),
+    "output layer": ("05_bptt", "o_t = h_t W_{ho} + b_o"),
+    "gradient as a sum over steps": ("05_bptt", "\\sum_{k=1}^{t}"),
+    "product of Jacobians": ("05_bptt", "\\prod_{i=k+1}^{t}"),
+    "backpropagation through time": ("05_bptt", "in one backward pass"),
 }
