@@ -16,7 +16,6 @@ import jax.numpy as jnp
 from jrnn import cells, initializers, kernels, layers
 from jrnn.cells import activations
 from jrnn.interop.common.modules import param_shapes
-from jrnn.layers import Sequential
 from jrnn.storage import named_arrays
 from jrnn.storage.arrays import errors_name, load_arrays, save_arrays
 from jrnn.storage.disk import MAX_BYTES, Path
@@ -175,8 +174,9 @@ def from_config(config: Any, depth: int = 0) -> Any:
         for name, each in config.items()
         if name != "kind"
     }
-    try:
-        return made(*values.get("layers", ())) if made is Sequential else made(**values)
+    rest = {name: each for name, each in values.items() if name != "layers"}
+    try:  # classes with a field `layers` take these by position
+        return made(*values.get("layers", ()), **rest)
     except Exception as error:
         raise FileError(f"{kind} cannot have the options {values}: {error}") from error
 

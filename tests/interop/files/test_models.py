@@ -41,6 +41,11 @@ LAYERS = [
     jrnn.Recurrent(
         jrnn.LRU(4, output_features=2), method=jrnn.kernels.Linear(order="associative")
     ),
+    jrnn.Stack(
+        jrnn.LSTM(5), jrnn.Recurrent(jrnn.GRU(4)), dropout=0.25, locked=True, skip=True
+    ),
+    jrnn.Tied(jrnn.Embed(7, 4), jrnn.Stack(jrnn.Elman(5), jrnn.GRU(4))),
+    jrnn.Sequential(jrnn.Attention(4, memory_size=6, score="dot"), jrnn.LayerNorm()),
 ]
 
 
