@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jrnn import checks
-from jrnn.types import Array
+from jrnn.types import Array, Shape
 
 
 def resets_from_segments(segment_ids: Array) -> Array:
@@ -47,6 +47,28 @@ def valid(lengths: Array | None, mask: Array | None, time: int) -> Array | None:
     steps = steps.reshape(time, *(1,) * lengths.ndim)
     within = steps < jnp.clip(lengths, 0, time)[None]
     return within if mask is None else within & mask
+
+
+def valid_steps(lengths: Any, mask: Any, batch: Shape, time: int) -> Array | None:
+    """Returns which steps are valid, [*batch, time]; None for all of them.
+
+    Args:
+      lengths: Integers [*batch], or None.
+      mask: Booleans [*batch, time], or None.
+      batch: The batch shape of the inputs.
+      time: Their number of steps.
+
+    Raises:
+      ValueError: if a shape or a length does not fit.
+      TypeError: if lengths are not integers or the mask is not boolean.
+    """
+    lengths, mask = as_lengths(lengths), as_flags(mask)
+    checks.lengths(lengths, batch, time)
+    checks.flags("mask", mask, batch, time, major=False)
+    if lengths is None:
+        return mask
+    steps_first = None if mask is None else jnp.moveaxis(mask, -1, 0)
+    return jnp.moveaxis(jnp.asarray(valid(lengths, steps_first, time)), 0, -1)
 
 
 def restarts(reset: Array | None, keep: Array | None, reverse: bool) -> Array | None:
@@ -132,12 +154,8 @@ def without_padding(
             f"{list((lengths if mask is None else mask).shape)}. Without time steps, "
             "leave both out."
         )
-    *batch, time = xs.shape[: axes + 1]
-    checks.lengths(lengths, tuple(batch), time)
-    checks.flags("mask", mask, tuple(batch), time, major=False)
-    steps_first = None if mask is None else jnp.moveaxis(mask, -1, 0)
-    keep = jnp.asarray(valid(lengths, steps_first, time))
-    return where(jnp.moveaxis(keep, 0, -1), xs, jnp.zeros_like(xs))
+    keep = jnp.asarray(valid_steps(lengths, mask, xs.shape[:axes], xs.shape[axes]))
+    return where(keep, xs, jnp.zeros_like(xs))
 
 
 def where(flags: Array, on_true: Any, on_false: Any) -> Any:

@@ -35,6 +35,18 @@ def test_a_poisoned_input_is_found():
 
 
 @pytest.mark.without("jax_debug_nans", reason="it makes NaN on purpose")
+def test_lengths_of_8_bits_do_not_wrap_and_lists_are_taken():
+    params, state, _ = float32()
+    xs = jnp.ones((B, 300, 3)).at[0, 260, 1].set(jnp.nan)  # in the padding
+    for lengths in (np.array([100, 200], np.uint8), [100, 200]):
+        found = diagnostics.first_nonfinite(CELL, params, state, xs, lengths=lengths)
+        assert found.step.tolist() == [-1, -1]
+    mask = (np.arange(300) < 261).tolist()
+    found = diagnostics.first_nonfinite(CELL, params, state, xs, mask=[mask] * B)
+    assert found.step.tolist() == [260, -1]
+
+
+@pytest.mark.without("jax_debug_nans", reason="it makes NaN on purpose")
 def test_causes_come_before_effects():
     params, state, xs = float32()
     poison = lambda a: a.at[..., -1].set(jnp.inf)

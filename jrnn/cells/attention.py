@@ -71,15 +71,10 @@ def attend_to(
     """
     values = jnp.asarray(values)
     *batch, places = values.shape[:-1]
-    lengths, mask = masks.as_lengths(lengths), masks.as_flags(mask)
-    checks.lengths(lengths, tuple(batch), places)
-    checks.flags("mask", mask, tuple(batch), places, major=False)
-    first = None if mask is None else jnp.moveaxis(mask, -1, 0)
-    valid = masks.valid(lengths, first, places)
-    if valid is None:
+    keep = masks.valid_steps(lengths, mask, tuple(batch), places)
+    if keep is None:
         keep = jnp.ones((*batch, places), bool)
     else:
-        keep = jnp.moveaxis(valid, 0, -1)
         values = jnp.where(keep[..., None], values, 0)
     found = False
 

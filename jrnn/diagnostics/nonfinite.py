@@ -58,7 +58,7 @@ def first_nonfinite(
       ['row 1: xs is not finite at step 3']
     """
     batch, time = checks.sequence_axes(xs, cell.feature_axes, time_major=False)
-    xs, lengths, mask, reset = jax.tree.map(jnp.asarray, (xs, lengths, mask, reset))
+    xs = checks.as_arrays("xs", xs)
     start = cell.initial_state(params, batch) if state is None else state
     _, (ys, states) = scan(
         cell,
@@ -71,9 +71,8 @@ def first_nonfinite(
         return_states=True,
     )
 
-    time_mask = None if mask is None else jnp.moveaxis(mask, -1, 0)
-    valid = masks.valid(lengths, time_mask, time)
-    seen = xs if valid is None else _inputs(jnp.moveaxis(valid, 0, -1), xs)
+    valid = masks.valid_steps(lengths, mask, batch, time)
+    seen = xs if valid is None else _inputs(valid, xs)
     whole = [jnp.any(~jnp.isfinite(leaf)) for leaf in jax.tree.leaves(params)]
     bad = [jnp.broadcast_to(flag, (*batch, time)) for flag in whole]
     for leaf in jax.tree.leaves(start):

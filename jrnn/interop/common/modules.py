@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jrnn import checks, masks
+from jrnn import masks
 from jrnn.types import Array, DType
 
 
@@ -107,14 +107,8 @@ def cast_floating(tree: Any, dtype: DType) -> Any:
 
 def _valid(xs: Array, lengths: Array | None, mask: Array | None) -> Array | None:
     """Returns which steps are valid, [*batch, time]; None if all are."""
-    lengths = masks.as_lengths(lengths)
-    flags = lengths if mask is None else mask[..., 0]
-    if flags is None:
+    lengths, mask = masks.as_lengths(lengths), masks.as_flags(mask)
+    if lengths is None and mask is None:
         return None
-    axis = flags.ndim
-    batch, time = xs.shape[:axis], xs.shape[axis]
-    checks.lengths(lengths, batch, time)
-    checks.flags("mask", mask, batch, time, major=False)
-    first = None if mask is None else jnp.moveaxis(mask, -1, 0)
-    keep = masks.valid(lengths, first, time)
-    return None if keep is None else jnp.moveaxis(keep, 0, -1)
+    axis = lengths.ndim if mask is None else mask.ndim - 1
+    return masks.valid_steps(lengths, mask, xs.shape[:axis], xs.shape[axis])

@@ -70,18 +70,18 @@ def value_and_grad(
         reset: Array | None = None,
         key: PRNGKey | None = None,
     ) -> tuple[tuple[Array, State], Params]:
-        xs, mask = padded(xs, lengths, mask, batch_axes)
+        # Padding at the end is known only from lengths, and some kernels need that.
+        flags: Any = {"lengths": lengths, "mask": mask, "reset": reset}
+        xs, valid = padded(xs, lengths, mask, batch_axes)
         new = chosen.rewrite(layer, params, key)
         if chosen.window is None:
 
             def whole(params: Params) -> tuple[Array, State]:
-                final, ys = new.apply(
-                    params, state, xs, mask=mask, reset=reset, key=key
-                )
-                return loss(ys, targets, mask), final
+                final, ys = new.apply(params, state, xs, key=key, **flags)
+                return loss(ys, targets, valid), final
 
             return jax.value_and_grad(whole, has_aux=True)(params)
-        problem = (xs, targets, mask, reset)
+        problem = (xs, targets, valid, reset)
         pieces = windowed(
             new,
             loss,

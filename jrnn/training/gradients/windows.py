@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jrnn import checks, masks
+from jrnn import masks
 from jrnn.masks import where
 from jrnn.training.gradients.dense import SensitiveState
 from jrnn.training.gradients.traces import TracedState
@@ -26,12 +26,9 @@ class Window(NamedTuple):
     first: Array  # [] whether no step comes before it
 
 
-def padded(
-    xs: Any, lengths: Array | None, mask: Array | None, axes: int
-) -> tuple[Any, Array | None]:
+def padded(xs: Any, lengths: Any, mask: Any, axes: int) -> tuple[Any, Array | None]:
     """Returns inputs, zero where padded, and which steps are valid, [*batch, time]."""
-    xs, mask = jax.tree.map(jnp.asarray, (xs, mask))
-    lengths = masks.as_lengths(lengths)
+    xs = jax.tree.map(jnp.asarray, xs)
     leaf = jax.tree.leaves(xs)[0]
     if leaf.ndim <= axes:
         raise ValueError(
@@ -39,11 +36,7 @@ def padded(
             f"{list(leaf.shape)}. Say how many batch axes there are: `batch_axes=`."
         )
     *batch, time = leaf.shape[: axes + 1]
-    checks.lengths(lengths, tuple(batch), time)
-    checks.flags("mask", mask, tuple(batch), time, major=False)
-    if lengths is not None:
-        within = jnp.moveaxis(jnp.asarray(masks.valid(lengths, None, time)), 0, -1)
-        mask = within if mask is None else within & mask
+    mask = masks.valid_steps(lengths, mask, tuple(batch), time)
     if mask is None:
         return xs, None
     # A NaN in the padding would reach the gradients of the layers before a scan.
@@ -83,6 +76,7 @@ def windowed(
         sequence. If not, each is the mean over its own window.
     """
     xs, targets, mask, reset = problem
+    reset = masks.as_flags(reset)
     (k1, k2), shape = window, jax.tree.leaves(xs)[0].shape[: axes + 1]
     flags = jnp.ones(shape, bool) if mask is None else mask
     chunks = split_into_chunks(
