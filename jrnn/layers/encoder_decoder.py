@@ -5,12 +5,12 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jrnn import checks, numerics, options
+from jrnn import checks, masks, numerics, options
 from jrnn.cells.attention import AttentionParams, attend_to
 from jrnn.layers.beam import Beams, beam_search
 from jrnn.layers.bridge import Bridge, copy_state
 from jrnn.layers.generation import generate, sample
-from jrnn.layers.over_time import require_causal
+from jrnn.layers.over_time import require_causal, returns_pair
 from jrnn.types import Array, DType, Layer, Params, PRNGKey, State
 from jrnn.values import exportable, value
 
@@ -37,7 +37,8 @@ class EncoderDecoder:
     in the decoder, every step reads all outputs of the encoder [2].
 
     Attributes:
-      encoder: A layer from the source to [*batch, places, features].
+      encoder: A layer from the source to [*batch, places, features]; or to [*batch,
+        features], if the decoder has no attention.
       decoder: A causal layer from target ids to logits; it usually begins with a
         `jrnn.Embed`.
       start: The target id that precedes the first one.
@@ -148,9 +149,15 @@ class EncoderDecoder:
         final, memory = self.encoder.apply(
             params.encoder, None, source, key=key, **flags
         )
-        decoder, batch = params.decoder, memory.shape[:-2]
+        decoder, reduced = params.decoder, self.encoder.over_time == "reduce"
+        batch = jax.tree.leaves(memory)[0].shape[: -1 if reduced else -2]
         start = jnp.full((*batch, 1), self.start, jnp.int32)
         if _attentions(decoder):
+            if reduced or returns_pair(self.encoder):
+                raise ValueError(
+                    "the decoder attends to one array of outputs for all places, which "
+                    f"{self.encoder!r} does not return. Change its options."
+                )
             decoder = attend_to(decoder, memory, **flags)
         if self.bridge == "copy":
             return decoder, copy_state(final, self.decoder, decoder), start
@@ -213,7 +220,8 @@ class EncoderDecoder:
                 decoder, state, given, lengths=target_lengths, key=keys[1]
             )
             return logits
-        return self._feed_back(decoder, state, target, teacher_forcing, keys[1])
+        given = target, target_lengths
+        return self._feed_back(decoder, state, given, teacher_forcing, keys[1])
 
     def generate(
         self,
@@ -253,19 +261,22 @@ class EncoderDecoder:
         self,
         decoder: Params,
         state: State,
-        target: Array,
+        given: tuple[Array, Any],
         teacher_forcing: Any,
         key: PRNGKey | None,
     ) -> Array:
         """Decodes step by step, each reading the target or the model's own token."""
+        target, lengths = given
+        valid = masks.valid_steps(lengths, None, target.shape[:-1], target.shape[-1])
+        keep = None if valid is None else jnp.moveaxis(valid[..., None], -2, 0)
         steps = jnp.moveaxis(target, -1, 0)
         keys = None if key is None else jax.random.split(key, len(steps))
 
         def body(carry: tuple[State, Array], now: Any) -> tuple[Any, Array]:
             state, token = carry
-            true, key = now
+            true, mask, key = now
             state, logits = self.decoder.apply(
-                decoder, state, token[..., None], key=key
+                decoder, state, token[..., None], mask=mask, key=key
             )
             logits = logits[..., 0, :]
             if key is None:
@@ -279,7 +290,7 @@ class EncoderDecoder:
             return (state, token), logits
 
         first = jnp.full(steps.shape[1:], self.start, target.dtype)
-        _, logits = jax.lax.scan(body, (state, first), (steps, keys))
+        _, logits = jax.lax.scan(body, (state, first), (steps, keep, keys))
         return jnp.moveaxis(logits, 0, -2)
 
 
