@@ -36,7 +36,13 @@ Show = Callable[[Any, Any, Any], dict[str, Array]]
 
 
 def add_gates(params: Any, u: Any, v: Array) -> Any:
-    """Adds the contribution of the state [..., k*H] to that of the input, by gate."""
+    """Adds the contribution of the state [..., k*H] to that of the input, by gate.
+
+    Example:
+      >>> u = (jnp.ones(2), jnp.zeros(2))
+      >>> [p.tolist() for p in add_gates(None, u, jnp.array([1.0, 2.0, 3.0, 4.0]))]
+      [[2.0, 3.0], [3.0, 4.0]]
+    """
     del params
     leaves, structure = jax.tree.flatten(u)
     added = zip(leaves, jnp.split(v, len(leaves), axis=-1), strict=True)
@@ -50,6 +56,11 @@ def check_around(around: Around, params: Any, u: Any, state: Any) -> None:
 
     Raises:
       TypeError: if it is not linear in the state and in what `advance` returns.
+
+    Example:
+      >>> def keep_half(params, u, state, advance):
+      ...     return 0.5 * state + 0.5 * advance(state)
+      >>> check_around(keep_half, None, None, jnp.ones(3))
     """
 
     def transpose(params: Any, u: Any, state: Any) -> Any:
@@ -72,7 +83,12 @@ def check_around(around: Around, params: Any, u: Any, state: Any) -> None:
 
 
 def directly(params: Any, u: Any, state: Any, advance: Advance) -> Any:
-    """Advances the state and changes nothing else."""
+    """Advances the state and changes nothing else.
+
+    Example:
+      >>> directly(None, None, 3, lambda state: state + 1)
+      4
+    """
     del params, u
     return advance(state)
 

@@ -41,7 +41,12 @@ class Scheme(NamedTuple):
 def lecun_normal(
     key: PRNGKey, fan_in: int, size: int, blocks: int, dtype: DType
 ) -> Array:
-    """Draws normal entries of variance 1 / fan_in, shape [fan_in, blocks * size]."""
+    """Draws normal entries of variance 1 / fan_in, shape [fan_in, blocks * size].
+
+    Example:
+      >>> lecun_normal(jax.random.key(0), 3, 4, 2, float).shape
+      (3, 8)
+    """
     shape = (fan_in, blocks * size)
     return _wide(jax.nn.initializers.lecun_normal(), key, shape, dtype)
 
@@ -52,6 +57,10 @@ def glorot_uniform(
     """Draws uniform entries in +-sqrt(6 / (fan_in + blocks * size)).
 
     The fan-out includes all blocks, as in Keras.
+
+    Example:
+      >>> glorot_uniform(jax.random.key(0), 3, 4, 2, float).shape
+      (3, 8)
     """
     shape = (fan_in, blocks * size)
     return _wide(jax.nn.initializers.glorot_uniform(), key, shape, dtype)
@@ -63,6 +72,11 @@ def orthogonal(
     """Draws one orthogonal matrix per block, shape [fan_in, blocks * size].
 
     With one block per gate, `w[:, :size].T @ w[:, :size]` is the identity.
+
+    Example:
+      >>> w = orthogonal(jax.random.key(0), 3, 3, 2, float)
+      >>> bool(jnp.allclose(w[:, :3].T @ w[:, :3], jnp.eye(3), atol=1e-6))
+      True
     """
     draw = jax.nn.initializers.orthogonal()
     keys = jax.random.split(key, blocks)
@@ -76,6 +90,11 @@ def orthogonal_fused(
 
     Keras and Flax NNX do this. The gain of each gate is 1/sqrt(blocks) of that of
     `orthogonal`.
+
+    Example:
+      >>> w = orthogonal_fused(jax.random.key(0), 3, 3, 2, float)
+      >>> bool(jnp.allclose(w @ w.T, jnp.eye(3), atol=1e-6))
+      True
     """
     shape = (fan_in, blocks * size)
     return _wide(jax.nn.initializers.orthogonal(), key, shape, dtype)
@@ -84,6 +103,10 @@ def orthogonal_fused(
 def identity(key: PRNGKey, fan_in: int, size: int, blocks: int, dtype: DType) -> Array:
     """Returns concatenated identity matrices, for ReLU networks (Le et al., 2015).
 
+    Example:
+      >>> identity(jax.random.key(0), 2, 2, 2, float).tolist()
+      [[1.0, 0.0, 1.0, 0.0], [0.0, 1.0, 0.0, 1.0]]
+
     Source: https://arxiv.org/abs/1504.00941
     """
     del key
@@ -91,7 +114,12 @@ def identity(key: PRNGKey, fan_in: int, size: int, blocks: int, dtype: DType) ->
 
 
 def uniform(key: PRNGKey, fan_in: int, size: int, blocks: int, dtype: DType) -> Array:
-    """Draws uniform entries in +-1/sqrt(size), as PyTorch does for all RNN arrays."""
+    """Draws uniform entries in +-1/sqrt(size), as PyTorch does for all RNN arrays.
+
+    Example:
+      >>> uniform(jax.random.key(0), 3, 4, 2, float).shape
+      (3, 8)
+    """
     bound = 1 / math.sqrt(size)
     return _uniform(key, (fan_in, blocks * size), bound, dtype)
 
@@ -99,7 +127,12 @@ def uniform(key: PRNGKey, fan_in: int, size: int, blocks: int, dtype: DType) -> 
 def truncated_normal(
     key: PRNGKey, fan_in: int, size: int, blocks: int, dtype: DType
 ) -> Array:
-    """Draws from a normal of deviation 1/sqrt(fan_in), truncated at two deviations."""
+    """Draws from a normal of deviation 1/sqrt(fan_in), truncated at two deviations.
+
+    Example:
+      >>> truncated_normal(jax.random.key(0), 3, 4, 2, float).shape
+      (3, 8)
+    """
     draw = jax.nn.initializers.truncated_normal(1 / math.sqrt(fan_in))
     return _wide(draw, key, (fan_in, blocks * size), dtype)
 
@@ -135,7 +168,8 @@ def uniform_gate(key: PRNGKey, size: int, dtype: DType = float) -> Array:
 
         b = -log(1/u - 1)
 
-    For the option `forget_bias` of a gated cell.
+    Raises:
+      ValueError: if `size` is below 2.
 
     Example:
       >>> import jrnn
@@ -174,6 +208,9 @@ def scheme(name: str, kind: str) -> Scheme:
 
     Names are "jrnn", "torch", "keras", "flax" (Linen), "nnx" and "haiku"; and "irnn",
     that of Le et al., 2015, https://arxiv.org/abs/1504.00941.
+
+    Raises:
+      ValueError: if there is none of this name.
     """
     checks.one_of("scheme", name, [row for row in SCHEMES if "/" not in row])
     return SCHEMES.get(f"{name}/{kind}", SCHEMES[name])

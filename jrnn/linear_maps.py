@@ -10,7 +10,13 @@ Array = jax.Array
 
 
 class LinearMap(Protocol):
-    """A linear function of the state [..., H], as a pytree of its weights."""
+    """A linear function of the state [..., H], as a pytree of its weights.
+
+    Example:
+      >>> linear = Matmul(jnp.ones((2, 4)))
+      >>> linear(jnp.ones(2)).tolist(), linear.diagonal().tolist()
+      ([2.0, 2.0, 2.0, 2.0], [1.0, 1.0, 1.0, 1.0])
+    """
 
     def __call__(self, h: Array) -> Array:
         """Returns [..., k*H]."""

@@ -43,6 +43,11 @@ class Cell(abc.ABC):
     cells on vectors, and `jrnn.cells.Wrapper` for cells around another cell.
     A cell is final: a kernel computes with its parts, which must agree. To change what
     a cell computes, wrap it; a subclass may only replace `init`.
+
+    Example:
+      >>> import jrnn
+      >>> isinstance(jrnn.LSTM(hidden_size=4), jrnn.Cell)
+      True
     """
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -131,6 +136,11 @@ class Layer(Protocol):
 
     A layer is a frozen dataclass, like a cell. Sequences are [*batch, time, features].
     A model is a layer.
+
+    Example:
+      >>> import jrnn
+      >>> isinstance(jrnn.Recurrent(jrnn.LSTM(hidden_size=4)), jrnn.Layer)
+      True
     """
 
     @property

@@ -16,6 +16,13 @@ def value(cls: type[_T]) -> type[_T]:
 
     The printed form leaves out fields at their default and shows functions by name:
     `GRU(4)` is `GRU(hidden_size=4)`, without addresses that change from run to run.
+
+    Example:
+      >>> @value
+      ... class Scale:
+      ...     factor: float = 1.0
+      >>> Scale(), Scale(factor=2.0), Scale(2.0) == Scale(2.0)
+      (Scale(), Scale(factor=2.0), True)
     """
     made = dataclasses.dataclass(frozen=True, repr=False)(cls)
     if "__repr__" not in vars(cls):
@@ -33,6 +40,13 @@ def init_only(default: Any) -> Any:
 
     Cells that differ in such fields compute the same from the same parameters, and
     `jrnn.scan` compiles once for all of them.
+
+    Example:
+      >>> @value
+      ... class Draw:
+      ...     deviation: float = init_only(0.1)
+      >>> without_init_options(Draw(0.5)) == Draw()
+      True
     """
     return dataclasses.field(default=default, metadata={"init_only": True})
 
@@ -42,6 +56,11 @@ def without_init_options(node: _T) -> _T:
 
     Programs that are compiled for the result serve all nodes that differ in such
     fields.
+
+    Example:
+      >>> import jrnn
+      >>> without_init_options(jrnn.LSTM(4, scheme="torch"))
+      LSTM(hidden_size=4)
     """
     result: _T = _cached(node)
     return result
@@ -65,7 +84,15 @@ _cached: Any = functools.lru_cache(maxsize=1024)(_without_init_options)
 
 
 def exportable(node: type[_T]) -> type[_T]:
-    """Registers a NamedTuple of arrays with `jax.export`; decorates its class."""
+    """Registers a NamedTuple of arrays with `jax.export`; decorates its class.
+
+    Example:
+      >>> from typing import Any, NamedTuple
+      >>> @exportable
+      ... class Pair(NamedTuple):
+      ...     h: Any
+      ...     c: Any
+    """
     jax.export.register_namedtuple_serialization(
         node, serialized_name=f"jrnn.{node.__name__}"
     )

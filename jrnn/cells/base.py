@@ -42,6 +42,11 @@ class HiddenCell(VectorCell):
     """A cell on vectors whose output is the leaf `h` of its state, [..., H].
 
     Subclasses have a field `hidden_size` and a state with a field `h`.
+
+    Example:
+      >>> import jrnn
+      >>> isinstance(jrnn.GRU(4), HiddenCell), jrnn.GRU(4).output_size
+      (True, 4)
     """
 
     hidden_size: int
@@ -97,6 +102,20 @@ class GatedCell(HiddenCell):
       state_type: The class of the state.
       gates: None, or a method (params, state, p) that returns gates by name, for
         diagnostics.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, jrnn
+      >>> @jrnn.value
+      ... class Leaky(jrnn.cells.GatedCell):
+      ...     hidden_size: int
+      ...     blocks = 1
+      ...     def update(self, params, state, p):
+      ...         return jrnn.cells.HiddenState(0.9 * state.h + 0.1 * jnp.tanh(p[0]))
+      >>> cell = Leaky(hidden_size=4)
+      >>> params = cell.init(jax.random.key(0), input_size=3)
+      >>> state, y = jrnn.step(cell, params, None, jnp.ones((2, 3)))
+      >>> y.shape
+      (2, 4)
     """
 
     blocks: int
@@ -144,7 +163,21 @@ class GatedCell(HiddenCell):
 
 
 class Wrapper(Cell):
-    """A cell around the cell in its field `cell`: delegates what it does not change."""
+    """A cell around the cell in its field `cell`: delegates what it does not change.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, jrnn
+      >>> @jrnn.value
+      ... class Doubled(jrnn.cells.Wrapper):
+      ...     cell: jrnn.Cell
+      ...     def read(self, params, state, u):
+      ...         return 2 * self.cell.read(params, state, u)
+      >>> cell = Doubled(jrnn.GRU(hidden_size=4))
+      >>> params = cell.init(jax.random.key(0), input_size=3)
+      >>> state, y = jrnn.step(cell, params, None, jnp.ones((2, 3)))
+      >>> bool((y == 2 * state.h).all())
+      True
+    """
 
     cell: Cell
 

@@ -99,6 +99,14 @@ def describe(found: NonFinite, cell: Cell, params: Params, xs: Any) -> list[str]
     Returns:
       Sentences such as "row 1: xs is not finite at step 3". The list is empty if
       everything is finite.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, jrnn
+      >>> cell = jrnn.Elman(hidden_size=4)
+      >>> params = cell.init(jax.random.key(0), input_size=3)
+      >>> xs = jnp.ones((2, 5, 3)).at[1, 3].set(jnp.nan)
+      >>> describe(first_nonfinite(cell, params, None, xs), cell, params, xs)
+      ['row 1: xs is not finite at step 3']
     """
     batch, _ = checks.sequence_axes(xs, cell.feature_axes, time_major=False)
     state = jax.eval_shape(lambda p: cell.initial_state(p, batch), params)

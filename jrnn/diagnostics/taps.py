@@ -121,6 +121,10 @@ def tapped_norms(tap: Array) -> Array:
 
     Returns:
       Norms over the batch and the whole state, [steps].
+
+    Example:
+      >>> tapped_norms(jnp.array([4.0, 9.0])).tolist()  # see `Tapped`
+      [2.0, 3.0]
     """
     return jnp.sqrt(tap)
 

@@ -48,6 +48,9 @@ def export_layer(
       The artifact. `serialize(vjp_order=1)` returns its bytes, with gradients, and
       `jax.export.deserialize(data)` reads them.
 
+    Raises:
+      ValueError: if `takes` contains another name.
+
     Example:
       >>> import jax, jax.numpy as jnp, jrnn
       >>> from jrnn.interop.export import export_layer

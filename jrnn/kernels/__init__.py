@@ -45,6 +45,10 @@ def named(method: str | Kernel) -> Kernel | None:
     Raises:
       ValueError: if there is no kernel of this name.
       TypeError: if it is neither a name nor a kernel.
+
+    Example:
+      >>> named("linear"), named("auto")
+      (Linear(), None)
     """
     if isinstance(method, str):
         checks.one_of("method", method, ["auto", *METHODS])
@@ -64,6 +68,14 @@ def choose(
 
     Raises:
       ValueError: if a kernel asked for does not exist or cannot run this cell.
+
+    Example:
+      >>> import jax.numpy as jnp, jrnn
+      >>> inputs = Inputs(jnp.ones((5, 2, 3)), None, None, None)  # time first
+      >>> choose("auto", jrnn.LSTM(4), inputs, Options())
+      Gated()
+      >>> choose("auto", jrnn.IndRNN(4), inputs, Options())
+      Scan()
     """
     kernel = named(method)
     if kernel is None:

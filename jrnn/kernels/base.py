@@ -56,6 +56,11 @@ class Kernel(Protocol):
     """A way to compute a loop over time: a frozen value whose fields are options.
 
     `Scan` is the definition. Any other kernel returns the same within rounding.
+
+    Example:
+      >>> import jrnn
+      >>> jrnn.kernels.Gated(), jrnn.kernels.Linear(order="scan")
+      (Gated(), Linear(order='scan'))
     """
 
     def refusal(self, cell: Cell, inputs: Inputs, options: Options) -> str | None:
@@ -71,7 +76,16 @@ def restarted(state: State, fresh: State, restart: Array | None) -> State:
 
 
 def project(cell: Cell, params: Params, inputs: Inputs) -> Any:
-    """Projects every time step at once, with the keys that single steps would use."""
+    """Projects every time step at once, with the keys that single steps would use.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, jrnn
+      >>> cell = jrnn.Elman(hidden_size=4)
+      >>> params = cell.init(jax.random.key(0), input_size=3)
+      >>> inputs = Inputs(jnp.ones((5, 2, 3)), None, None, None)  # time first
+      >>> [u.shape for u in project(cell, params, inputs)]
+      [(5, 2, 4)]
+    """
     if inputs.keys is None:
         return cell.project(params, inputs.xs)
     return jax.vmap(lambda x, key: cell.project(params, x, key=key))(

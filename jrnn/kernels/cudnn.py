@@ -33,6 +33,11 @@ class CuDNN:
     has no `jax.jvp` or second derivative, and it does not split over a mesh: use `Scan`
     for those. Tensor cores may round to TF32; `jax.default_matmul_precision("highest")`
     computes in float32.
+
+    Example:
+      >>> import jrnn
+      >>> jrnn.kernels.named("cudnn")
+      CuDNN()
     """
 
     def refusal(self, cell: Cell, inputs: Inputs, options: Options) -> str | None:

@@ -109,6 +109,15 @@ def load_arrays(
     Raises:
       FileError: if the file is refused.
       OSError: if the file does not exist or cannot be read.
+
+    Example:
+      >>> import tempfile
+      >>> folder = tempfile.TemporaryDirectory()
+      >>> save_arrays(f"{folder.name}/a.npz", {"w": np.ones(3)}, {"note": "ones"})
+      >>> arrays, metadata = load_arrays(f"{folder.name}/a.npz", signed=True)
+      >>> arrays["w"].tolist(), metadata["note"]
+      ([1.0, 1.0, 1.0], 'ones')
+      >>> folder.cleanup()
     """
     path = pathlib.Path(path)
     suffix = path.suffix.lower()
@@ -127,7 +136,12 @@ def load_arrays(
 
 
 def digest(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> str:
-    """Returns the sha256 of named arrays and text, which is the same in all formats."""
+    """Returns the sha256 of named arrays and text, which is the same in all formats.
+
+    Example:
+      >>> len(digest({"w": np.ones(3)}, {"note": "ones"}))  # hexadecimal digits
+      64
+    """
     names = sorted(arrays)
     outline = [[n, str(arrays[n].dtype), list(arrays[n].shape)] for n in names]
     sha = hashlib.sha256(json.dumps([outline, sorted(metadata.items())]).encode())

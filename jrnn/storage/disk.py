@@ -23,6 +23,14 @@ def read_regular(path: Path, max_bytes: int = MAX_BYTES) -> bytes:
     Raises:
       FileError: if it is a link, a device or a pipe, or is larger than `max_bytes`.
       OSError: if it does not exist or cannot be read.
+
+    Example:
+      >>> import tempfile
+      >>> folder = tempfile.TemporaryDirectory()
+      >>> write_whole(f"{folder.name}/a.txt", [b"one ", b"two"])
+      >>> read_regular(f"{folder.name}/a.txt")
+      b'one two'
+      >>> folder.cleanup()
     """
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)  # a pipe would block
     try:
@@ -47,6 +55,12 @@ def write_whole(path: Path, pieces: Iterable[Piece]) -> None:
     """Writes a file. If the write fails, an older file of the same name remains.
 
     It writes to another name, flushes to the disk, renames, and flushes the folder.
+
+    Example:
+      >>> import tempfile
+      >>> folder = tempfile.TemporaryDirectory()
+      >>> write_whole(f"{folder.name}/a.txt", [b"one ", b"two"])
+      >>> folder.cleanup()
     """
     path = pathlib.Path(path)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")

@@ -54,6 +54,9 @@ def join(tokens: Sequence[Any], unit: str) -> Any:
     Returns:
       A string; with "tokens", a list of strings.
 
+    Raises:
+      ValueError: if there is no such unit.
+
     Example:
       >>> from jrnn.text import join
       >>> join([110, 195, 169], "bytes")

@@ -60,6 +60,9 @@ def zclip(
       An optax transformation. Its state has the fields `mean`, `variance`, `seen`,
       `clipped` and `norm`, the norm of the last gradient before clipping.
 
+    Raises:
+      ValueError: if an argument is out of range.
+
     Example:
       >>> import jax.numpy as jnp
       >>> tx = zclip(warmup=3)

@@ -65,6 +65,9 @@ def clip_gradients(max_norm: float) -> optax.GradientTransformation:
     Returns:
       An optax transformation. Its state holds the norm before clipping.
 
+    Raises:
+      ValueError: if `max_norm` is not positive.
+
     Example:
       >>> import jax.numpy as jnp
       >>> tx = clip_gradients(1.0)

@@ -24,7 +24,12 @@ class ProcessError(RuntimeError):
 
 
 def is_first() -> bool:
-    """Whether this is process 0, which writes files and shows progress."""
+    """Whether this is process 0, which writes files and shows progress.
+
+    Example:
+      >>> is_first()  # the only process
+      True
+    """
     return jax.process_index() == 0
 
 
@@ -55,6 +60,10 @@ def on_first(action: Callable[[], Any], error: type[Exception] = ProcessError) -
     Raises:
       Exception: On process 0, what the function raises; on the others, `error` with
         the same message.
+
+    Example:
+      >>> on_first(lambda: 3)
+      3
     """
     if jax.process_count() == 1:
         return action()
@@ -84,6 +93,10 @@ def together(action: Callable[[], Any], error: type[Exception] = ProcessError) -
 
     Raises:
       Exception: What the function raises, or `error` with the message of another.
+
+    Example:
+      >>> together(lambda: 3)
+      3
     """
     if jax.process_count() == 1:
         return action()
@@ -157,7 +170,13 @@ def _gather_texts(text: str) -> list[str]:
 
 
 def to_host(array: Any) -> np.ndarray:
-    """Returns the whole value of an array that may be split over processes."""
+    """Returns the whole value of an array that may be split over processes.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> to_host(jnp.ones(3)).tolist()
+      [1.0, 1.0, 1.0]
+    """
     if not isinstance(array, jax.Array) or array.is_fully_addressable:
         return np.asarray(array)
     if array.is_fully_replicated:

@@ -24,6 +24,11 @@ class StopRequest:
 
     Attributes:
       signal: The number of the signal; None before it.
+
+    Example:
+      >>> with stop_requests() as request:
+      ...     bool(request), request.signal
+      (False, None)
     """
 
     def __init__(self) -> None:

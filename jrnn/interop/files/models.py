@@ -89,6 +89,17 @@ def load_model(path: Path, *, max_bytes: int = MAX_BYTES) -> tuple[Layer, Params
     Raises:
       FileError: if the file is damaged, if `save_model` did not write it, or if it
         describes something that this version of jrnn does not have.
+
+    Example:
+      >>> import tempfile, jax, jrnn
+      >>> folder = tempfile.TemporaryDirectory()
+      >>> model, path = jrnn.Dense(4), f"{folder.name}/model.safetensors"
+      >>> params = model.init(jax.random.key(0), input_size=3)
+      >>> save_model(path, model, params, input_size=3)
+      >>> layer, again = load_model(path)
+      >>> layer, bool((again.w == params.w).all())
+      (Dense(features=4), True)
+      >>> folder.cleanup()
     """
     arrays, metadata = load_arrays(path, signed=True, max_bytes=max_bytes)
     require(

@@ -54,6 +54,15 @@ def load(
     Raises:
       FileError: if the file is damaged, if jrnn did not write it, or if it does not fit
         the template.
+
+    Example:
+      >>> import tempfile, jax.numpy as jnp
+      >>> folder = tempfile.TemporaryDirectory()
+      >>> save(f"{folder.name}/w.npz", {"w": jnp.ones(3)}, {"size": 3})
+      >>> params, config = load(f"{folder.name}/w.npz", {"w": jnp.zeros(3)})
+      >>> params["w"].tolist(), config
+      ([1.0, 1.0, 1.0], {'size': 3})
+      >>> folder.cleanup()
     """
     arrays, metadata = load_arrays(path, signed=True, max_bytes=max_bytes)
     with errors_name(path):

@@ -53,6 +53,11 @@ class Pallas:
         leave no room.
         A core of TPU v5p and v7x has 64 MiB, one of v5e and v6e 128 MiB, according to
         `jax.experimental.pallas.tpu.get_tpu_info`; an eighth is left to the compiler.
+
+    Example:
+      >>> import jrnn
+      >>> jrnn.kernels.named("pallas")
+      Pallas()
     """
 
     memory: int = 56 * 2**20

@@ -187,6 +187,11 @@ class Report:
 
     Attributes:
       kernel: What to report on.
+
+    Example:
+      >>> import jrnn
+      >>> jrnn.kernels.Report(jrnn.kernels.Parallel())  # `jrnn.parallel_info` runs it
+      Report(kernel=Parallel())
     """
 
     kernel: Parallel

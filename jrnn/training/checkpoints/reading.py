@@ -42,6 +42,17 @@ def inspect(
 
     Raises:
       CheckpointError: If there is no intact checkpoint.
+
+    Example:
+      >>> import tempfile, jax.numpy as jnp
+      >>> from jrnn.training.checkpoints import Checkpoints
+      >>> temporary = tempfile.TemporaryDirectory()
+      >>> with Checkpoints(temporary.name, {"seed": 3}) as store:
+      ...     store.save(10, {"w": jnp.ones(3)})
+      >>> found = inspect(temporary.name)
+      >>> found.step, found.facts
+      (10, {'seed': 3})
+      >>> temporary.cleanup()
     """
     return _find(Path(folder), step, set(), max_bytes).manifest
 

@@ -14,7 +14,13 @@ from jrnn.values import value
 
 
 class Method(Protocol):
-    """A method that computes the gradient of a loss over a sequence."""
+    """A method that computes the gradient of a loss over a sequence.
+
+    Example:
+      >>> from jrnn.training import TBPTT
+      >>> TBPTT(5, 20).window
+      (5, 20)
+    """
 
     @property
     def window(self) -> tuple[int, int] | None:
