@@ -159,12 +159,31 @@ def along(a: Array, like: Array) -> Array:
     Then arithmetic of parameters [H] and values [..., H] needs no promotion of ranks,
     which JAX can be told to refuse.
 
+    In half precision the new axes have the sizes of `like`: the gradient of a bias is a
+    sum over them, and so it is computed in float32 and rounded once. XLA would round
+    the sum of bfloat16 over two axes in between, or stop adding at 256 ones.
+
     Example:
       >>> import jax.numpy as jnp
       >>> along(jnp.ones(4), jnp.ones((2, 5, 4))).shape
       (1, 1, 4)
     """
-    return jnp.expand_dims(a, tuple(range(like.ndim - a.ndim)))
+    if not half(a):
+        return jnp.expand_dims(a, tuple(range(like.ndim - a.ndim)))
+    return repeated(a, like.shape[: max(like.ndim - a.ndim, 0)])
+
+
+def repeated(a: Array, shape: tuple[int, ...]) -> Array:
+    """Returns copies of an array, [*shape, ...]; its gradient is summed in float32.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> total = lambda a: jnp.sum(repeated(a, (999,)).astype(float))
+      >>> float(jax.grad(total)(jnp.ones((), jnp.bfloat16)))
+      1000.0
+    """
+    wider = a.astype(wide(a)) if half(a) else a
+    return jnp.broadcast_to(wider, (*shape, *a.shape)).astype(a.dtype)
 
 
 def wide(leaf: Array) -> Any:
@@ -177,16 +196,57 @@ def wide(leaf: Array) -> Any:
     return leaf.dtype if jnp.finfo(leaf.dtype).bits >= 32 else jnp.float32
 
 
+def half(leaf: Array) -> bool:
+    """Whether an array is floating-point with fewer than 32 bits."""
+    return jnp.issubdtype(leaf.dtype, jnp.floating) and jnp.finfo(leaf.dtype).bits < 32
+
+
+def widened(tree: Any) -> tuple[Any, Callable[[Any], Any]]:
+    """Returns a tree with half precision as float32, and a function that rounds back.
+
+    A loop that reads parameters sums their gradient step by step. If the body rounds
+    what was widened before the loop, values stay the same and the sum is in float32. In
+    bfloat16 it would lose the small addends: a sum of ones stops at 256.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> def last(w):
+      ...     wide, narrow = widened(w)
+      ...     body = lambda h, x: (h + narrow(wide) * x, None)
+      ...     return jax.lax.scan(body, jnp.zeros_like(w), jnp.ones(999, w.dtype))[0]
+      >>> float(jax.grad(last)(jnp.ones((), jnp.bfloat16)))
+      1000.0
+    """
+    dtypes = jax.tree.map(lambda leaf: leaf.dtype, tree)
+
+    def widen(leaf: Array) -> Array:
+        return leaf.astype(wide(leaf)) if half(leaf) else leaf
+
+    def narrow(tree: Any) -> Any:
+        return jax.tree.map(lambda leaf, dtype: leaf.astype(dtype), tree, dtypes)
+
+    return jax.tree.map(widen, tree), narrow
+
+
+@jax.custom_jvp
 def take_rows(table: Array, ids: Array) -> Array:
     """Returns `table[ids]`, [..., features], split over a mesh as the ids are.
 
-    On an explicit mesh, JAX does not choose how the result is split.
+    On an explicit mesh, JAX does not choose how the result is split. The gradient of a
+    table in half precision is summed in float32: some ids occur very often.
     """
     split = jax.typeof(ids).sharding
     if split.mesh.empty:
         return table[ids]
     spec = jax.P(*split.spec, jax.typeof(table).sharding.spec[-1])
     return table.at[ids].get(out_sharding=spec)
+
+
+@take_rows.defjvp
+def _take_rows_jvp(primals: Any, tangents: Any) -> tuple[Array, Array]:
+    table, ids = primals
+    moved = tangents[0].astype(wide(table))
+    return take_rows(table, ids), take_rows(moved, ids).astype(table.dtype)
 
 
 def split_like(a: Array, like: Array) -> Array:

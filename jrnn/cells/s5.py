@@ -157,8 +157,8 @@ class S5(VectorCell):
         checks.last_axis("xs", x, self.features)
         _, b = self._discrete(params)
         re, im = x @ params.b_re, x @ params.b_im
-        b, d = numerics.along(b, x), numerics.along(params.d, x)
-        b_re, b_im = b.real.astype(x.dtype), b.imag.astype(x.dtype)
+        parts = b.real.astype(x.dtype), b.imag.astype(x.dtype), params.d
+        b_re, b_im, d = (numerics.along(part, x) for part in parts)
         return S5Input(re * b_re - im * b_im, re * b_im + im * b_re, d * x)
 
     def read(self, params: S5Params, state: S5State, u: S5Input) -> Array:

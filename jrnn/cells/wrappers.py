@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jrnn import checks
+from jrnn import checks, numerics
 from jrnn.cells.base import Prepared, Wrapper, inner_params, inner_u
 from jrnn.forms import Advance, Form
 from jrnn.types import Array, Cell, DType, Params, PRNGKey, Shape, State
@@ -209,8 +209,7 @@ class LearnedState(Wrapper):
         parameters along.
         """
         return jax.tree.map(
-            lambda a: jnp.copy(jnp.broadcast_to(a, (*batch_shape, *a.shape))),
-            params.state,
+            lambda a: jnp.copy(numerics.repeated(a, batch_shape)), params.state
         )
 
     def prepare(

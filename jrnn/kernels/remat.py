@@ -16,6 +16,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from jrnn import numerics
 from jrnn.kernels import base
 from jrnn.kernels.base import Inputs, Kernel, Loop, Options, Trajectory
 from jrnn.types import Array, Cell, State
@@ -45,10 +46,11 @@ def run(kernel: Kernel, cell: Cell, loop: Loop, options: Options) -> Trajectory:
     idle = total - time
     inner = options._replace(remat=None)
     outer = inner._replace(unroll=inner.unroll if loops[-1] == 1 else 1)
+    wide, narrow = numerics.widened(params)
 
     def piece(depth: int, state: State, inputs: Inputs) -> tuple[State, Any]:
         if depth + 1 == len(loops):
-            whole = Loop(params, state, fresh, inputs)
+            whole = Loop(narrow(wide), state, fresh, inputs)
             final, *out = kernel.run(cell, whole, inner)
             return final, out
         # The loop around each piece keeps XLA from merging it with its second run.

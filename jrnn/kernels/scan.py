@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from jrnn import numerics
 from jrnn.kernels import base
 from jrnn.kernels.base import Inputs, Loop, Options, Trajectory
 from jrnn.masks import where
@@ -30,9 +31,11 @@ class Scan:
     def run(self, cell: Cell, loop: Loop, options: Options) -> Trajectory:
         """Runs a cell along time."""
         params, state, fresh, inputs = loop
+        wide, narrow = numerics.widened(params)
 
         def body(state: State, slices: Any) -> tuple[State, Any]:
             u, keep, restart = slices
+            params = narrow(wide)
             start = base.restarted(state, fresh, restart)
             new = cell.step(params, start, u)
             y = cell.read(params, new, u) if options.outputs else None

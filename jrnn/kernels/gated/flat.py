@@ -31,11 +31,7 @@ def as_rows(function: Callable[[Any], Any], tree: Any, feature_axes: int) -> Any
 
 
 def project(cell: Cell, params: Params, inputs: Inputs) -> Any:
-    """Projects many steps, as rows of one matrix where that is allowed.
-
-    Rows matter for gradients in half precision too: that of a bias sums over one axis,
-    in float32, and over two axes it would be rounded between them.
-    """
+    """Projects many steps, as rows of one matrix where that is allowed."""
     if inputs.keys is not None:  # masks may have batch axes
         return base.project(cell, params, inputs)
     project_all = functools.partial(cell.project, params)

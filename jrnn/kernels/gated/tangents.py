@@ -53,6 +53,8 @@ class Tangents:
         self.params, self.fresh = loop.params, loop.fresh
         self.dfresh = jax.tree.map(instantiate, loop.fresh, dloop.fresh)
         self.weights = Varying(dloop.params)  # parameters with a tangent
+        # Loops sum the cotangents of these, over steps and over chunks.
+        self.wide, self.narrow = numerics.widened(self.weights.tangents)
         self.vary = self.weights.pick(loop.params)
         self.xs = Varying(dloop.inputs.xs)
         self.recurrent = plan.form.recurrent(loop.params).hoist()
@@ -98,7 +100,7 @@ class Tangents:
             return us, vs, form.combine(params, us, vs)
 
         at = (self.vary, self.xs.pick(inputs.xs))
-        out, (dus, _, dps) = jax.jvp(preactivate, at, (self.weights.tangents, dxs))
+        out, (dus, _, dps) = jax.jvp(preactivate, at, (self.narrow(self.wide), dxs))
         return out, (dus, dps)
 
     def linear_update(self, start: State, p: Any) -> Any:
@@ -120,7 +122,7 @@ class Tangents:
             combine = functools.partial(form.combine, self.params, u)
             _, dp_h = jax.jvp(combine, (v,), (self.recurrent(dh),))
             total = jax.tree.map(jnp.add, separate(dp), dp_h)
-            return linear(self.weights.tangents, dstart, total)
+            return linear(self.narrow(self.wide), dstart, total)
 
         dstart = dstate
         if restart is not None:
@@ -136,7 +138,7 @@ class Tangents:
         def read(vary: list[Array], states: State, us: Any) -> Array:
             return self.cell.read(self.weights.put(self.params, vary), states, us)
 
-        at, along = (self.vary, states, us), (self.weights.tangents, dstates, dus)
+        at, along = (self.vary, states, us), (self.narrow(self.wide), dstates, dus)
         return jax.jvp(read, at, along)[1]
 
 
