@@ -34,9 +34,3 @@ def test_help_lists_the_classes_and_functions():
         assert name in text
     assert {"LSTM", "scan", "generate", "value"} <= set(jrnn.__all__)
     assert not {"cells", "types", "checks"} & set(jrnn.__all__)
-
-
-def test_links_lead_somewhere():
-    for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
-        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
-            assert (page.parent / target).exists(), f"{page.name} links to {target}"
