@@ -220,8 +220,8 @@ class EncoderDecoder:
                 decoder, state, given, lengths=target_lengths, key=keys[1]
             )
             return logits
-        given = target, target_lengths
-        return self._feed_back(decoder, state, given, teacher_forcing, keys[1])
+        targets = target, target_lengths
+        return self._feed_back(decoder, state, targets, teacher_forcing, keys[1])
 
     def generate(
         self,
@@ -261,12 +261,12 @@ class EncoderDecoder:
         self,
         decoder: Params,
         state: State,
-        given: tuple[Array, Any],
+        targets: tuple[Array, Any],
         teacher_forcing: Any,
         key: PRNGKey | None,
     ) -> Array:
         """Decodes step by step, each reading the target or the model's own token."""
-        target, lengths = given
+        target, lengths = targets
         valid = masks.valid_steps(lengths, None, target.shape[:-1], target.shape[-1])
         keep = None if valid is None else jnp.moveaxis(valid[..., None], -2, 0)
         steps = jnp.moveaxis(target, -1, 0)

@@ -108,7 +108,8 @@ def cast_floating(tree: Any, dtype: DType) -> Any:
 def _valid(xs: Array, lengths: Array | None, mask: Array | None) -> Array | None:
     """Returns which steps are valid, [*batch, time]; None if all are."""
     lengths, mask = masks.as_lengths(lengths), masks.as_flags(mask)
-    if lengths is None and mask is None:
+    flags = lengths if mask is None else mask[..., 0]
+    if flags is None:
         return None
-    axis = lengths.ndim if mask is None else mask.ndim - 1
+    axis = flags.ndim
     return masks.valid_steps(lengths, mask, xs.shape[:axis], xs.shape[axis])
