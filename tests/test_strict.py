@@ -66,11 +66,17 @@ def setting(case):
 def test_cells(case):
     with strict(wide=False):
         params, xs = setting(case)
+        options = {**FLAGS, "key": jax.random.key(0), "return_states": True}
+        trace(lambda p: jrnn.scan(case.cell, p, None, xs, **options), params)
+
+
+@pytest.mark.parametrize("case", CASES_32[::5], ids=str)
+def test_other_options_of_a_scan(case):
+    with strict(wide=False):
+        params, xs = setting(case)
         run = lambda p, **options: jrnn.scan(case.cell, p, None, xs, **FLAGS, **options)
-        key = jax.random.key(0)
-        trace(lambda p: run(p, key=key, remat="sqrt", return_states=True), params)
-        if not case.brief:
-            trace(lambda p: run(p, method="scan", reverse=True), params)
+        trace(lambda p: run(p, key=jax.random.key(0), remat="sqrt"), params)
+        trace(lambda p: run(p, method="scan", reverse=True), params)
 
 
 @pytest.mark.parametrize("case", CASES[::5], ids=str)
