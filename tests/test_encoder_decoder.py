@@ -129,16 +129,20 @@ def test_enough_beams_find_the_best_of_all_sequences(end, penalty):
     model = jrnn.EncoderDecoder(model.encoder, jrnn.Sequential(*decoder), 2, None)
     params = drawn(model)
 
-    def score(row, tokens):
-        target = jnp.array([tokens])
-        logits = model.apply(params, SOURCE[row : row + 1, : LENGTHS[row]], target)
-        gains = np.asarray(jax.nn.log_softmax(logits))[0][range(len(tokens)), tokens]
-        return gains.sum() / ((5 + len(tokens)) / 6) ** penalty
+    every = list(itertools.product(range(size), repeat=steps))
+    target = np.array(every)
 
-    every = set()
-    for tokens in itertools.product(range(size), repeat=steps):
-        cut = tokens.index(end) + 1 if end in tokens else steps
-        every.add(tokens[:cut])
+    def score_all(row):
+        """Returns the score of every sequence, up to its end."""
+        source = np.repeat(SOURCE[row : row + 1, : LENGTHS[row]], len(every), axis=0)
+        gains = np.asarray(jax.nn.log_softmax(model.apply(params, source, target)))
+        gains = np.take_along_axis(gains, target[..., None], axis=-1)[..., 0]
+        scores = {}
+        for tokens, gain in zip(every, gains, strict=True):
+            cut = tokens.index(end) + 1 if end in tokens else steps
+            scores[tokens[:cut]] = gain[:cut].sum() / ((5 + cut) / 6) ** penalty
+        return scores
+
     found = model.beam_search(
         params,
         SOURCE,
@@ -149,7 +153,8 @@ def test_enough_beams_find_the_best_of_all_sequences(end, penalty):
         length_penalty=penalty,
     )
     for row in range(B):
-        best = sorted(every, key=lambda tokens, r=row: -score(r, tokens))
+        scores = score_all(row)
+        best = sorted(scores, key=lambda tokens, s=scores: -s[tokens])
         kept = [
             tuple(tokens[:length].tolist())
             for tokens, length, total in zip(
@@ -160,7 +165,7 @@ def test_enough_beams_find_the_best_of_all_sequences(end, penalty):
         assert kept[0] == best[0]
         assert sorted(kept) == sorted(best)
         np.testing.assert_allclose(
-            found.scores[row][: len(best)], [score(row, t) for t in kept], atol=1e-5
+            found.scores[row][: len(best)], [scores[t] for t in kept], atol=1e-5
         )
         if end is not None:
             first = found.tokens[row][0]

@@ -35,8 +35,9 @@ def test_layers_say_how_their_outputs_depend_on_time(name):
     """The Jacobian of the outputs with respect to the inputs, step by step."""
     layer = LAYERS[name]
     params = drawn(layer)
-    slope = jax.jacobian(lambda xs: layer.apply(params, None, xs)[1])(XS[0])
-    reach = jnp.any(slope != 0, axis=(1, 3))  # [T of outputs, T of inputs]
+    run = lambda xs: layer.apply(params, None, xs)[1]
+    slope = jax.jit(jax.jacobian(run))(np.asarray(XS)[0])
+    reach = np.any(np.asarray(slope) != 0, axis=(1, 3))  # [T of outputs, T of inputs]
     assert np.all(np.diag(reach))
     later, earlier = bool(np.triu(reach, 1).any()), bool(np.tril(reach, -1).any())
     if layer.over_time == "pointwise":
@@ -214,10 +215,9 @@ def test_padding_of_images_reaches_no_gradient(layer):
         ys = layer.apply(params, (), xs, lengths=LENGTHS)[1]
         return jnp.sum(jnp.where(inside, jnp.sin(ys), 0))
 
-    clean = jax.grad(loss)(drawn(layer), jnp.where(inside, images, 0))
-    assert_close(
-        jax.grad(loss)(drawn(layer), jnp.where(inside, images, jnp.nan)), clean
-    )
+    slope, params = jax.jit(jax.grad(loss)), drawn(layer)
+    clean = slope(params, np.where(inside, images, 0))
+    assert_close(slope(params, np.where(inside, images, np.nan)), clean)
 
 
 def test_flags_without_a_time_axis_are_an_error():
@@ -278,19 +278,25 @@ class Several(jrnn.cells.Wrapper):
 def test_the_output_of_a_cell_may_be_a_tree(method, reverse):
     cell = Several(jrnn.GRU(H))
     params = drawn(jrnn.GRU(H))
-    mask = jnp.array([[0, 1, 1, 0, 1, 1, 0], [0, 0, 0, 0, 0, 0, 0]], bool)
-    for flags in ({"lengths": jnp.array([3, 0])}, {"mask": mask}, {}):
+    mask = np.array([[0, 1, 1, 0, 1, 1, 0], [0, 0, 0, 0, 0, 0, 0]], bool)
+    several = lambda h: Parts(h, (h[..., :2] ** 2, np.sum(h, axis=-1)))
+    for flags in ({"lengths": np.array([3, 0])}, {"mask": mask}, {}):
         options = {**flags, "reverse": reverse, "method": method}
-        final, hs = jrnn.scan(jrnn.GRU(H), params, None, XS, **options)
-        expected = Parts(hs, (hs[..., :2] ** 2, jnp.sum(hs, axis=-1)))
-        state, ys = jrnn.scan(cell, params, None, XS, **options)
-        assert_close((state, ys), (final, expected))
-        _, last = jrnn.scan(cell, params, None, XS, return_sequence=False, **options)
-        h = final.h if flags == {} else final.h * jnp.array([[1.0], [0.0]])
-        assert_close(last, Parts(h, (h[..., :2] ** 2, jnp.sum(h, axis=-1))))
-        jax.grad(lambda p, o=options: jnp.sum(jrnn.scan(cell, p, None, XS, **o)[1].h))(
-            params
-        )
+
+        @jax.jit
+        def runs(params, options=options):
+            plain = jrnn.scan(jrnn.GRU(H), params, None, XS, **options)
+            how = options | {"return_sequence": False}
+            last = jrnn.scan(cell, params, None, XS, **how)[1]
+            run = lambda p: jrnn.scan(cell, p, None, XS, **options)
+            slope = jax.grad(lambda p: jnp.sum(run(p)[1].h))(params)
+            return plain, run(params), last, slope
+
+        (final, hs), actual, last, slope = runs(params)
+        assert_close(actual, (final, several(np.asarray(hs))))
+        h = np.asarray(final.h) * (1 if flags == {} else np.array([[1.0], [0.0]], "f"))
+        assert_close(last, several(h))
+        assert all(np.any(leaf) for leaf in jax.tree.leaves(slope))
     held = jrnn.scan(cell, params, None, XS, mask=mask, at_padding="hold")[1]
     wanted = jrnn.scan(jrnn.GRU(H), params, None, XS, mask=mask, at_padding="hold")[1]
     assert_close(held.h, wanted)

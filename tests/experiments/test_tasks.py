@@ -1,10 +1,10 @@
 """Every task trains, scores, resumes bit for bit, and shows what it makes."""
 
 import dataclasses
+import functools
 import json
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -57,12 +57,18 @@ def test_a_stopped_run_of_a_task_resumes_bit_for_bit(name, tmp_path):
 @pytest.mark.parametrize("name", TINY)
 def test_rows_of_a_batch_do_not_depend_on_the_devices(name, tmp_path):
     task, options = tiny(name, tmp_path)
-    arrays = jax.tree.map(jnp.asarray, task.load(options).arrays)
-    step = jnp.int32(3)
-    whole = task.batch(options, arrays, step, jnp.arange(4))
-    part = task.batch(options, arrays, step, jnp.array([2, 3]))
+    arrays = jax.device_put(task.load(options).arrays)
+    batch = jax.jit(functools.partial(task.batch, options))
+    step, rows = np.int32(3), np.arange(4, dtype=np.int32)
+    whole, part, other = jax.tree.map(
+        np.asarray,
+        (
+            batch(arrays, step, rows),
+            batch(arrays, step, rows[2:]),
+            batch(arrays, step + 1, rows),
+        ),
+    )
     jax.tree.map(lambda a, b: np.testing.assert_array_equal(a[2:], b), whole, part)
-    other = task.batch(options, arrays, step + 1, jnp.arange(4))
     assert any(
         np.any(a != b)
         for a, b in zip(jax.tree.leaves(whole), jax.tree.leaves(other), strict=True)
@@ -73,14 +79,20 @@ def test_rows_of_a_batch_do_not_depend_on_the_devices(name, tmp_path):
 def test_the_losses_of_devices_average_to_that_of_the_batch(name, tmp_path):
     task, options = tiny(name, tmp_path)
     data = task.load(options)
-    arrays = jax.tree.map(jnp.asarray, data.arrays)
     model = task.model(options, data.saved)
-    params = task.init(model, jax.random.key(0))
-    losses, weights, step = [], [], jnp.int32(5 if name == "chorales" else 6)
+    step = np.int32(5 if name == "chorales" else 6)
+
+    @jax.jit
+    def of_rows(params, arrays, rows):
+        batch = task.batch(options, arrays, step, rows)
+        return task.loss(model, params, (), batch, None)[0], task.weight(batch)
+
+    params = jax.jit(functools.partial(task.init, model))(jax.random.key(0))
+    arrays, losses, weights = jax.device_put(data.arrays), [], []
     for rows in ([0, 1, 2, 3], [0], [1, 2, 3]):
-        batch = task.batch(options, arrays, step, jnp.array(rows))
-        losses.append(float(task.loss(model, params, (), batch, None)[0]))
-        weights.append(float(task.weight(batch)))
+        loss, weight = of_rows(params, arrays, np.array(rows, np.int32))
+        losses.append(float(loss))
+        weights.append(float(weight))
     assert 3 * weights[1] != weights[2] and weights[0] == sum(weights[1:])
     assert losses[0] == pytest.approx(np.average(losses[1:], weights=weights[1:]))
 
