@@ -13,9 +13,10 @@ from jrnn.types import Activation, Cell, GateBias, Layer
 def check(node: Any) -> None:
     """Raises unless the fields of a dataclass hold what their annotations promise.
 
-    Integers count something and start from one; those of NumPy become Python's, which
-    do not wrap. Switches are booleans; cells are cells and layers are layers. A cell
-    with two biases has a bias.
+    Integers count something and start from one. Numbers of NumPy and JAX become
+    Python's: these do not wrap, do not promote what they multiply, and have a hash.
+    Switches are booleans; cells are cells and layers are layers. A cell with two biases
+    has a bias.
 
     Raises:
       TypeError: if a field holds another type.
@@ -139,10 +140,22 @@ def _is_flag(name: str, value: Any) -> None:
         raise TypeError(f"{name} must be True or False, got {value!r}.")
 
 
-def _is_start(name: str, value: Any) -> None:
+def _is_number(name: str, value: Any) -> Any:
+    checks.number(name, value)
+    return value.item() if hasattr(value, "dtype") else value
+
+
+def _are_numbers(name: str, value: Any) -> Any:
+    """One number, or a number or None for each leaf of a state."""
+    if not isinstance(value, tuple):
+        return _is_number(name, value)
+    return tuple(v if v is None else _is_number(name, v) for v in value)
+
+
+def _is_start(name: str, value: Any) -> Any:
     """A number, a function that draws numbers, or None for that of the scheme."""
-    if value is not None and not callable(value):
-        checks.number(name, value)
+    known = value is None or callable(value)
+    return value if known else _is_number(name, value)
 
 
 _RULES: dict[Any, Any] = {
@@ -150,8 +163,10 @@ _RULES: dict[Any, Any] = {
     int | None: _is_count,
     tuple[int, ...]: _are_counts,
     tuple[int, ...] | None: _are_counts,
-    float: checks.number,
-    float | None: checks.number,
+    float: _is_number,
+    float | None: _is_number,
+    float | tuple[float, ...]: _are_numbers,
+    float | tuple[float | None, ...]: _are_numbers,
     float | GateBias | None: _is_start,
     bool: _is_flag,
     Activation: _is_activation,

@@ -8,6 +8,7 @@ too, but are compiled objects that do not pickle.
 import jax
 import jax.numpy as jnp
 
+from jrnn import options
 from jrnn.types import Activation, Array
 from jrnn.values import value
 
@@ -158,8 +159,15 @@ def exponential(x: Array) -> Array:
     return jnp.exp(x)
 
 
+class _Function:
+    """An activation with options."""
+
+    def __post_init__(self) -> None:
+        options.check(self)
+
+
 @value
-class LeakyRelu:
+class LeakyRelu(_Function):
     """x where positive, slope * x elsewhere.
 
     Example:
@@ -175,7 +183,7 @@ class LeakyRelu:
 
 
 @value
-class ThresholdedRelu:
+class ThresholdedRelu(_Function):
     """x where above the threshold, 0 elsewhere.
 
     Example:
@@ -191,7 +199,7 @@ class ThresholdedRelu:
 
 
 @value
-class Elu:
+class Elu(_Function):
     """x where positive, scale * (exp(x) - 1) elsewhere.
 
     Example:
@@ -207,7 +215,7 @@ class Elu:
 
 
 @value
-class ScaledTanh:
+class ScaledTanh(_Function):
     """scale * tanh(rate * x).
 
     Example:
@@ -224,7 +232,7 @@ class ScaledTanh:
 
 
 @value
-class Affine:
+class Affine(_Function):
     """slope * x + offset.
 
     Example:
@@ -241,7 +249,7 @@ class Affine:
 
 
 @value
-class HardSigmoid:
+class HardSigmoid(_Function):
     """slope * x + offset, kept within [0, 1].
 
     The slope is 0.2 in ONNX and in Keras 2, and 1/6 in Keras 3 and PyTorch.
@@ -260,7 +268,7 @@ class HardSigmoid:
 
 
 @value
-class Clipped:
+class Clipped(_Function):
     """An activation whose argument is first kept within [-bound, bound].
 
     Example:

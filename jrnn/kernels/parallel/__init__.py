@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jrnn import checks, forms
+from jrnn import checks, forms, options
 from jrnn.cells.clip_cotangent import ClipCotangent
 from jrnn.kernels import remat
 from jrnn.kernels.base import Inputs, Loop, Options, Trajectory, project
@@ -89,11 +89,9 @@ class Parallel:
     mesh_axis: str | None = None
 
     def __post_init__(self) -> None:
+        options.check(self)
         if self.tolerance is not None:
             checks.positive("tolerance", self.tolerance)
-        checks.at_least("max_iterations", self.max_iterations, 1)
-        if self.window is not None:
-            checks.at_least("window", self.window, 1)
         checks.one_of("order", self.order, ["auto", *METHODS])
         if self.window is not None and self.mesh_axis is not None:
             raise ValueError(

@@ -1,0 +1,64 @@
+"""Options of every type of number: they promote nothing, hash, and are checked."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jrnn
+from jrnn import activations
+from tests.cases import randomise, shapes
+
+HALF = jnp.bfloat16
+CELLS = [
+    lambda number: jrnn.LEM(4, dt=number),
+    lambda number: jrnn.CoRNN(4, dt=number, gamma=number, epsilon=number),
+    lambda number: jrnn.JANET(4, beta=number, forget_bias=number),
+    lambda number: jrnn.HGRN(4, forget_floor=number),
+    lambda number: jrnn.Zoneout(jrnn.GRU(4), number),
+    lambda number: jrnn.Zoneout(jrnn.LSTM(4), (number, number)),
+    lambda number: jrnn.ClipState(jrnn.LSTM(4), (None, number)),
+    lambda number: jrnn.RecurrentDropout(jrnn.GRU(4), number),
+    lambda number: jrnn.Elman(4, activations.LeakyRelu(number)),
+    lambda number: jrnn.Elman(4, activations.Clipped(activations.tanh, number)),
+    lambda number: jrnn.GRU(4, gate=activations.HardSigmoid(number, number)),
+]
+NUMBERS = [np.float64, np.float32, jnp.float32, HALF]
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+@pytest.mark.parametrize("make", CELLS)
+def test_a_number_of_any_type_is_the_same_option(make, number):
+    cell, plain = make(number(0.5)), make(0.5)
+    assert (cell, hash(cell), repr(cell)) == (plain, hash(plain), repr(plain))
+
+
+@pytest.mark.parametrize("make", CELLS)
+def test_an_option_does_not_promote_a_state_in_half_precision(make):
+    cell = make(np.float64(0.5))
+    params = randomise(shapes(cell, 3, HALF), 1, HALF)
+    xs = jnp.ones((3, 3), HALF)
+    run = lambda: jrnn.scan(cell, params, None, xs, key=jax.random.key(0))
+    state, ys = jax.eval_shape(run)
+    assert {leaf.dtype for leaf in jax.tree.leaves((state, ys))} == {jnp.dtype(HALF)}
+
+
+def test_dropout_keeps_the_precision_of_its_input():
+    layer = jrnn.Dropout(np.float64(0.5))
+    xs = jnp.ones((2, 3), HALF)
+    assert layer.apply((), (), xs, key=jax.random.key(0))[1].dtype == HALF
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: activations.LeakyRelu("small"), "LeakyRelu.slope must be a number"),
+        (lambda: activations.Clipped(3, 1.0), "Clipped.activation must be a function"),
+        (lambda: jrnn.kernels.Parallel(window=2.5), "window must be an integer"),
+        (lambda: jrnn.kernels.Parallel(max_iterations=2.5), "must be an integer"),
+        (lambda: jrnn.Zoneout(jrnn.LSTM(4), (0.5, "h")), "rates must be a number"),
+    ],
+)
+def test_what_is_no_number_is_named_when_it_is_given(make, message):
+    with pytest.raises(TypeError, match=message):
+        make()
