@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import jrnn
-from jrnn import activations
+from jrnn import activations, diagnostics
+from jrnn.training import batches, checkpoints
 from tests.cases import randomise, shapes
 
 HALF = jnp.bfloat16
@@ -62,3 +63,54 @@ def test_dropout_keeps_the_precision_of_its_input():
 def test_what_is_no_number_is_named_when_it_is_given(make, message):
     with pytest.raises(TypeError, match=message):
         make()
+
+
+def spectrum(**options):
+    params = jrnn.GRU(4).init(jax.random.key(0), 3)
+    return diagnostics.lyapunov_spectrum(
+        jrnn.GRU(4), params, None, jnp.ones((5, 3)), **options
+    )
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda: spectrum(transient=-1), ValueError, "transient must be at least 0"),
+        (lambda: spectrum(transient=0.5), TypeError, "transient must be an integer"),
+        (lambda: spectrum(exponents=0), ValueError, "exponents must be at least 1"),
+        (lambda: spectrum(exponents=5), ValueError, "between 1 and 4"),
+        *(
+            (
+                lambda cell=cell: cell.init(jax.random.key(0), 2.5),
+                TypeError,
+                "input_size must be an integer",
+            )
+            for cell in (
+                jrnn.LEM(4),
+                jrnn.CoRNN(4),
+                jrnn.UnICORNN(4),
+                jrnn.AntisymmetricRNN(4),
+                jrnn.Jordan(4, 2),
+            )
+        ),
+        (
+            lambda: batches.BatchSplit(2.5, jax.make_mesh((2,), ("batch",))),
+            TypeError,
+            "batch_size must be an integer",
+        ),
+    ],
+)
+def test_a_count_that_is_none_is_named_when_it_is_given(call, error, message):
+    with pytest.raises(error, match=message):
+        call()
+
+
+def test_checkpoints_have_whole_numbers(tmp_path):
+    with pytest.raises(TypeError, match="keep must be an integer"):
+        checkpoints.Checkpoints(tmp_path, keep=1.5)
+    with checkpoints.Checkpoints(tmp_path, keep=np.uint8(1)) as store:
+        with pytest.raises(TypeError, match="step must be an integer"):
+            store.save(1.5, {"w": np.ones(3)})
+        for step in (1, np.uint8(2)):
+            store.save(step, {"w": np.ones(3)})
+        assert store.steps() == [2]

@@ -93,7 +93,7 @@ class AntisymmetricRNN(Cell):
         self, key: PRNGKey, input_size: int, dtype: DType = float
     ) -> AntisymmetricParams:
         """Draws LeCun-normal input weights, and normal A of deviation 1 / sqrt(H)."""
-        checks.at_least("input_size", input_size, 1)
+        input_size = checks.integer("input_size", input_size, 1)
         key_x, key_h = checks.split_key(key)
         size, blocks = self.hidden_size, 2 if self.gated else 1
         a = jax.random.normal(key_h, (size * (size - 1) // 2,)) / size**0.5

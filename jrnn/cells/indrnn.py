@@ -77,7 +77,6 @@ class IndRNN(HiddenCell):
         size = self.hidden_size
         bound = 1.0
         if self.longest is not None:
-            checks.at_least("longest", self.longest, 1)
             bound = 2.0 ** (1 / self.longest)
         w_h = jax.random.uniform(key_h, (size,), maxval=bound).astype(dtype)
         return IndRNNParams(

@@ -81,7 +81,7 @@ class LEM(VectorCell):
 
     def init(self, key: PRNGKey, input_size: int, dtype: DType = float) -> LEMParams:
         """Draws everything uniform in +-1/sqrt(H), as the authors do."""
-        checks.at_least("input_size", input_size, 1)
+        input_size = checks.integer("input_size", input_size, 1)
         keys, size = checks.split_key(key, 4), self.hidden_size
         draw = initializers.uniform
         return LEMParams(

@@ -126,7 +126,7 @@ class CoRNN(_Oscillators):
 
     def init(self, key: PRNGKey, input_size: int, dtype: DType = float) -> CoRNNParams:
         """Draws everything uniform in +-1/sqrt(F + 2H), as the authors do."""
-        checks.at_least("input_size", input_size, 1)
+        input_size = checks.integer("input_size", input_size, 1)
         size, fan_in = self.hidden_size, input_size + 2 * self.hidden_size
         bound = fan_in**-0.5
         shape = (fan_in + 1, size)
@@ -201,7 +201,7 @@ class UnICORNN(_Oscillators):
         self, key: PRNGKey, input_size: int, dtype: DType = float
     ) -> UnICORNNParams:
         """Draws LeCun-normal w_x, w_h uniform in [0, 1], and c in [-0.1, 0.1]."""
-        checks.at_least("input_size", input_size, 1)
+        input_size = checks.integer("input_size", input_size, 1)
         key_x, key_h, key_c = checks.split_key(key, 3)
         size = self.hidden_size
         c = jax.random.uniform(key_c, (size,), minval=-0.1, maxval=0.1)

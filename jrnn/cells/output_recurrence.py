@@ -57,7 +57,7 @@ class _OutputCell(VectorCell):
         self, key: PRNGKey, input_size: int, back: int, dtype: DType
     ) -> OutputParams:
         """Draws the arrays; the output reaches `back` units."""
-        checks.at_least("input_size", input_size, 1)
+        input_size = checks.integer("input_size", input_size, 1)
         key_x, key_y, key_o = checks.split_key(key, 3)
         size, out = self.hidden_size, self.output_features
         return OutputParams(

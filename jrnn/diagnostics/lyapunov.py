@@ -65,6 +65,9 @@ def lyapunov_spectrum(
       [1] Benettin et al., 1980, https://doi.org/10.1007/BF02128236
       [2] Vogt et al., 2022, https://doi.org/10.3389/fams.2022.818799
     """
+    transient = checks.integer("transient", transient, 0)
+    if exponents is not None:
+        exponents = checks.integer("exponents", exponents, 1)
 
     def one(state: State | None, xs: Any) -> Lyapunov:
         steps = replay(cell, params, state, xs)
@@ -80,7 +83,7 @@ def lyapunov_spectrum(
         )
         units, size, _ = shape.shape
         wanted = units * size if exponents is None else exponents
-        if not 1 <= wanted <= units * size:
+        if wanted > units * size:
             raise ValueError(
                 f"exponents must be between 1 and {units * size}, the number of state "
                 f"elements, got {wanted}."

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from jrnn import checks
+from jrnn import checks, options
 from jrnn.storage import trees
 from jrnn.training import processes
 from jrnn.types import Array
@@ -41,7 +41,7 @@ class BatchSplit:
     axis: str = "batch"
 
     def __post_init__(self) -> None:
-        checks.at_least("batch_size", self.batch_size, 1)
+        options.check(self)
         checks.one_of("axis", self.axis, self.mesh.shape)
 
     @property

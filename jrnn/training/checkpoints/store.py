@@ -95,7 +95,7 @@ class Checkpoints(Closing):
           CheckpointError: If another process uses the folder, or it cannot be written.
           ProcessError: If the processes of the program pass different facts.
         """
-        checks.at_least("keep", keep, 1)
+        keep = checks.integer("keep", keep, 1)
         self.folder = Path(folder)
         self.facts = manifest.plain("facts", dict(facts or {}))
         self.may_change = frozenset(may_change)
@@ -141,7 +141,7 @@ class Checkpoints(Closing):
           CheckpointError: If it cannot be written, if the save before failed in the
             background, if the tree is not finite, or if there is a later checkpoint.
         """
-        checks.at_least("step", step, 0)
+        step = checks.integer("step", step, 0)
         self.wait()
         if step == self.step:
             return
@@ -151,7 +151,7 @@ class Checkpoints(Closing):
                 f"{self.step}. Restore it first, or use another folder."
             )
         described = Manifest(
-            step=int(step),
+            step=step,
             files={},
             leaves=leaves.outline(tree),
             facts=self.facts,
@@ -159,7 +159,7 @@ class Checkpoints(Closing):
             progress=manifest.plain("progress", dict(progress or {})),
         )
         self._writer.begin(described, tree, self.require_finite)
-        self._saving = int(step)
+        self._saving = step
         if not self.background:
             self.wait()
 
