@@ -33,7 +33,7 @@ def check(node: Any) -> None:
     if getattr(node, "separate_biases", False) and not node.bias:
         raise ValueError(
             f"{kind} has separate_biases=True, which needs a bias, and bias=False. "
-            "Leave one of the two out."
+            "Remove one of the two."
         )
 
 

@@ -126,7 +126,9 @@ def _refuse_call(self: Any, *args: Any, **options: Any) -> None:
     call = "layer.apply(params, None, xs)"
     if not hasattr(self, "apply"):
         call = "jrnn.scan(cell, params, None, xs)"
-    raise TypeError(f"{type(self).__name__} is not called. Write `state, ys = {call}`.")
+    raise TypeError(
+        f"{type(self).__name__} is not callable. Write `state, ys = {call}`."
+    )
 
 
 def _print_value(self: Any) -> str:

@@ -72,7 +72,7 @@ def test_a_direction_is_a_cell_or_a_layer():
     mirrored = jrnn.Bidirectional(jrnn.Recurrent(gru, unroll=2))
     assert mirrored.layers[1] == jrnn.Recurrent(gru, reverse=True, unroll=2)
     for make, message in [
-        (lambda: jrnn.Bidirectional(jrnn.Recurrent(gru, reverse=True)), "Leave that"),
+        (lambda: jrnn.Bidirectional(jrnn.Recurrent(gru, reverse=True)), "Remove it"),
         (lambda: jrnn.Bidirectional(gru, jrnn.Recurrent(gru)), "Give it reverse=True"),
     ]:
         with pytest.raises(ValueError, match=message):

@@ -165,12 +165,12 @@ MISTAKES = {
     "a model called": (
         lambda: MODEL(XS),
         TypeError,
-        r"Sequential is not called. Write `state, ys = layer.apply\(params, None, xs\)",
+        r"Sequential is not callable. Write `state, ys = layer.apply\(params, None",
     ),
     "a cell called": (
         lambda: LSTM(XS),
         TypeError,
-        r"LSTM is not called. Write `state, ys = jrnn.scan\(cell, params, None, xs\)",
+        r"LSTM is not callable. Write `state, ys = jrnn.scan\(cell, params, None, xs\)",
     ),
     "a layer without a state": (
         lambda: LAYER.apply(PARAMS, XS),
@@ -241,7 +241,7 @@ MISTAKES = {
     "a name of an optimizer": (
         lambda: training.optimizer("adam"),
         TypeError,
-        "tx must be an optax optimizer, got 'adam'.*write for example `optax.adam",
+        "tx must be an optax optimizer, got 'adam'.*use for example `optax.adam",
     ),
     "an optimizer without its rate": (
         lambda: training.optimizer(optax.adam),

@@ -167,7 +167,7 @@ def test_both_formats_are_read(file, header, end):
         (GLOVE + "dog 1 1e99 3\n", "line 4: '1e99' is not a finite number"),
         (GLOVE + "dog 1 2 3", "line 4: the file does not end with a line end"),
         (GLOVE + "\n", "line 4: expected a word"),
-        ("5 3\n" + GLOVE, "line 4: the first line promises 5 words.*holds 3"),
+        ("5 3\n" + GLOVE, "line 4: the first line declares 5 words.*holds 3"),
         ("3 4\n" + GLOVE, "line 2: expected a word and 4 values"),
         ("\u00b2 3\n1 2\n3 4 5\n", "line 3: expected a word and 1 values"),
         ("", "holds no word vector"),

@@ -57,7 +57,7 @@ def test_what_cannot_be_split_is_refused():
             run(Linear(mesh_axis="time"), 5)
         with pytest.raises(ValueError, match="Auto axes of the mesh"):
             run(Parallel(mesh_axis="batch"))
-    with pytest.raises(ValueError, match="window and mesh_axis exclude each other"):
+    with pytest.raises(ValueError, match="window and mesh_axis cannot be combined"):
         Parallel(window=3, mesh_axis="time")
 
 

@@ -97,7 +97,7 @@ def last_axis(name: str, x: Array, size: int) -> None:
         raise ValueError(
             f"{name} must have {size} features on its last axis, but its shape is "
             f"{list(jnp.shape(x))}. The number was fixed by `input_size` when the "
-            "parameters were initialised: pass such an input, or call "
+            "parameters were initialized: pass such an input, or call "
             f"`init(key, input_size={(jnp.shape(x) or (1,))[-1]})`."
         )
 

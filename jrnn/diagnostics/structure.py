@@ -202,5 +202,5 @@ def _random_like(rng: Any, tree: Any) -> Any:
 def _rows(params: Params) -> int:
     matrices = [leaf for leaf in jax.tree.leaves(params) if leaf.ndim == 2]
     if not matrices:
-        raise ValueError("There is no matrix in params: say `input_size=`.")
+        raise ValueError("There is no matrix in params: pass `input_size=`.")
     return matrices[0].shape[0]

@@ -176,7 +176,7 @@ class Bidirectional:
         if isinstance(forward, Recurrent) and forward.reverse:
             raise ValueError(
                 f"forward must run from the first step to the last, but {forward} has "
-                "reverse=True. Leave that out."
+                "reverse=True. Remove it."
             )
         if isinstance(backward, Recurrent) and not backward.reverse:
             raise ValueError(

@@ -80,13 +80,15 @@ def ragged(sequences: Sequence[Any]) -> tuple[list[Any], np.ndarray]:
         if jax.tree.structure(tree) != structure:
             raise TypeError(
                 f"sequences[{number}] is {jax.tree.structure(tree)}, but sequences[0] "
-                f"is {structure}; all must be alike."
+                f"is {structure}; all must be the same."
             )
         for (name, leaf), like in zip(leaves.items(), first.values(), strict=True):
             _alike(name, leaf, like)
         sizes = {name: len(leaf) for name, leaf in leaves.items()}
         if len(set(sizes.values())) != 1:
-            raise ValueError(f"the leaves of a sequence share their time: {sizes}.")
+            raise ValueError(
+                f"the leaves of a sequence must share their time axis: {sizes}."
+            )
         lengths.append(next(iter(sizes.values())))
     return trees, np.array(lengths, np.int32)
 

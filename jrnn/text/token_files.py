@@ -237,7 +237,7 @@ class TokenFile(Closing):
         if sha.hexdigest() != self.sha256:
             raise FileError(
                 f"{self.path}: its content does not match its hash, so it is damaged. "
-                "Make it again."
+                "Write it again."
             )
 
     def close(self) -> None:
@@ -259,7 +259,7 @@ class TokenFile(Closing):
         if size:
             raise FileError(
                 f"{self.path}: {size} bytes are missing at byte {offset}, so it was "
-                "truncated. Make it again."
+                "truncated. Write it again."
             )
         return b"".join(pieces)
 

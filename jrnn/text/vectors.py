@@ -73,8 +73,8 @@ def read_vectors(
             rows.append(row)
     if promised is not None and len(seen) != promised:
         raise ValueError(
-            f"{where}: the first line promises {promised} words, but the file holds "
-            f"{len(seen)}. Load it again."
+            f"{where}: the first line declares {promised} words, but the file holds "
+            f"{len(seen)}. Download it again."
         )
     if not seen:
         raise ValueError(f"{where} holds no word vector.")
@@ -147,7 +147,7 @@ def _lines(path: str | os.PathLike[str]) -> Iterator[tuple[str, list[str]]]:
             if not line.endswith(b"\n"):
                 raise ValueError(
                     f"{where}: the file does not end with a line end, so its last "
-                    "value may be cut off. Load it again; add a line end if it is "
+                    "value may be cut off. Download it again; add a line end if it is "
                     "whole."
                 )
             try:

@@ -167,7 +167,7 @@ def optimizer(
     if not isinstance(tx, optax.GradientTransformation):
         raise TypeError(
             f"tx must be an optax optimizer, got {tx!r}. A name, a learning rate or a "
-            "function is none: write for example `optax.adam(1e-3)`."
+            "function is not one: use for example `optax.adam(1e-3)`."
         )
     if clip is not None:
         tx = optax.chain(clip_gradients(clip), tx)

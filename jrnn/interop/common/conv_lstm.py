@@ -28,8 +28,8 @@ def read_conv_lstm(
     """
     if spatial is None:
         raise ValueError(
-            "The weights of a convolutional LSTM do not say how large its images are. "
-            "Pass their sizes: `spatial=(height, width)`."
+            "The weights of a convolutional LSTM do not determine the size of its "
+            "images. Pass their sizes: `spatial=(height, width)`."
         )
     w_x, w_h, b_x, b_h = (
         reorder(weights.take(name), "lstm", "haiku", "jrnn") for name in names

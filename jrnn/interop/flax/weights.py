@@ -36,7 +36,7 @@ def from_linen_params(
       residual: Whether a `SimpleCell` has `residual=True`. Its parameters do not tell,
         and without this option the result computes something else. The residual
         connection becomes the identity matrix, added to the recurrent weights.
-      module: The module of the parameters. It tells the three options above.
+      module: The module of the parameters. The three options above are read from it.
       spatial: Spatial sizes of the images that a `ConvLSTMCell` reads.
 
     Returns:
@@ -114,7 +114,7 @@ def from_nnx_params(
       gate: The cells' `gate_fn`.
       activation: The cells' `activation_fn`.
       residual: Whether a `SimpleCell` has `residual=True`, as in `from_linen_params`.
-      module: The module of the parameters. It tells the three options above.
+      module: The module of the parameters. The three options above are read from it.
 
     Returns:
       The layer and its parameters, as from `from_linen_params`. The `b_h` of a GRU is

@@ -34,7 +34,7 @@ def in_order(cores: Mapping[str, Any], order: Sequence[str] | None) -> list[str]
         places[core] = (stem, int(number)) if number.isdigit() else (core, 0)
     if len({stem for stem, _ in places.values()}) != 1:
         raise ValueError(
-            f"The names {sorted(cores)} do not tell the order of the cores. Pass "
+            f"The names {sorted(cores)} do not determine the order of the cores. Pass "
             "`order=` with these names, from the input to the output."
         )
     return sorted(places, key=lambda core: places[core][1])

@@ -105,9 +105,9 @@ def with_class(config: Mapping[str, Any]) -> Mapping[str, Any]:
     found = next((name for key, name in classes.items() if key in config), None)
     if found in (None, "ConvLSTM"):
         raise ValueError(
-            f"The options {sorted(config)[:8]} do not tell the layer. Pass `config="
-            "keras.saving.serialize_keras_object(layer)`, which contains its class and "
-            "the shape of its input."
+            f"The options {sorted(config)[:8]} do not determine the layer. Pass "
+            "`config=keras.saving.serialize_keras_object(layer)`, which contains its "
+            "class and the shape of its input."
         )
     if found == "LSTM" and "use_bias" not in config:
         found = "CuDNNLSTM"

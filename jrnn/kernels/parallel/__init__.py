@@ -95,7 +95,7 @@ class Parallel:
         checks.one_of("order", self.order, ["auto", *METHODS])
         if self.window is not None and self.mesh_axis is not None:
             raise ValueError(
-                "window and mesh_axis exclude each other, because devices solve their "
+                "window and mesh_axis cannot be combined, because devices solve their "
                 f"pieces together; got {self.window} and {self.mesh_axis!r}."
             )
 

@@ -64,7 +64,7 @@ def write(folder: Path, manifest: Manifest, parts: dict[str, Arrays]) -> None:
         raise CheckpointError(
             f"cannot write the checkpoint {folders.step_path(folder, step)} "
             f"({size} bytes): {error.strerror or error}. {intact} there. Free some "
-            "space or mend the disk, then resume."
+            "space or repair the disk, then resume."
         ) from error
     finally:
         if part is not None:

@@ -109,7 +109,7 @@ class Sharded:
             path = folders.step_path(self.folder, self._manifest.step)
             raise CheckpointError(
                 f"cannot write the checkpoint {path}: {error}. Earlier ones are "
-                "intact. Free some space or mend the disk, then resume."
+                "intact. Free some space or repair the disk, then resume."
             ) from error
 
 

@@ -33,7 +33,7 @@ def padded(xs: Any, lengths: Any, mask: Any, axes: int) -> tuple[Any, Array | No
     if leaf.ndim <= axes:
         raise ValueError(
             f"xs must have {axes} batch axes and then time, but a leaf has the shape "
-            f"{list(leaf.shape)}. Say how many batch axes there are: `batch_axes=`."
+            f"{list(leaf.shape)}. Pass the number of batch axes: `batch_axes=`."
         )
     *batch, time = leaf.shape[: axes + 1]
     mask = masks.valid_steps(lengths, mask, tuple(batch), time)

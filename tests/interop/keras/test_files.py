@@ -103,9 +103,9 @@ def test_options_without_a_class_are_understood():
     assert keras.from_weights(w, lstm)[0] == jrnn.Recurrent(expected)
     keras_2 = {name: value for name, value in lstm.items() if name != "seed"}
     assert keras.from_weights(w, keras_2)[0].cell.gate.slope == 0.2
-    with pytest.raises(ValueError, match="do not tell the layer"):
+    with pytest.raises(ValueError, match="do not determine the layer"):
         keras.from_weights(w, {"units": 4})
-    with pytest.raises(ValueError, match="do not tell the layer"):
+    with pytest.raises(ValueError, match="do not determine the layer"):
         keras.from_weights(w, {**lstm, "filters": 4})
 
 
