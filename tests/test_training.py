@@ -120,7 +120,7 @@ def test_extra_arguments_reach_the_optimizer():
 
 def test_an_optimizer_must_say_which_optimizer_it_is():
     for rate in (1e-3, optax.constant_schedule(1e-3)):
-        with pytest.raises(TypeError, match=r"write for example `optax\.adam\(1e-3\)`"):
+        with pytest.raises(TypeError, match=r"use for example `optax\.adam\(1e-3\)`"):
             training.optimizer(rate)
 
 
