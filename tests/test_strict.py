@@ -79,6 +79,14 @@ def test_other_options_of_a_scan(case):
         trace(lambda p: run(p, method="scan", reverse=True), params)
 
 
+def test_joint_matmuls_are_in_the_precision_of_the_cell():
+    cell = jrnn.MixedPrecision(jrnn.LSTM(H))
+    joint = jrnn.kernels.Gated(jrnn.kernels.Layout(T, joint=True))
+    with strict(wide=False):
+        params, xs = setting(Case(cell, None))
+        trace(lambda p: jrnn.scan(cell, p, None, xs, method=joint), params)
+
+
 @pytest.mark.parametrize("case", CASES[::5], ids=str)
 def test_cells_where_64_bits_are_enabled(case):
     with strict(wide=True):

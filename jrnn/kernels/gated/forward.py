@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 
 from jrnn.cells.affine import join
@@ -10,6 +11,7 @@ from jrnn.kernels.base import Inputs, Loop, Trajectory, project, restarted
 from jrnn.kernels.gated import chunks
 from jrnn.kernels.gated.layout import Plan
 from jrnn.masks import where
+from jrnn.numerics import along
 from jrnn.types import Array, Params, State
 
 Tape = tuple[State, Any]  # [T, *batch, ...] state after each step, pre-activations
@@ -81,6 +83,8 @@ def _jointly(plan: Plan, params: Params) -> Preactivate:
 
     def preactivate(x: Array, u: Any, h: Array) -> Any:
         del u  # unless `read` or `around` uses it, XLA drops the projection
-        return form.combine(params, biases, jnp.concatenate([x, h], axis=-1) @ weights)
+        x = x.astype(h.dtype)  # as `project` of `MixedPrecision` does
+        v = jnp.concatenate([x, h], axis=-1) @ weights
+        return form.combine(params, jax.tree.map(lambda b: along(b, v), biases), v)
 
     return preactivate
