@@ -43,6 +43,15 @@ def test_penalties_are_means_over_valid_steps_and_pairs():
     assert bool(jnp.isfinite(g_ar).all() & jnp.isfinite(g_tar).all())
 
 
+def test_penalties_do_not_overflow_in_half_precision():
+    ys = jnp.array([[[300.0], [-300.0], [300.0]]], jnp.float16)
+    mask = [[True, True, False]]
+    assert float(activation_penalty(ys, mask)) == 300**2
+    assert float(temporal_activation_penalty(ys, mask)) == 600**2
+    with pytest.raises(ValueError, match="mask must have the shape"):
+        activation_penalty(ys, [True])
+
+
 def test_averaging_starts_as_in_the_recipe():
     """The rule of the authors' training loop, on a random course of losses."""
     rng = np.random.default_rng(1)
@@ -61,6 +70,28 @@ def test_an_average_is_the_mean_of_what_was_added():
     for row in values[1:]:
         average = add_to_average(average, {"w": jnp.asarray(row)})
     np.testing.assert_allclose(average.mean["w"], values.mean(0), rtol=1e-5)
+
+
+def test_an_average_in_half_precision_does_not_stand_still():
+    half = lambda x: {"w": jnp.full(3, x, jnp.bfloat16), "n": jnp.int32(x)}
+    with jax.numpy_dtype_promotion("strict"):
+        average = start_average(half(0))
+        add = jax.jit(add_to_average)
+        for _ in range(599):
+            average = add(average, half(1))
+    np.testing.assert_allclose(average.mean["w"], 599 / 600, rtol=1e-5)
+    assert int(average.mean["n"]) == 1
+
+
+def test_random_chunks_refuse_what_does_not_fit_when_they_are_asked_for():
+    with pytest.raises(ValueError, match="the same 1 batch axes and time"):
+        random_chunks((np.ones((2, 50)), np.ones((2, 30))), 20, seed=0)
+    with pytest.raises(ValueError, match="the same 1 batch axes and time"):
+        random_chunks(np.ones(50), 20, seed=0)
+    with pytest.raises(ValueError, match="mean must be at least 1"):
+        random_chunks(np.ones((2, 50)), 0, seed=0)
+    with pytest.raises(ValueError, match="batch_axes must be at least 0"):
+        random_chunks(np.ones((2, 50)), 20, seed=0, batch_axes=-1)
 
 
 def test_random_chunks_join_to_the_sequence_and_compile_at_most_three_times():

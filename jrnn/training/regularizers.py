@@ -19,10 +19,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jrnn import checks
+from jrnn import checks, masks, numerics
 from jrnn.diagnostics import lyapunov_spectrum
 from jrnn.training.losses import mean_over_valid
-from jrnn.training.tbptt import Chunk
+from jrnn.training.tbptt import Chunk, time_axes
 from jrnn.types import Array, Cell, Params, State
 
 SHORTEST = 5  # length of the shortest random chunk, in steps
@@ -47,8 +47,7 @@ def activation_penalty(ys: Array, mask: Array | None = None) -> Array:
     References:
       [1] Merity et al., 2017, https://arxiv.org/abs/1708.01009
     """
-    if mask is not None:
-        ys = jnp.where(mask[..., None], ys, 0)
+    ys, mask = _widened(ys, mask)
     return mean_over_valid(jnp.mean(jnp.square(ys), axis=-1), mask)
 
 
@@ -71,12 +70,20 @@ def temporal_activation_penalty(ys: Array, mask: Array | None = None) -> Array:
     References:
       [1] Merity et al., 2017, https://arxiv.org/abs/1708.01009
     """
-    pairs = None
-    if mask is not None:
-        ys = jnp.where(mask[..., None], ys, 0)
-        pairs = mask[..., 1:] & mask[..., :-1]
+    ys, mask = _widened(ys, mask)
+    pairs = None if mask is None else mask[..., 1:] & mask[..., :-1]
     changes = ys[..., 1:, :] - ys[..., :-1, :]
     return mean_over_valid(jnp.mean(jnp.square(changes), axis=-1), pairs)
+
+
+def _widened(ys: Any, mask: Any) -> tuple[Array, Array | None]:
+    """Returns outputs whose squares do not overflow, zero in the padding."""
+    ys, mask = jnp.asarray(ys), masks.as_flags(mask)
+    ys = ys.astype(numerics.wide(ys))
+    if mask is None:
+        return ys, None
+    checks.step_mask(mask, ys.shape[:-1])
+    return jnp.where(mask[..., None], ys, 0), mask
 
 
 def gradient_flossing(
@@ -130,7 +137,7 @@ def gradient_flossing(
 class Average(NamedTuple):
     """A running average of parameters."""
 
-    mean: Params
+    mean: Params  # in float32 or wider: in less, it stands still after some hundred
     number: Array  # [] int32, the number of averaged parameters
 
 
@@ -142,11 +149,18 @@ def start_average(params: Params) -> Average:
       >>> int(start_average(jnp.array(1.0)).number)
       1
     """
-    return Average(jax.tree.map(jnp.copy, params), jnp.ones((), jnp.int32))
+
+    def copied(p: Array) -> Array:
+        smooth = jnp.issubdtype(p.dtype, jnp.inexact)
+        return jnp.array(p, numerics.wide(p) if smooth else p.dtype)
+
+    return Average(jax.tree.map(copied, params), jnp.ones((), jnp.int32))
 
 
 def add_to_average(average: Average, params: Params) -> Average:
     """Adds parameters to a running average. All have the same weight.
+
+    Leaves of integers are those that were added last.
 
     Example:
       >>> import jax.numpy as jnp
@@ -157,10 +171,13 @@ def add_to_average(average: Average, params: Params) -> Average:
       (3.0, 3)
     """
     number = average.number + 1
-    mean = jax.tree.map(
-        lambda m, p: m + ((p - m) / number).astype(m.dtype), average.mean, params
-    )
-    return Average(mean, number)
+
+    def add(m: Array, p: Array) -> Array:
+        if not jnp.issubdtype(m.dtype, jnp.inexact):
+            return p
+        return m + (p.astype(m.dtype) - m) / number.astype(m.dtype)
+
+    return Average(jax.tree.map(add, average.mean, params), number)
 
 
 def averaging_starts(losses: Sequence[float], patience: int = 5) -> bool:
@@ -223,8 +240,12 @@ def random_chunks(
       seed: The seed of the lengths. Use a different one in each epoch.
       batch_axes: The number of batch axes.
 
-    Yields:
-      Chunks with data [*batch, length, ...] and their masks, in order.
+    Returns:
+      An iterator of chunks with data [*batch, length, ...] and their masks, in order.
+
+    Raises:
+      ValueError: If the batch or time axes of the arrays differ, there are no steps, or
+        `mean` is not positive.
 
     Example:
       >>> import numpy as np
@@ -238,9 +259,21 @@ def random_chunks(
       [1] Merity et al., 2017, https://arxiv.org/abs/1708.02182
     """
     buckets = chunk_lengths(mean)
-    rng = np.random.default_rng(seed)
     sequences = jax.tree.map(np.asarray, sequences)
-    *batch, time = jax.tree.leaves(sequences)[0].shape[: batch_axes + 1]
+    *batch, time = time_axes(sequences, batch_axes)
+    return _chunks(sequences, mean, buckets, seed, batch, time)
+
+
+def _chunks(
+    sequences: Any,
+    mean: int,
+    buckets: tuple[int, ...],
+    seed: int,
+    batch: list[int],
+    time: int,
+) -> Iterator[Chunk]:
+    """Yields the chunks; what does not fit was refused before."""
+    rng, axis = np.random.default_rng(seed), len(batch)
     start = 0
     while start < time:
         center = mean if rng.random() < 0.95 else mean / 2
@@ -249,7 +282,7 @@ def random_chunks(
         bucket = next(size for size in buckets if size >= length)
 
         piece = functools.partial(
-            _piece, axis=batch_axes, start=start, length=length, size=bucket
+            _piece, axis=axis, start=start, length=length, size=bucket
         )
         mask = np.broadcast_to(np.arange(bucket) < length, (*batch, bucket))
         yield Chunk(jax.tree.map(piece, sequences), jnp.asarray(mask))

@@ -14,7 +14,7 @@ import numpy as np
 import optax
 
 from jrnn import checks
-from jrnn.types import Array, Params, PRNGKey, State
+from jrnn.types import Array, Params, PRNGKey, Shape, State
 
 # (params, state, chunk, key) -> (loss of the chunk, state after it)
 ChunkLoss = Callable[[Params, State, "Chunk", PRNGKey | None], tuple[Array, State]]
@@ -64,21 +64,7 @@ def split_into_chunks(
     length = checks.integer("length", length, 1)
     overlap = checks.integer("overlap", overlap, 0)
     sequences = jax.tree.map(jnp.asarray, sequences)
-    leaves = checks.named_leaves("sequences", sequences)
-    shapes = {leaf.shape[: batch_axes + 1] for leaf in leaves.values()}
-    if len(shapes) != 1 or len(next(iter(shapes))) <= batch_axes:
-        listed = {name: list(leaf.shape) for name, leaf in leaves.items()}
-        raise ValueError(
-            f"sequences must start with the same {batch_axes} batch axes and time "
-            f"axis, but their shapes are {listed}. Pass the number of batch axes with "
-            "`batch_axes=`."
-        )
-    *batch, time = next(iter(shapes))
-    if time == 0:
-        raise ValueError(
-            "sequences have no time steps. Remove empty sequences, or pass the number "
-            "of batch axes with `batch_axes=`."
-        )
+    *batch, time = time_axes(sequences, batch_axes)
     number = -(-time // length)
 
     steps = jnp.arange(number)[:, None] * length
@@ -91,6 +77,31 @@ def split_into_chunks(
 
     valid = jnp.ones((*batch, time), bool)
     return Chunk(jax.tree.map(split, sequences), split(valid))
+
+
+def time_axes(sequences: Any, batch_axes: int) -> Shape:
+    """Returns the batch axes and the time axis that all arrays start with.
+
+    Raises:
+      ValueError: If they differ, or there are no steps.
+    """
+    batch_axes = checks.integer("batch_axes", batch_axes, 0)
+    leaves = checks.named_leaves("sequences", sequences)
+    shapes = {leaf.shape[: batch_axes + 1] for leaf in leaves.values()}
+    if len(shapes) != 1 or len(next(iter(shapes))) <= batch_axes:
+        listed = {name: list(leaf.shape) for name, leaf in leaves.items()}
+        raise ValueError(
+            f"sequences must start with the same {batch_axes} batch axes and time "
+            f"axis, but their shapes are {listed}. Pass the number of batch axes with "
+            "`batch_axes=`."
+        )
+    shape = next(iter(shapes))
+    if shape[-1] == 0:
+        raise ValueError(
+            "sequences have no time steps. Remove empty sequences, or pass the number "
+            "of batch axes with `batch_axes=`."
+        )
+    return shape
 
 
 def stream_to_rows(tokens: Any, batch: int) -> tuple[np.ndarray, np.ndarray]:
