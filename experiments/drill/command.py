@@ -26,7 +26,7 @@ class Drill:
       sections: Letters of the sections to run, with commas. Default: all.
       rows: Numbers of the rows to run, with commas. Default: all.
       quick: Run a few trials of each row.
-      out: File to write the tables to. It keeps its other sections.
+      out: File to write the tables to. It keeps its other rows.
     """
 
     sections: Annotated[str | None, tyro.conf.arg(metavar="A,B")] = None
@@ -42,8 +42,6 @@ def main(prog: str, arguments: list[str]) -> int:
       UserError: If an option names no row.
     """
     how = tyro.cli(Drill, prog=prog, description=_ABOUT, args=arguments)
-    if how.out is not None and how.rows is not None:
-        raise UserError("--out writes whole sections: select them with --sections.")
     total = rows.all_rows()
     chosen = select(total, how)
     devices.prepare(str(DEVICES))
@@ -63,7 +61,7 @@ def main(prog: str, arguments: list[str]) -> int:
     print(f"rows passed {good} / {len(total)}", flush=True)
     if how.out is not None:
         command = shlex.join([*prog.split(), *arguments])
-        page.write(how.out, outcomes, command, len(total))
+        page.write(how.out, outcomes, command, total)
     return 0 if good == len(outcomes) else 1
 
 

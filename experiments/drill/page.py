@@ -9,7 +9,7 @@ from pathlib import Path
 
 import jax
 
-from experiments.drill.rows import SECTIONS, Outcome
+from experiments.drill.rows import SECTIONS, Outcome, Row
 
 HEAD = "| # | fault | expected | trials | failures | seconds | passed |\n"
 HEAD += "|--:|---|---|--:|--:|--:|---|"
@@ -43,39 +43,59 @@ def passed(text: str) -> int:
     return len(re.findall(rf"^\|.*\| {_YES} \|$", text, re.MULTILINE))
 
 
-def write(path: Path, outcomes: Iterable[Outcome], command: str, total: int) -> None:
-    """Writes the page. Sections that were not run keep what the page has of them."""
-    outcomes = list(outcomes)
+def write(
+    path: Path, outcomes: Iterable[Outcome], command: str, total: Iterable[Row]
+) -> None:
+    """Writes the page. Rows that were not run keep what the page has of them."""
+    outcomes, total = list(outcomes), list(total)
     old = _sections(path.read_text("utf-8")) if path.exists() else {}
     texts = []
     for letter in SECTIONS:
         own = [each for each in outcomes if each.row.section == letter]
-        texts += [_section(letter, own, command)] if own else []
+        rows = [row for row in total if row.section == letter]
+        texts += [_section(letter, own, command, rows, old.get(letter, ""))] * bool(own)
         texts += [old[letter]] if not own and letter in old else []
     body = "\n".join(texts)
-    summary = f"**Rows passed: {passed(body)} / {total}.**\n"
+    summary = f"**Rows passed: {passed(body)} / {len(total)}.**\n"
     path.write_text("\n".join([_INTRODUCTION, summary, body]), "utf-8")
 
 
-def _section(letter: str, outcomes: list[Outcome], command: str) -> str:
-    notes = [
-        f"* Row {row.number}: {' '.join(result.note.split())}"
-        for row, result, _ in outcomes
-        if result is not None and result.note
-    ]
+def _section(
+    letter: str, outcomes: list[Outcome], command: str, rows: list[Row], old: str
+) -> str:
+    """Returns the text of a section: what was run, and what the old text has else."""
+    ran = {outcome.row.number for outcome in outcomes}
+    lines = _numbered(r"\| (\d+) \|", old) | {
+        outcome.row.number: line(outcome) for outcome in outcomes
+    }
+    kept = _numbered(r"\* Row (\d+):", old)
+    notes = {number: text for number, text in kept.items() if number not in ran}
+    for row, result, _ in outcomes:
+        if result is not None and result.note:
+            notes[row.number] = f"* Row {row.number}: {' '.join(result.note.split())}"
+    numbers = [row.number for row in rows]
+    made = [f"Made by `{command}` on {_machine()}."]
+    if not ran.issuperset(numbers):  # others stay
+        made = [*re.findall(r"^Made by .*$", old, re.MULTILINE), *made]
     return "\n".join(
         [
             f"## {letter}. {SECTIONS[letter]}",
             "",
-            f"Made by `{command}` on {_machine()}.",
+            "\n\n".join(made),
             "",
             HEAD,
-            *map(line, outcomes),
+            *(lines.get(row.number, line(Outcome(row, None, 0))) for row in rows),
             "",
-            *notes,
+            *(notes[number] for number in numbers if number in notes),
             *([""] if notes else []),
         ]
     )
+
+
+def _numbered(pattern: str, text: str) -> dict[int, str]:
+    """Returns the lines that begin with a number, by that number."""
+    found = re.finditer(rf"^{pattern}.*$", text, re.MULTILINE)
+    return {int(match[1]): match[0] for match in found}
 
 
 def _sections(text: str) -> dict[str, str]:

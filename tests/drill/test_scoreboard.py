@@ -4,7 +4,6 @@ import dataclasses
 
 import pytest
 
-from experiments.__main__ import main
 from experiments.drill import command, page, rows
 from experiments.drill.rows import Outcome, Result, Row
 from experiments.errors import UserError
@@ -49,16 +48,32 @@ def test_a_row_without_a_check_has_not_passed():
 def test_a_page_keeps_the_sections_that_were_not_run(tmp_path):
     file = tmp_path / "page.md"
     good, bad = Result(True, 3, 0, "all\nof it"), Result(False, 3, 1, "one | two")
-    page.write(file, outcomes("B", good) + outcomes("C", bad), "first", 74)
+    page.write(file, outcomes("B", good) + outcomes("C", bad), "first", BOARD)
     before = file.read_text()
     assert "**Rows passed: 9 / 74.**" in before and "* Row 18: all of it" in before
-    page.write(file, outcomes("A", good), "second", 74)
+    page.write(file, outcomes("A", good), "second", BOARD)
     after = file.read_text()
     assert "**Rows passed: 26 / 74.**" in after
     assert after.index("## A.") < after.index("## B.") < after.index("## C.")
     assert "`second`" in after and after.endswith(before[before.index("## B.") :])
-    page.write(file, outcomes("C", good), "third", 74)
+    page.write(file, outcomes("C", good), "third", BOARD)
     assert "**Rows passed: 33 / 74.**" in file.read_text()
+
+
+def test_a_page_keeps_the_rows_that_were_not_run(tmp_path):
+    file = tmp_path / "page.md"
+    good, bad = Result(True, 3, 0, "all of it"), Result(False, 3, 1, "one")
+    one, two, *_, last = outcomes("F", good)
+    page.write(file, [one, two._replace(result=bad)], "first", BOARD)
+    page.write(file, [two._replace(seconds=2.5), last], "second", BOARD)
+    text = file.read_text()
+    assert "**Rows passed: 3 / 74.**" in text and text.count("not run") == 2
+    assert "Made by `first` on" in text and "Made by `second` on" in text
+    assert page.line(one) in text and page.line(two._replace(seconds=2.5)) in text
+    notes = [f"* Row {each.row.number}: all of it" for each in (one, two, last)]
+    assert "\n".join(notes) in text
+    page.write(file, outcomes("F", good), "third", BOARD)
+    assert file.read_text().count("Made by") == 1
 
 
 def test_options_choose_rows():
@@ -71,5 +86,3 @@ def test_options_choose_rows():
     for wrong in ({"rows": "75"}, {"sections": "A,Z"}):
         with pytest.raises(UserError, match=r"75|Z"):
             chosen(**wrong)
-    with pytest.raises(UserError, match="whole sections"):
-        main(["drill", "--rows", "1", "--out", "page.md"])
