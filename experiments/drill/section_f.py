@@ -14,8 +14,8 @@ ROWS = (
     Row(
         56,
         "F",
-        "kill -9 of one process",
-        "the other ends with an error within 30 s, and both resume",
+        "kill -9 of one process, or it hangs",
+        "the other says so and ends with 69 within 30 s, and both resume",
         several.lost,
     ),
     Row(

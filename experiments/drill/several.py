@@ -11,6 +11,7 @@ from experiments.drill.changes import TEXT
 from experiments.drill.continuing import losses
 from experiments.drill.crashes import unreadable
 from experiments.drill.rows import Result, attempt, count
+from jrnn.training import peers
 from jrnn.training.checkpoints import folder as folders
 
 BOTH: list[dict[str, Any]] = [{}, {}]
@@ -39,24 +40,35 @@ def as_one(folder: Path, quick: bool) -> Result:
 
 
 def lost(folder: Path, quick: bool) -> Result:
-    """Row 56: one kills itself, and both are started again."""
+    """Row 56: one kills itself or hangs, and both are started again.
+
+    If it is process 0, JAX may end the other before the message does.
+    """
     settings: dict[str, Any] = {"steps": 20, "every": 5, "devices": 2}
     waited: list[float] = []
 
-    def trial(number: int) -> str | None:
-        own, port = folder / str(number), launch.free_port()
+    def trial(victim: int, fault: str) -> str | None:
+        own, port = folder / f"{victim}{fault}", launch.free_port()
         shared = settings | {"processes": 2, "port": port, "pause": 0.05}
+        shared |= {"victim": victim, fault: 12}
         started = [
-            launch.start(
-                launch.TRAINER, launch.describe(own, process=i, **shared, kill_at=at)
-            )
-            for i, at in enumerate([None, 12])
+            launch.start(launch.TRAINER, launch.describe(own, process=i, **shared))
+            for i in range(2)
         ]
-        started[1].wait(launch.LIMIT)
-        ended = launch.end(started[0], time.monotonic(), limit=60)
-        waited.append(ended.seconds)
-        if ended.code in (0, -9) or ended.seconds > WITHIN:
-            return f"exit code {ended.code} after {ended.seconds:.0f} s"
+        began = time.monotonic()
+        if fault == "kill_at":
+            started[victim].wait(launch.LIMIT)
+            began = time.monotonic()
+        ended = launch.end(started[1 - victim], began, limit=launch.LIMIT)
+        started[victim].kill()
+        launch.end(started[victim], began)
+        codes = (peers.LOST, -6) if victim == 0 else (peers.LOST,)
+        if ended.code not in codes or (ended.code > 0 and "error: " not in ended.err):
+            return f"exit code {ended.code}: {ended.err[-300:]}"
+        if fault == "kill_at":
+            waited.append(ended.seconds)
+            if ended.seconds > WITHIN:
+                return f"it took {ended.seconds:.0f} s"
         if unreadable(own) or folders.list_steps(own)[-1] != 10:
             return f"checkpoints {folders.list_steps(own)}"
         again = launch.train_together(own, BOTH, **settings)
@@ -67,7 +79,8 @@ def lost(folder: Path, quick: bool) -> Result:
         return None if off < 1e-6 else f"losses differ by {off}"
 
     launch.train(folder / "whole", steps=20, every=5)
-    trials = [attempt(trial, n) for n in range(1 if quick else 2)]
+    faults = [(1, "kill_at"), (0, "kill_at"), (1, "stop_at")]
+    trials = [attempt(trial, *fault) for fault in faults[: 1 if quick else 3]]
     return count(trials, f"The other ended after {max(waited, default=0):.0f} s.")
 
 

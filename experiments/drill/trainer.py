@@ -28,7 +28,7 @@ import optax
 import jrnn
 from experiments.drill import text
 from jrnn import training
-from jrnn.training import batches, checkpoints, processes, stopping
+from jrnn.training import batches, checkpoints, peers, processes, stopping
 
 MAY_CHANGE = ["config.rate", "config.steps"]
 CELLS = {"lstm": jrnn.LSTM, "gru": jrnn.GRU, "elman": jrnn.Elman}
@@ -69,6 +69,8 @@ class Settings:
     pause: float = 0.0  # seconds in each update
     slow: float = 0.0  # seconds before a save, on the last process
     kill_at: int | None = None  # the last process kills itself
+    stop_at: int | None = None  # the last process stops itself: it hangs
+    victim: int = -1  # another process than the last
 
 
 CONFIG = ["steps", "seed", "cell", "hidden_size", "layers", "batch_size", "time"]
@@ -91,7 +93,7 @@ def main(settings: Settings) -> int:
             num_processes=settings.processes,
             process_id=settings.process,
             initialization_timeout=settings.patience,
-            heartbeat_timeout_seconds=10,
+            heartbeat_timeout_seconds=25,
         )
     return attempt(settings)
 
@@ -99,7 +101,8 @@ def main(settings: Settings) -> int:
 def attempt(settings: Settings) -> int:
     """Trains within this process, and returns the exit code."""
     try:
-        return train(settings)
+        with peers.watched():
+            return train(settings)
     except (checkpoints.CheckpointError, processes.ProcessError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -182,8 +185,11 @@ def go_wrong(settings: Settings, step: int) -> None:
     """Does what the drill asked for."""
     if settings.pause:
         time.sleep(settings.pause)
-    if step == settings.kill_at and settings.process == settings.processes - 1:
-        os.kill(os.getpid(), signal.SIGKILL)
+    if settings.process == settings.victim % settings.processes:
+        if step == settings.kill_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if step == settings.stop_at:
+            os.kill(os.getpid(), signal.SIGSTOP)
 
 
 def build(settings: Settings, symbols: int) -> tuple[Any, Any]:

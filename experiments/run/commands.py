@@ -112,6 +112,7 @@ def train(prog: str, arguments: list[str]) -> int:
             options.check()
         prepare(options.devices)
         _late("devices").connect(options)
+        stack.enter_context(_late("train").watched())
         if _late("devices").is_silent():
             nowhere = stack.enter_context(open(os.devnull, "w", encoding="utf-8"))
             stack.enter_context(contextlib.redirect_stdout(nowhere))

@@ -17,7 +17,7 @@ from jrnn.training import processes, stopping
 AXIS = "batch"  # the name of the mesh axis
 MIN_ROWS = 8  # minimum number of rows per device
 PATIENCE = 60  # seconds until all processes must have started
-HEARTBEAT = 15  # seconds after which a silent process counts as lost
+HEARTBEAT = 25  # seconds of silence after which JAX aborts; `peers` ends a run before
 
 
 def cores() -> int:

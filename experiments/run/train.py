@@ -15,6 +15,7 @@ from experiments.run.task import Data, Task
 from jrnn.training import processes
 from jrnn.training.checkpoints import CheckpointError
 from jrnn.training.differences import differences
+from jrnn.training.peers import watched as watched
 from jrnn.training.processes import ProcessError
 from jrnn.training.stopping import StopRequest, stop_requests
 

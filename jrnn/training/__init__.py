@@ -3,6 +3,7 @@
 from jrnn.training import (
     batches as batches,
     checkpoints as checkpoints,
+    peers as peers,
     processes as processes,
     stopping as stopping,
 )
