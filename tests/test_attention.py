@@ -32,6 +32,7 @@ def test_attention_is_a_weighted_mean_of_the_valid_places(score):
     _, ys = layer.apply(bound, None, QUERIES)
     weights = layer.weights(bound, QUERIES)
     w_q, w_k, v, _ = jax.tree.map(np.asarray, params.attention)
+    w, bias, ys, weights = jax.tree.map(np.asarray, (params.w, params.b, ys, weights))
     for b, t in itertools.product(range(B), range(T)):
         values = np.asarray(memory)[b, : LENGTHS[b]]
         q = np.asarray(QUERIES)[b, t] @ w_q
@@ -40,15 +41,15 @@ def test_attention_is_a_weighted_mean_of_the_valid_places(score):
         else:
             scores = np.array([q @ (value @ w_k) for value in values]) / np.sqrt(4)
         p = softmax(scores)
-        assert_close(weights[b, t], jnp.zeros(S).at[: len(p)].set(p))
+        assert_close(weights[b, t], np.pad(p, (0, S - len(p))))
         joined = np.concatenate([np.asarray(QUERIES)[b, t], p @ values])
-        assert_close(ys[b, t], jnp.tanh(joined @ params.w + params.b))
-    grad = jax.grad(
-        lambda p, m: jnp.sum(
-            layer.apply(attend_to(p, m, lengths=LENGTHS), None, QUERIES)[1] ** 2
-        ),
-        argnums=(0, 1),
-    )(params, memory)
+        assert_close(ys[b, t], np.tanh(joined @ w + bias))
+
+    def loss(params, memory):
+        bound = attend_to(params, memory, lengths=LENGTHS)
+        return jnp.sum(layer.apply(bound, None, QUERIES)[1] ** 2)
+
+    grad = jax.jit(jax.grad(loss, argnums=(0, 1)))(params, memory)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(grad))
     assert all(np.any(leaf != 0) for leaf in jax.tree.leaves(grad))
     assert np.all(grad[1][1, 3:] == 0) and np.all(grad[1][1, :3] != 0)

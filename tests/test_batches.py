@@ -35,7 +35,7 @@ def test_two_devices_agree_with_one(kind, rows):
     xs, ys = rng.integers(0, 7, (2, rows, T)).astype(np.int32)
     params = randomise(jax.eval_shape(lambda: MODEL.init(jax.random.key(0), F)), 1)
     key = jax.random.key(3) if rows % 2 == 0 else None
-    want = jax.value_and_grad(loss)(params, xs, ys, np.ones(rows, bool), key)
+    want = jax.jit(jax.value_and_grad(loss))(params, xs, ys, np.ones(rows, bool), key)
     mesh = mesh_of(2, kind)
     split = BatchSplit(rows, mesh)
     assert split.own.tolist() == [*range(rows)] and split.rows == 6

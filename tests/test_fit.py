@@ -8,10 +8,10 @@ import pytest
 
 import jrnn
 from jrnn.training import fit
-from tests.cases import assert_close, randomise
+from tests.cases import assert_close, randomise, shapes
 
 CELL = jrnn.GRU(3)
-PARAMS = randomise(CELL.init(jax.random.key(0), 2), 1)
+PARAMS = randomise(shapes(CELL, 2), 1)
 BATCHES = [randomise(np.zeros((2, 4, 2)), seed, scale=1.0) for seed in range(12)]
 TX = jrnn.training.optimizer(optax.adam(0.03))
 KEY = jax.random.key(5)
@@ -28,14 +28,19 @@ def run(data=BATCHES, **options):
 
 @pytest.mark.parametrize("key", [None, KEY])
 def test_it_equals_a_plain_loop(key):
+    @jax.jit
+    def update(params, state, batch, key):
+        value, grad = jax.value_and_grad(loss)(params, batch, key)
+        updates, state = TX.update(grad, state, params)
+        params = optax.apply_updates(params, updates)
+        return params, state, value, optax.global_norm(grad)
+
     params, state, losses, norms = PARAMS, TX.init(PARAMS), [], []
     for number, batch in enumerate(BATCHES[:9], 1):
         now = None if key is None else jax.random.fold_in(key, number)
-        value, grad = jax.value_and_grad(loss)(params, batch, now)
-        updates, state = TX.update(grad, state, params)
-        params = optax.apply_updates(params, updates)
+        params, state, value, norm = update(params, state, batch, now)
         losses.append(value)
-        norms.append(optax.global_norm(grad))
+        norms.append(norm)
     result = run(steps=9, key=key)
     assert_close(result.params, params)
     assert_close(result.opt_state, state)

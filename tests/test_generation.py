@@ -7,11 +7,11 @@ import pytest
 
 import jrnn
 from jrnn.layers import generation, sample
-from tests.cases import assert_close, randomise
+from tests.cases import assert_close, randomise, shapes
 
 V, STEPS = 6, 5
 MODEL = jrnn.Sequential(jrnn.Embed(V, 3), jrnn.Recurrent(jrnn.GRU(4)), jrnn.Dense(V))
-PARAMS = randomise(MODEL.init(jax.random.key(0)), 1, scale=1.5)
+PARAMS = randomise(shapes(MODEL), 1, scale=1.5)
 PRIME = jnp.array([[1, 2, 0], [4, 3, 5]])
 
 

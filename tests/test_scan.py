@@ -12,7 +12,7 @@ import jrnn
 from tests.cases import B, F, H, T, assert_close, randomise, shapes
 
 CELL = jrnn.LSTM(H)
-PARAMS = randomise(CELL.init(jax.random.key(0), F), 1)
+PARAMS = randomise(shapes(CELL, F), 1)
 STATE = randomise(CELL.initial_state(PARAMS, (B,)), 2)
 XS = randomise(np.zeros((B, T, F)), 3)
 HOLES = np.array([[0, 1, 1, 0, 1, 1, 0], [1, 1, 0, 0, 0, 1, 1]], bool)

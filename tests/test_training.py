@@ -180,37 +180,37 @@ def model_loss(params, state, chunk, key):
     return training.squared_error(ys, targets, chunk.mask) * valid, state
 
 
+slope_of_model = jax.jit(jax.value_and_grad(model_loss, has_aux=True))
+
+
 @pytest.mark.parametrize("length", [2, 3, T, T + 4])
 def test_chunks_carry_the_state_of_one_long_run(length):
-    params = randomise(MODEL.init(jax.random.key(0), F), 1)
-    xs, targets = randomise((jnp.zeros((B, T, F)),) * 2, 2)
+    params = randomise(shapes(MODEL, F), 1)
+    xs, targets = randomise((np.zeros((B, T, F), np.float32),) * 2, 2)
     start = MODEL.initial_state(params, (B,))
     value_and_grad = jax.jit(training.truncated_value_and_grad(model_loss))
     (total, state), slope = value_and_grad(
         params, start, training.split_into_chunks((xs, targets), length)
     )
     whole = training.Chunk((xs, targets), jnp.ones((B, T), bool))
-    (expected, final), full = jax.value_and_grad(model_loss, has_aux=True)(
-        params, start, whole, None
-    )
+    (expected, final), full = slope_of_model(params, start, whole, None)
     assert_close((total, state), (expected, final))
     if length >= T:
         assert_close(slope, full)
 
 
 def test_updates_after_every_chunk_are_those_of_a_loop():
-    params = randomise(MODEL.init(jax.random.key(0), F), 1)
-    xs, targets = randomise((jnp.zeros((B, T, F)),) * 2, 2)
+    params = randomise(shapes(MODEL, F), 1)
+    xs, targets = randomise((np.zeros((B, T, F), np.float32),) * 2, 2)
     tx = training.optimizer(optax.sgd(0.1), clip=0.5)
     chunks = training.split_into_chunks((xs, targets), 3)
     start = params, tx.init(params), MODEL.initial_state(params, (B,))
     actual = jax.jit(training.train_on_chunks(model_loss, tx))(*start, chunks)
     params, opt_state, state = start
     losses = []
-    slope_of = jax.jit(jax.value_and_grad(model_loss, has_aux=True))
     for i in range(3):
         piece = jax.tree.map(lambda a, i=i: a[i], chunks)
-        (value, state), slope = slope_of(params, state, piece, None)
+        (value, state), slope = slope_of_model(params, state, piece, None)
         updates, opt_state = tx.update(slope, opt_state, params)
         params = optax.apply_updates(params, updates)
         losses.append(value)
@@ -219,7 +219,7 @@ def test_updates_after_every_chunk_are_those_of_a_loop():
 
 @pytest.mark.without("jax_debug_nans", reason="it makes NaN on purpose")
 def test_one_bad_chunk_is_one_skipped_update():
-    params = randomise(MODEL.init(jax.random.key(0), F), 1)
+    params = randomise(shapes(MODEL, F), 1)
     xs, targets = randomise((jnp.zeros((B, 20, F)),) * 2, 2)
     tx = training.optimizer(optax.sgd(0.1))
     train = jax.jit(training.train_on_chunks(model_loss, tx))
