@@ -7,10 +7,10 @@ import sys
 import jax
 import jax.numpy as jnp
 import numpy as np
-import tyro
 
 import jrnn
 from experiments import figures
+from experiments.command_line import parse
 from experiments.errors import UserError
 from jrnn import diagnostics
 from jrnn.diagnostics import plots
@@ -44,7 +44,7 @@ class GradientFlow:
 
 def main(prog: str, arguments: list[str]) -> int:
     """Saves the plot and prints how fast gradients vanish."""
-    config = tyro.cli(GradientFlow, prog=prog, description=_ABOUT, args=arguments)
+    config = parse(GradientFlow, prog, arguments, description=_ABOUT)
     for name, size in vars(config).items():
         if name != "out" and size < 1:
             raise UserError(f"--{name} must be at least 1, got {size}.")

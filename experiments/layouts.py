@@ -7,10 +7,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import tyro
 
 import jrnn
 from experiments.bench.config import Size
+from experiments.command_line import parse
 from jrnn.kernels import Gated, Layout
 
 _ABOUT = """Times layouts of the gated kernel for an LSTM.
@@ -40,7 +40,7 @@ class Layouts:
 
 def main(prog: str, arguments: list[str]) -> int:
     """Prints the tables."""
-    config = tyro.cli(Layouts, prog=prog, description=_ABOUT, args=arguments)
+    config = parse(Layouts, prog, arguments, description=_ABOUT)
     for size in config.sizes:
         time_, batch, inputs, units = map(int, size.split(","))
         for mode, layouts in _choices(size, time_).items():

@@ -8,11 +8,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import tyro
 
 import jrnn
 from experiments import targets
 from experiments.bench.config import CELLS, size_of
+from experiments.command_line import parse
 
 _ABOUT = """Counts the operations of loops, for each time step, on accelerators.
 
@@ -52,7 +52,7 @@ class Operations:
 
 def main(prog: str, arguments: list[str]) -> int:
     """Prints the table."""
-    config = tyro.cli(Operations, prog=prog, description=_ABOUT, args=arguments)
+    config = parse(Operations, prog, arguments, description=_ABOUT)
     size = size_of(config.size)
     for kind, some in sources(config).items():
         if some:

@@ -10,9 +10,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import tyro
 
 import jrnn
+from experiments.command_line import parse
 from experiments.errors import UserError
 from experiments.layouts import turns
 from jrnn import diagnostics
@@ -53,7 +53,7 @@ class Measure:
 
 def main(prog: str, arguments: list[str]) -> int:
     """Prints the tables."""
-    config = tyro.cli(Measure, prog=prog, description=_ABOUT, args=arguments)
+    config = parse(Measure, prog, arguments, description=_ABOUT)
     print_table = {
         "iterations": iterations,
         "windows": windows,

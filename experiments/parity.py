@@ -11,6 +11,7 @@ import numpy as np
 import tyro
 
 from experiments import figures
+from experiments.command_line import parse
 from experiments.errors import UserError
 from experiments.run import folder, models, results
 from experiments.tasks.parity import TASK
@@ -40,7 +41,7 @@ class Parity:
 
 def main(prog: str, arguments: list[str]) -> int:
     """Saves the figure, and prints the fractions as a table."""
-    config = tyro.cli(Parity, prog=prog, description=_ABOUT, args=arguments)
+    config = parse(Parity, prog, arguments, description=_ABOUT)
     figures.check(config.out)
     for name in ("longest", "sequences"):
         if getattr(config, name) < 1:

@@ -5,9 +5,9 @@ import time
 from typing import Any
 
 import jax
-import tyro
 
 import jrnn
+from experiments.command_line import parse
 from jrnn import training
 
 _ABOUT = """Prints how much of its speed each host keeps if the gradient is averaged
@@ -49,7 +49,7 @@ class Scaling:
 
 def main(prog: str, arguments: list[str]) -> int:
     """Prints the table."""
-    how = tyro.cli(Scaling, prog=prog, description=_ABOUT, args=arguments)
+    how = parse(Scaling, prog, arguments, description=_ABOUT)
     hosts = " | ".join(f"{number} hosts" for number in how.hosts)
     print(f"| Units | Gradient | Update | Network | {hosts} |")
     print(f"|--:|--:|--:|--:|{'--:|' * len(how.hosts)}")

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import tyro
 
+from experiments.command_line import parse
 from experiments.errors import UserError
 from experiments.run import terminal
 from jrnn.text import UNK, Vocabulary, read_pieces, write_tokens
@@ -37,7 +38,7 @@ def main(prog: str, arguments: list[str]) -> int:
     Raises:
       UserError: If the text cannot be read or is not UTF-8, or the disk is full.
     """
-    how = tyro.cli(Tokens, prog=prog, description=_ABOUT, args=arguments)
+    how = parse(Tokens, prog, arguments, description=_ABOUT)
     out = how.out or how.file.with_suffix(".tokens")
     if out.suffix != ".tokens":
         raise UserError(f"--out must end with .tokens, got {out}.")

@@ -4,8 +4,6 @@ import itertools
 import pkgutil
 import shlex
 
-import tyro
-
 from experiments.bench import config as options, report, rounds
 from experiments.bench.config import (
     SAMPLER,
@@ -17,6 +15,7 @@ from experiments.bench.config import (
     Size,
     size_of,
 )
+from experiments.command_line import parse
 
 _ABOUT = """Compares the speed of jrnn and the other installed libraries.
 
@@ -43,7 +42,7 @@ def main(prog: str, arguments: list[str]) -> int:
         return _compile(prog, arguments)
     if "--device" in given:
         return _on_device(prog, arguments)
-    config = tyro.cli(Bench, prog=prog, description=_ABOUT, args=arguments)
+    config = parse(Bench, prog, arguments, description=_ABOUT)
     options.check(config)
     settings = {"rounds": config.rounds, "calls": config.calls, "base": config.base}
     results = report.circumstances(shlex.join([*prog.split(), *arguments]))
@@ -68,13 +67,13 @@ def main(prog: str, arguments: list[str]) -> int:
 
 
 def _compile(prog: str, arguments: list[str]) -> int:
-    config = tyro.cli(Compile, prog=prog, description=_COMPILING, args=arguments)
+    config = parse(Compile, prog, arguments, description=_COMPILING)
     options.check_compile(config)
     return pkgutil.resolve_name("experiments.bench.compiling:main")(config)
 
 
 def _on_device(prog: str, arguments: list[str]) -> int:
-    config = tyro.cli(OnDevice, prog=prog, description=_ON_DEVICE, args=arguments)
+    config = parse(OnDevice, prog, arguments, description=_ON_DEVICE)
     options.check_on_device(config)
     run = pkgutil.resolve_name("experiments.bench.on_device:main")
     return run(config, shlex.join([*prog.split(), *arguments]))

@@ -9,6 +9,7 @@ from typing import Annotated
 import jax
 import tyro
 
+from experiments.command_line import parse
 from experiments.drill import launch, page, rows
 from experiments.errors import UserError
 from experiments.run import devices
@@ -41,7 +42,7 @@ def main(prog: str, arguments: list[str]) -> int:
     Raises:
       UserError: If an option names no row.
     """
-    how = tyro.cli(Drill, prog=prog, description=_ABOUT, args=arguments)
+    how = parse(Drill, prog, arguments, description=_ABOUT)
     total = rows.all_rows()
     chosen = select(total, how)
     devices.prepare(str(DEVICES))

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import tyro
 
+from experiments.command_line import parse
 from experiments.errors import UserError
 from experiments.run import devices, disk
 from jrnn.interop import files
@@ -21,12 +22,15 @@ class Report:
 
     Attributes:
       runs: Folders of runs, or folders that contain such folders, as of a sweep.
+      best: Show the weights of the best held-out score during the training, not the
+        last ones.
       out: The file to write. Default: report.html in the first folder.
     """
 
     runs: Annotated[
         tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN")
     ]
+    best: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     out: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
 
 
@@ -36,14 +40,14 @@ def main(prog: str, arguments: list[str]) -> int:
     Raises:
       UserError: If a run cannot be used, or the file cannot be written.
     """
-    how = tyro.cli(Report, prog=prog, description=_ABOUT, args=arguments)
+    how = parse(Report, prog, arguments, description=_ABOUT)
     if not how.runs:
         raise UserError(f"give the folder of a run: {prog} RUN.")
     devices.prepare("1")
     page = importlib.import_module("experiments.report.page")
     records = importlib.import_module("experiments.report.records")
     paths = importlib.import_module("experiments.run.results").find(how.runs)
-    text = page.report([records.read(path) for path in paths])
+    text = page.report([records.read(path) for path in paths], how.best)
     out = how.out or how.runs[0] / "report.html"
     data = text.encode()
     with disk.writing(out, len(data)):

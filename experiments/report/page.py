@@ -18,14 +18,22 @@ from experiments.run import folder, results
 
 BOKEH = ("bokeh.min.js", "bokeh-api.min.js")
 SCRIPTS = ("dom.js", "program.js", "sampler.js", "text.js", "charts.js", "page.js")
+BEST = (
+    "Shown are the weights of the best held-out score during the training; the score "
+    "at the top is that of the last ones."
+)
 SAMPLER = ("dom.js", "program.js", "sampler.js", "page.js")
 
 
-def report(runs: Sequence[Recorded]) -> str:
+def report(runs: Sequence[Recorded], best: bool = False) -> str:
     """Returns the page of one or several runs of one task.
 
+    Args:
+      runs: What the runs recorded.
+      best: Show the weights of the best held-out score, not the last ones.
+
     Raises:
-      UserError: If they are of different tasks.
+      UserError: If they are of different tasks, or have no such weights.
     """
     task = runs[0].run.task
     others = sorted({run.run.task.name for run in runs} - {task.name})
@@ -43,7 +51,7 @@ def report(runs: Sequence[Recorded]) -> str:
             for name, kind in zip(curves.names(kinds), kinds, strict=True)
         ],
         "curves": curves.curves(kinds),
-        "runs": [one(run) for run in runs],
+        "runs": [one(run, best) for run in runs],
     }
     return render(found, SCRIPTS, bokeh=True)
 
@@ -67,7 +75,7 @@ def sampler(run: Recorded, best: bool = False) -> str:
     return render(found, SAMPLER, bokeh=False)
 
 
-def one(run: Recorded) -> dict[str, Any]:
+def one(run: Recorded, best: bool = False) -> dict[str, Any]:
     """Returns what the page shows of one run; sections that do not apply are None."""
     found = _facts(run) | {
         "samples": [
@@ -79,9 +87,11 @@ def one(run: Recorded) -> dict[str, Any]:
             {"step": row["step"], "norms": row["norms"]} for row in run.gradients
         ],
     }
-    if not (run.path / folder.LAST).exists():
+    if not best and not (run.path / folder.LAST).exists():
         return found | {"notes": ["The run has not saved a model yet."]}
-    model, params = _trained(run)
+    model, params = _trained(run, best)
+    if best:
+        found["notes"] = [BEST]
     found["generator"] = generator(run, model, params)
     task, options = run.run.task, run.run.options
     try:
@@ -89,7 +99,8 @@ def one(run: Recorded) -> dict[str, Any]:
         if folder.identity(data) != folder.identity(run.run.data):
             raise UserError(f"{data.name} is not what the run was trained on")
     except UserError as error:
-        return found | {"notes": [f"Held-out data are missing: {error}"]}
+        notes = [*found.get("notes", []), f"Held-out data are missing: {error}"]
+        return found | {"notes": notes}
     text = task.reading(options, model, params, data)
     found["reading"] = reading.content(text) if text else None
     found["alignments"] = [

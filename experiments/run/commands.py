@@ -16,7 +16,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from experiments import tasks
+from experiments import command_line, tasks
 from experiments.errors import UserError
 from experiments.run.options import out_of_range
 
@@ -107,7 +107,7 @@ def train(prog: str, arguments: list[str]) -> int:
         if options.resume is not None:
             folder = _late("folder")
             old = folder.read(options.resume, task).options
-            options = tyro.cli(task.options, prog=prog, args=arguments, default=old)
+            options = command_line.parse(task.options, prog, arguments, default=old)
             options = _one_length(old, options)
             options.check()
         prepare(options.devices)
@@ -125,12 +125,8 @@ def parse(task: Any, prog: str, arguments: list[str], about: str = "") -> Any:
     Raises:
       UserError: If there is no such preset, or an option is out of range.
     """
-    given: dict[str, Any] = {
-        "prog": prog,
-        "description": about or None,
-        "args": arguments,
-    }
-    options = tyro.cli(task.options, **given)
+    given: dict[str, Any] = {"description": about or None}
+    options = command_line.parse(task.options, prog, arguments, **given)
     if options.preset is not None:
         known = PRESETS | task.presets
         if options.preset not in known:
@@ -139,7 +135,8 @@ def parse(task: Any, prog: str, arguments: list[str], about: str = "") -> Any:
                 f"{task.name}."
             )
         start = task.options(**known[options.preset])
-        options = tyro.cli(task.options, default=start, **given)
+        given["default"] = start
+        options = command_line.parse(task.options, prog, arguments, **given)
     options.check()
     return options
 
@@ -150,7 +147,7 @@ def sample(prog: str, arguments: list[str]) -> int:
     Raises:
       UserError: If the run cannot be used.
     """
-    how = _checked(tyro.cli(Sample, prog=prog, description=_SAMPLE, args=arguments))
+    how = _checked(command_line.parse(Sample, prog, arguments, description=_SAMPLE))
     prepare("1")
     run, model, params = _late("folder").trained(how.run, how.best)
     for seed in range(how.seed, how.seed + how.count):
@@ -191,7 +188,7 @@ def evaluate(prog: str, arguments: list[str]) -> int:
     Raises:
       UserError: If the run cannot be used, or its data is not there.
     """
-    how = tyro.cli(Evaluate, prog=prog, description=_EVAL, args=arguments)
+    how = command_line.parse(Evaluate, prog, arguments, description=_EVAL)
     prepare("1")
     folder, terminal = _late("folder"), _late("terminal")
     run, model, params = folder.trained(how.run, how.best)

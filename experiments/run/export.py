@@ -14,6 +14,7 @@ import numpy as np
 import tyro
 
 import jrnn
+from experiments.command_line import parse
 from experiments.errors import UserError
 from experiments.report import sampler_page
 from experiments.run import disk, folder
@@ -55,7 +56,7 @@ class Export:
 
 def main(prog: str, arguments: list[str]) -> int:
     """Writes the file and checks it."""
-    how = tyro.cli(Export, prog=prog, description=_ABOUT, args=arguments)
+    how = parse(Export, prog, arguments, description=_ABOUT)
     if not how.out.parent.is_dir():
         raise UserError(f"the folder of --out {how.out} does not exist: create it.")
     if how.format == "html":

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import tyro
 
 from experiments import figures
+from experiments.command_line import parse
 from experiments.errors import UserError
 from experiments.run import folder, results
 from jrnn.interop import files
@@ -34,7 +35,7 @@ class Plot:
 
 def main(prog: str, arguments: list[str]) -> int:
     """Draws the figure."""
-    how = tyro.cli(Plot, prog=prog, description=_ABOUT, args=arguments)
+    how = parse(Plot, prog, arguments, description=_ABOUT)
     figures.check(how.out)
     paths = results.find(how.runs)
     runs = [folder.read(path) for path in paths]

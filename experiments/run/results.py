@@ -11,6 +11,7 @@ from typing import Annotated, Any, NamedTuple
 
 import tyro
 
+from experiments.command_line import parse
 from experiments.errors import UserError
 from experiments.run import disk, folder
 from experiments.run.options import flag
@@ -75,7 +76,7 @@ class Result(NamedTuple):
 
 def main(prog: str, arguments: list[str]) -> int:
     """Writes the page."""
-    how = tyro.cli(Results, prog=prog, description=_ABOUT, args=arguments)
+    how = parse(Results, prog, arguments, description=_ABOUT)
     paths = find(how.runs)
     results = []
     for path in paths:

@@ -12,6 +12,7 @@ from typing import Annotated, Any, NamedTuple
 import tyro
 
 from experiments import tasks
+from experiments.command_line import parse
 from experiments.errors import UserError
 from experiments.run import (
     commands,
@@ -71,11 +72,11 @@ def main(prog: str, arguments: list[str]) -> int:
         return 0 if arguments else 2
     task = tasks.find(arguments[0])
     prog = f"{prog} {task.name}"
-    how, rest = tyro.cli(
+    how, rest = parse(
         Sweep,
-        prog=prog,
+        prog,
+        arguments[1:],
         description=_ABOUT.format(name=task.name),
-        args=arguments[1:],
         return_unknown_args=True,
     )
     out = how.out or Path("runs") / f"sweep-{task.name}"

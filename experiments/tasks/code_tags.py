@@ -171,6 +171,23 @@ class CodeTags(Task):
         figures = {name: value / count for name, value in sums.items()}
         return Score(figures, f"{figures['accuracy']:.2%} of the characters right")
 
+    def gradient_by_lag(
+        self, options: Any, model: Any, params: Params, data: Data
+    ) -> Array | None:
+        """Returns how much a tag depends on the characters before it.
+
+        The model also reads as many characters after it.
+        """
+        size = 2 * views.LAGS - 1
+        ids, tags = data.held_out
+        if len(ids) < size + views.ROWS:
+            return None
+        starts = np.linspace(0, len(ids) - size, views.ROWS).astype(int)
+        windows = np.stack([ids[n : n + size] for n in starts])
+        after = views.LAGS - 1
+        answers = tags[starts + after]
+        return views.by_lag(model, params, windows, answers, after=after)
+
     def reading(self, options: Any, model: Any, params: Params, data: Data) -> Reading:
         """Returns how the model tags the beginning of the held-out modules."""
         vocabulary = Vocabulary.from_json(data.saved["vocabulary"])

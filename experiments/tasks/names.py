@@ -25,11 +25,12 @@ from experiments.tasks import corpus, parts, views
 from experiments.tasks.bases import Examples
 from jrnn import training
 from jrnn.sequences import pad
-from jrnn.text import EOS, Vocabulary
+from jrnn.text import Vocabulary
 from jrnn.types import Array, Params, PRNGKey, State
 
 LOCALES = ("de_DE", "en_US", "es_ES", "fi_FI", "fr_FR", "it_IT", "nl_NL", "pl_PL")
 PER_LOCALE = 2000
+END = 1  # the id of the end; a name begins with the end of another
 READ = 500  # names that the report reads
 
 
@@ -155,7 +156,7 @@ class Names(Examples):
         vocabulary = Vocabulary.from_json(saved["vocabulary"])
         categories, each = saved["categories"], 3 if short else 6
         labels = jnp.repeat(jnp.arange(len(categories)), each)
-        ids = model.write(params, labels, 40, vocabulary.id(EOS), jax.random.key(seed))
+        ids = model.write(params, labels, 40, END, jax.random.key(seed))
         texts = [vocabulary.decode(row) for row in np.asarray(ids)]
         return "\n".join(
             f"{category}: {', '.join(texts[n * each : (n + 1) * each])}"
@@ -167,9 +168,7 @@ class Names(Examples):
         symbols = views.names(Vocabulary.from_json(data.saved["vocabulary"]))
         some = jax.tree.map(lambda a: a[:READ], data.held_out)
         valid = np.arange(some["ids"].shape[1]) < some["lengths"][:, None]
-        given = np.pad(
-            some["ids"], ((0, 0), (1, 0)), constant_values=symbols.index(EOS)
-        )
+        given = np.pad(some["ids"], ((0, 0), (1, 0)), constant_values=END)
         state = model.start(params, some["category"])
         layers: dict[str, Array] = {}
         logits = views.outputs(
@@ -184,6 +183,20 @@ class Names(Examples):
             layers={name: ys[:, 1:][valid] for name, ys in layers.items()},
         )
 
+    def gradient_by_lag(
+        self, options: Any, model: Any, params: Params, data: Data
+    ) -> Array:
+        """Returns how much a character of the longest names depends on those before."""
+        ids, lengths, categories = (
+            data.held_out[name] for name in ("ids", "lengths", "category")
+        )
+        longest = np.argsort(-lengths, kind="stable")[: views.ROWS]
+        size = int(lengths[longest[-1]])
+        given = np.pad(ids[longest, : size - 1], ((0, 0), (1, 0)), constant_values=END)
+        state = model.start(params, categories[longest])
+        answers, inner = ids[longest, size - 1], params["writer"]
+        return views.by_lag(model.writer, inner, given, answers, state=state)
+
     def generator(
         self, options: Any, model: Any, params: Params, saved: dict[str, Any]
     ) -> Generator:
@@ -193,8 +206,7 @@ class Names(Examples):
             category: model.start(params, jnp.array([n]))
             for n, category in enumerate(saved["categories"])
         }
-        end = vocabulary.id(EOS)
-        return views.writer(model.writer, params["writer"], vocabulary, starts, end)
+        return views.writer(model.writer, params["writer"], vocabulary, starts, END)
 
 
 @jrnn.value
@@ -220,8 +232,8 @@ class Conditional:
         self, params: dict[str, Params], batch: Any, key: PRNGKey | None
     ) -> tuple[Array, Array]:
         """Returns the logits of each character from those before, and which count."""
-        ids, eos = batch["ids"], 1  # a name begins with the end of another
-        given = jnp.pad(ids[:, :-1], ((0, 0), (1, 0)), constant_values=eos)
+        ids = batch["ids"]
+        given = jnp.pad(ids[:, :-1], ((0, 0), (1, 0)), constant_values=END)
         state = self.start(params, batch["category"])
         _, logits = self.writer.apply(params["writer"], state, given, key=key)
         return logits, jnp.arange(ids.shape[1]) < batch["lengths"][:, None]

@@ -10,7 +10,7 @@ do [1]. An autoregressive model of nine years, fitted here too, is the baseline.
 
 import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +20,8 @@ import jrnn
 from experiments.run import models
 from experiments.run.options import Options
 from experiments.run.task import Data, Goal, Progress, Score, Task, row_keys
-from experiments.tasks import parts
+from experiments.tasks import parts, views
+from jrnn import training
 from jrnn.types import Array, Params, PRNGKey, State
 
 FILE = Path(__file__).parent / "sunspots.csv"
@@ -135,6 +136,29 @@ class Sunspots(Task):
         progress(1.0)
         figures = _relative(np.concatenate([series[:1], guesses]), data.held_out)
         return Score(figures, _words(figures))
+
+    def gradient_by_lag(
+        self, options: Any, model: Any, params: Params, data: Data
+    ) -> Array:
+        """Returns how much the squared error of a year depends on the years before."""
+        series = data.held_out["series"]
+        size = min(options.window, len(series) - views.ROWS)
+        starts = np.arange(len(series) - size)[-views.ROWS :]
+        read = np.stack([series[n : n + size + 1] for n in starts])[..., None]
+        given = read[:, :-1], read[:, -1], training.squared_error
+        return views.by_lag(Guesses(model), params, *given)
+
+
+class Guesses(NamedTuple):
+    """A model of changes as a model of the numbers [batch, years, 1]."""
+
+    changes: Any
+    over_time: str = "causal"
+
+    def apply(self, params: Params, state: State, xs: Array) -> tuple[State, Array]:
+        """Returns a guess of the next year for every year."""
+        state, changes = self.changes.apply(params, state, xs)
+        return state, xs + changes
 
 
 def predict(model: Any, params: Params, xs: Array, key: PRNGKey | None) -> Array:

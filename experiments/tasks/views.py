@@ -110,12 +110,15 @@ def by_lag(
     inputs: Any,
     answers: Any,
     loss: Callable[[Array, Array], Array] = training.cross_entropy,
+    state: State = None,
+    after: int = 0,
 ) -> Array:
     """Returns norms of the gradient of the loss at the last step, [lags].
 
         G[lag] = mean over rows of || d loss(y_T) / d x_T-lag ||,    lag = 0, 1, ...
 
     The inputs x of a model that begins with an embedding are the vectors of its tokens.
+    A model that reads in both directions also reads the steps after T.
 
     Args:
       model: A layer, `Sequential` or `Tied` if it begins with an embedding.
@@ -123,28 +126,43 @@ def by_lag(
       inputs: [rows, lags] ids, or [rows, lags, features]; `ROWS` of them are used.
       answers: [rows, ...] of the last step.
       loss: Takes outputs [rows, ...] and answers, returns the mean loss.
+      state: Where the rows begin; None for the initial state of the model.
+      after: Steps of the inputs that follow step T.
     """
     some = (jnp.asarray(inputs)[:ROWS], jnp.asarray(answers)[:ROWS])
-    return _by_lag(model, params, *some, loss)
+    start = jax.tree.map(lambda leaf: leaf[:ROWS], state)
+    return _by_lag(model, params, *some, loss, start, after)
 
 
-@functools.partial(jax.jit, static_argnames=("model", "loss"))
-def _by_lag(model: Any, params: Params, inputs: Any, answers: Any, loss: Any) -> Array:
-    vectors, run = after_embedding(model, params, inputs)
+@functools.partial(jax.jit, static_argnames=("model", "loss", "after"))
+def _by_lag(
+    model: Any,
+    params: Params,
+    inputs: Any,
+    answers: Any,
+    loss: Any,
+    state: State,
+    after: int,
+) -> Array:
+    vectors, run = after_embedding(model, params, inputs, state)
+    last = inputs.shape[1] - 1 - after
 
     def total(vectors: Array) -> Array:
         ys = run(vectors)
-        last = ys if model.over_time == "reduce" else ys[:, -1]
-        return loss(last, answers) * len(last)
+        y = ys if model.over_time == "reduce" else ys[:, last]
+        return loss(y, answers) * len(y)
 
     norms = numerics.norm(jax.grad(total)(vectors), batch_axes=2).value
-    return jnp.mean(norms, axis=0)[::-1]
+    return jnp.mean(norms[:, : last + 1], axis=0)[::-1]
 
 
 def after_embedding(
-    model: Any, params: Params, inputs: Array
+    model: Any, params: Params, inputs: Array, state: State = None
 ) -> tuple[Array, Callable[[Array], Array]]:
-    """Returns the vectors that a model reads, and the rest of the model."""
+    """Returns the vectors that a model reads from a state, and the rest of the model.
+
+    The state of a `Tied` model is its initial one.
+    """
     if isinstance(model, jrnn.Tied):
         table, b = params.embed.table, 0.0 if params.b is None else params.b
 
@@ -155,8 +173,9 @@ def after_embedding(
     if isinstance(model, jrnn.Sequential) and isinstance(model.layers[0], jrnn.Embed):
         rest = jrnn.Sequential(*model.layers[1:])
         _, vectors = model.layers[0].apply(params[0], (), inputs)
-        return vectors, lambda xs: rest.apply(params[1:], None, xs)[1]
-    return inputs, lambda xs: model.apply(params, None, xs)[1]
+        inner = None if state is None else state[1:]
+        return vectors, lambda xs: rest.apply(params[1:], inner, xs)[1]
+    return inputs, lambda xs: model.apply(params, state, xs)[1]
 
 
 @functools.partial(jax.jit, static_argnames="model")

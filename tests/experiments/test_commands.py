@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import time
 import pytest
 
 from experiments import __main__ as command_line
+from experiments.errors import UserError
 from experiments.run import commands, folder, messages, options, train
 from experiments.run.session import Session
 from experiments.tasks.char_lm import TASK
@@ -199,3 +201,29 @@ def test_unknown_commands_are_listed(capsys):
     assert command_line.main(["tarin"]) == 2
     shown = capsys.readouterr().err
     assert "no command is called 'tarin'" in shown and "train" in shown
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("train word_lm --hidden-size x", "--hidden-size: invalid literal for int()"),
+        ("train word_lm --hiden-size 3", "--hiden-size, 3. Do you mean --hidden-size?"),
+        ("train word_lm --variant foo", "'foo' for argument '--variant'. Expected one"),
+        ("train word_lm --minutes", "missing value for argument '--minutes'"),
+        ("sweep parity --seeds x", "--seeds: invalid literal for int()"),
+        ("sample run --top-k x", "--top-k"),
+        ("report run --bst", "unrecognized options: --bst. Do you mean --best?"),
+        ("gradient_flow --seed", "unrecognized options: --seed"),
+    ],
+)
+@pytest.mark.parametrize("columns", ["20", "200"])
+def test_a_wrong_option_is_an_error_of_one_line(
+    words, message, columns, monkeypatch, capfd
+):
+    monkeypatch.setenv("COLUMNS", columns)
+    with pytest.raises(UserError) as error:
+        command_line.main(words.split())
+    text = str(error.value)
+    assert message in text and "\n" not in text
+    assert re.search(r" See python -m experiments [a-z_ ]+ --help\.$", text)
+    assert capfd.readouterr() == ("", "") and os.environ["COLUMNS"] == columns

@@ -11,50 +11,92 @@ import pytest
 import jrnn
 from experiments.run import folder, train
 from experiments.run.options import Options
-from experiments.tasks import names, views
+from experiments.tasks import names, sunspots, views
 from experiments.tasks.char_lm import TASK, CharOptions
 from experiments.tasks.language import LanguageModel
 from jrnn.text import Vocabulary
+from tests.experiments.tiny import tiny
 
 SIZE, SYMBOLS = 5, 7
 TEXT = "one (two) three, two one. " * 60
 
 
-def small_model():
+def small_model(both=False):
     """Returns a character model and its parameters, none of which is zero."""
-    model = jrnn.Sequential(
-        jrnn.Embed(SYMBOLS, 3), jrnn.Recurrent(jrnn.Elman(SIZE)), jrnn.Dense(SYMBOLS)
-    )
+    layer = jrnn.Recurrent(jrnn.Elman(SIZE))
+    layer = jrnn.Bidirectional(layer) if both else layer
+    model = jrnn.Sequential(jrnn.Embed(SYMBOLS, 3), layer, jrnn.Dense(SYMBOLS))
     params = model.init(jax.random.key(0))
     return model, jax.tree.map(lambda a: a + 0.1, params)
 
 
-def numpy_loss(params, vectors, answer):
-    """The loss at the last step of the model, in float64, from its equations."""
-    _, cell, dense = jax.tree.map(lambda a: np.asarray(a, np.float64), params)
-    h = np.zeros(SIZE)
-    for x in vectors:
-        h = np.tanh(x @ cell.w_x + h @ cell.w_h + cell.b_x)
-    logits = h @ dense.w + dense.b
+def numpy_loss(params, vectors, answer, state, after):
+    """The loss `after` steps before the end, in float64, from the equations."""
+    _, layer, dense = jax.tree.map(lambda a: np.asarray(a, np.float64), params)
+    size = len(vectors) - after
+    both = layer if hasattr(layer, "forward") else [layer]
+    sides = [vectors[:size], vectors[size - 1 :][::-1]]
+    ends = []
+    for cell, side in zip(both, sides, strict=False):
+        h = state
+        for x in side:
+            h = np.tanh(x @ cell.w_x + h @ cell.w_h + cell.b_x)
+        ends.append(h)
+    logits = np.concatenate(ends) @ dense.w + dense.b
     return np.log(np.sum(np.exp(logits))) - logits[answer]
 
 
-def test_gradient_by_lag_is_that_of_differences():
-    model, params = small_model()
-    inputs, answers = np.array([[1, 4, 2, 6], [0, 5, 3, 3]]), np.array([2, 6])
-    found = views.by_lag(model, params, inputs, answers)
+@pytest.mark.parametrize("kind", ["alone", "from a state", "both directions"])
+def test_gradient_by_lag_is_that_of_differences(kind):
+    both = kind == "both directions"
+    model, params = small_model(both)
+    inputs = np.array([[1, 4, 2, 6, 3, 5], [0, 5, 3, 3, 1, 2]])
+    answers, after, more = np.array([2, 6]), 2 if both else 0, {}
+    states = np.zeros((2, SIZE))
+    if kind == "from a state":
+        states = np.linspace(-0.9, 0.8, 2 * SIZE).reshape(2, SIZE)
+        start = model.initial_state(params, (2,))
+        more["state"] = jax.tree.map(lambda a: jnp.asarray(states, a.dtype), start)
+    found = views.by_lag(model, params, inputs, answers, after=after, **more)
     table, epsilon = np.asarray(params[0].table, np.float64), 1e-5
-    norms = np.zeros((2, 4))
-    for row, lag in np.ndindex(2, 4):
+    norms = np.zeros((2, 6 - after))
+    for row, lag in np.ndindex(norms.shape):
         vectors, slope = table[inputs[row]], np.zeros(3)
         for feature in range(3):
             moved = [vectors.copy(), vectors.copy()]
             for sign, one in zip((1, -1), moved, strict=True):
-                one[-1 - lag, feature] += sign * epsilon
-            up, down = (numpy_loss(params, v, answers[row]) for v in moved)
+                one[-1 - after - lag, feature] += sign * epsilon
+            given = answers[row], states[row], after
+            up, down = (numpy_loss(params, v, *given) for v in moved)
             slope[feature] = (up - down) / (2 * epsilon)
         norms[row, lag] = np.linalg.norm(slope)
     np.testing.assert_allclose(found, norms.mean(axis=0), rtol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["names", "code_tags", "sunspots"])
+def test_a_task_says_how_its_gradient_depends_on_the_lag(name, tmp_path):
+    task, options = tiny(name, tmp_path)
+    data = task.load(options)
+    if name == "code_tags":  # as long as the windows need
+        data = data._replace(held_out=np.tile(data.held_out, 20))
+    model = task.model(options, data.saved)
+    params = task.init(model, jax.random.key(0))
+    params = jax.tree.map(lambda a: a + 0.1, params)
+    found = task.gradient_by_lag(options, model, params, data)
+    lags = {"names": 5, "code_tags": views.LAGS, "sunspots": 15}
+    assert found.shape == (lags[name],)
+    assert np.all(np.isfinite(found)) and found[0] > found[-1] > 0
+    if name == "sunspots":  # the loss of each row, from the guesses of the task
+        series = data.held_out["series"]
+
+        def loss(xs, year):
+            guesses = sunspots.predict(model, params, xs[None], None)
+            return (guesses[0, -1] - year) ** 2
+
+        rows = [series[n - 16 : n] for n in range(len(series) - 15, len(series) + 1)]
+        slopes = [jax.grad(loss)(jnp.asarray(row[:-1]), row[-1]) for row in rows]
+        expected = np.mean(np.abs(slopes), axis=0)[::-1]
+        np.testing.assert_allclose(found, expected, rtol=1e-4)
 
 
 @pytest.mark.parametrize("tied", [False, True])
