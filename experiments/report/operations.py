@@ -74,6 +74,13 @@ def _axes(given: dict[str, Any]) -> dict[str, Any]:
     return {"axes": list(given["axes"])}
 
 
+def _pad(given: dict[str, Any]) -> dict[str, Any]:
+    config = given["padding_config"]
+    if any(low < 0 or high < 0 or inner for low, high, inner in config):
+        raise UnknownOperationError("its step pads by a negative number or inside")
+    return {"before": [low for low, _, _ in config]}
+
+
 PARAMETERS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
     "argmax": _axes,
     "broadcast_in_dim": lambda given: {"axes": list(given["broadcast_dimensions"])},
@@ -82,8 +89,11 @@ PARAMETERS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
     "dynamic_slice": lambda given: {},
     "gather": _gather,
     "integer_pow": lambda given: {"power": given["y"]},
+    "pad": _pad,
+    "reduce_and": _axes,
     "reduce_max": _axes,
     "reduce_min": _axes,
+    "reduce_or": _axes,
     "reduce_prod": _axes,
     "reduce_sum": _axes,
     "slice": _slice,

@@ -17,7 +17,10 @@ from experiments.report.records import Recorded
 from experiments.run import folder, results
 
 BOKEH = ("bokeh.min.js", "bokeh-api.min.js")
-SCRIPTS = ("dom.js", "program.js", "sampler.js", "text.js", "charts.js", "page.js")
+SCRIPTS = (
+    *("dom.js", "program.js", "sampler.js", "translator.js", "text.js", "charts.js"),
+    "page.js",
+)
 BEST = (
     "Shown are the weights of the best held-out score during the training; the score "
     "at the top is that of the last ones."
@@ -93,6 +96,7 @@ def one(run: Recorded, best: bool = False) -> dict[str, Any]:
     if best:
         found["notes"] = [BEST]
     found["generator"] = generator(run, model, params)
+    found["translator"] = translator(run, model, params)
     task, options = run.run.task, run.run.options
     try:
         data = task.load(options)
@@ -132,6 +136,22 @@ def generator(run: Recorded, model: Any, params: Any) -> dict[str, Any] | None:
         "banned": made.banned,
         "end": made.end,
     }
+
+
+def translator(run: Recorded, model: Any, params: Any) -> dict[str, Any] | None:
+    """Returns the network that answers in the page, or why it cannot."""
+    given = run.run.options, model, params, run.run.data.saved
+    made = run.run.task.translator(*given)
+    if made is None:
+        return None
+    empty = np.zeros(made.width, np.int32), np.int32(1)
+    try:
+        content = program.export_function(made.answer, *empty)
+    except operations.UnknownOperationError as error:
+        return {"refused": f"the cell {run.run.options.cell} cannot run here: {error}"}
+    facts = made._asdict()
+    del facts["answer"]
+    return {"program": content, "looks": len(content["outputs"]) > 1, **facts}
 
 
 def render(content: dict[str, Any], scripts: Sequence[str], bokeh: bool) -> str:

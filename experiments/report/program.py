@@ -1,13 +1,12 @@
-"""One step of a network as a list of operations, which JavaScript runs in the page.
+"""A network as a list of operations, which JavaScript runs in the page.
 
-A step is traced as JAX does it. Whatever does not depend on the state or the token is
-computed here, such as an orthogonal matrix from its parameters; what remains is a list
-of operations on arrays that `static/program.js` knows. So every cell whose step is made
-of them runs in the page, wrapped or not, and no cell is written a second time.
+One step of a network that writes, or a whole function with its loops, is traced as JAX
+does it. Whatever does not depend on its inputs is computed here, such as an orthogonal
+matrix from its parameters; what remains is a list of operations on arrays that
+`static/program.js` knows. So every cell whose step is made of them runs in the page,
+wrapped or not, and no cell is written a second time.
 """
 
-import base64
-import math
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -16,24 +15,12 @@ import jax.extend.core
 import jax.numpy as jnp
 import numpy as np
 
+from experiments.report.constants import Known, Place, Store, encode, kind_of, root
 from experiments.report.operations import INLINED, UnknownOperationError, describe
 from jrnn.types import State
 
 TOLERANCE = 5e-4  # of probabilities
 SMALL = 6_000_000  # bytes of weights up to which they stay in float32
-
-
-class Known(NamedTuple):
-    """A value that does not depend on state or token."""
-
-    value: Any
-    source: "tuple[Known, Any] | None" = None  # it is a transposed other value
-
-
-class Place(NamedTuple):
-    """A value that the page computes, by its number."""
-
-    number: int
 
 
 class Pair(NamedTuple):
@@ -93,13 +80,49 @@ class Writer:
             return [getattr(args[0], name)]
         if any(isinstance(arg, Pair) for arg in args):
             raise UnknownOperationError(f"its step contains {name} of complex numbers")
+        if name == "scan":
+            return self._scan(eqn, args)
         how = describe(name, eqn.params)
         outs = [self.place() for _ in eqn.outvars]
         shapes = [list(var.aval.shape) for var in eqn.outvars]
-        kind = _kind(eqn.outvars[0].aval.dtype)
+        kind = kind_of(eqn.outvars[0].aval.dtype)
         row = {"op": how.pop("op", name), "in": args, "out": outs, "shapes": shapes}
         self.operations.append(row | {"kind": kind} | how)
         return outs
+
+    def _scan(self, eqn: Any, args: list[Any]) -> list[Any]:
+        """Writes a loop. What its body reads from outside is in the same numbers."""
+        given, inner = eqn.params, eqn.params["jaxpr"]
+        outside = args[: given["num_consts"]]
+        moving = args[given["num_consts"] :]
+        before, self.operations = self.operations, []
+        places = [self.place() for _ in moving]
+        consts = [Known(value) for value in inner.consts]
+        results = self.run(inner.jaxpr, consts, [*outside, *places])
+        body, self.operations = _needed(self.operations, results), before
+        if any(isinstance(result, Pair) for result in results):
+            raise UnknownOperationError("its loop contains complex numbers")
+        outs = [self.place() for _ in eqn.outvars]
+        row = {"op": "scan", "in": moving, "out": outs, "body": body}
+        row |= {"inner": places, "results": results, "carry": given["num_carry"]}
+        row |= {name: given[name] for name in ("length", "reverse")}
+        row["shapes"] = [list(var.aval.shape) for var in eqn.outvars]
+        row["kinds"] = [kind_of(var.aval.dtype) for var in eqn.outvars]
+        self.operations.append(row)
+        return outs
+
+
+def export_function(function: Callable[..., Any], *arrays: Any) -> dict[str, Any]:
+    """Returns a function of arrays as JSON values: operations and constants.
+
+    Args:
+      function: It may contain `jax.lax.scan`.
+      *arrays: What it is traced with.
+
+    Raises:
+      UnknownOperationError: If the page does not know an operation.
+    """
+    return _export(jax.make_jaxpr(function)(*arrays), lambda size: False)
 
 
 def export(
@@ -118,31 +141,34 @@ def export(
     """
     first = next(iter(starts.values()))
     closed = jax.make_jaxpr(step)(first, jnp.int32(0))
+
+    def short(size: int) -> bool:
+        return size > limit and drift(closed, first) < TOLERANCE
+
+    states = {
+        name: [encode(np.asarray(leaf), False) for leaf in jax.tree.leaves(state)]
+        for name, state in starts.items()
+    }
+    return {**_export(closed, short), "starts": states}
+
+
+def _export(closed: Any, short: Callable[[int], bool]) -> dict[str, Any]:
+    """Returns a program; `short` says if so many bytes are stored in float16."""
     writer = Writer()
     inputs = [writer.place() for _ in closed.jaxpr.invars]
     consts = [Known(value) for value in closed.consts]
     outputs = writer.run(closed.jaxpr, consts, inputs)
     operations = _needed(writer.operations, outputs)
     known = [*_constants(operations, outputs)]
-    roots = {id(root.value): np.size(root.value) for root in map(_root, known)}
-    short = 4 * sum(roots.values()) > limit and drift(closed, first) < TOLERANCE
-    store = _Store(writer, short)
-    body = [
-        row
-        | {"in": [store.number(arg) for arg in row["in"]]}
-        | {"out": [out.number for out in row["out"]]}
-        for row in operations
-    ]
+    roots = {id(one.value): np.size(one.value) for one in map(root, known)}
+    store = Store(writer.place, short(4 * sum(roots.values())))
+    body = [_numbered(row, store) for row in operations]
     return {
         "inputs": [place.number for place in inputs],
         "outputs": [store.number(out) for out in outputs],
         "setup": store.setup,
         "operations": body,
         "constants": store.constants,
-        "starts": {
-            name: [_encode(np.asarray(leaf), False) for leaf in jax.tree.leaves(state)]
-            for name, state in starts.items()
-        },
         "precision": "float16" if store.short else "float32",
         "bytes": store.bytes,
     }
@@ -185,69 +211,29 @@ def _needed(operations: list[dict[str, Any]], outputs: list[Any]) -> list[Any]:
     for row in reversed(operations):
         if wanted & set(row["out"]):
             kept.append(row)
-            wanted |= {arg for arg in row["in"] if isinstance(arg, Place)}
+            wanted |= {arg for arg in _read(row) if isinstance(arg, Place)}
     return kept[::-1]
+
+
+def _read(row: dict[str, Any]) -> Iterator[Any]:
+    """Yields what an operation reads, and what the body of a loop does."""
+    yield from row["in"]
+    for inner in row.get("body", []):
+        yield from _read(inner)
+    yield from row.get("results", [])
+
+
+def _numbered(row: dict[str, Any], store: Store) -> dict[str, Any]:
+    """Returns an operation with the numbers of what it reads and writes."""
+    found: dict[str, Any]
+    found = {key: [store.number(v) for v in row[key]] for key in ("in", "out")}
+    if row["op"] == "scan":
+        found["body"] = [_numbered(inner, store) for inner in row["body"]]
+        found |= {k: [store.number(v) for v in row[k]] for k in ("inner", "results")}
+    return row | found
 
 
 def _constants(operations: list[dict[str, Any]], outputs: list[Any]) -> Iterator[Known]:
     for row in operations:
-        yield from (arg for arg in row["in"] if isinstance(arg, Known))
+        yield from (arg for arg in _read(row) if isinstance(arg, Known))
     yield from (out for out in outputs if isinstance(out, Known))
-
-
-class _Store:
-    """Numbers of constants, each stored once; transposed ones are made in the page."""
-
-    def __init__(self, writer: Writer, short: bool) -> None:
-        self.writer, self.short = writer, short
-        self.constants: list[dict[str, Any]] = []
-        self.setup: list[dict[str, Any]] = []
-        self.numbers: dict[int, int] = {}
-        self.kept: list[Any] = []  # so that no id is used again
-        self.bytes = 0
-
-    def number(self, arg: Any) -> int:
-        """Returns the number of a value."""
-        if isinstance(arg, Place):
-            return arg.number
-        key = id(arg.value)
-        if key in self.numbers:
-            return self.numbers[key]
-        self.numbers[key] = number = self.writer.place().number
-        self.kept.append(arg.value)
-        if arg.source:
-            inner, axes = arg.source
-            shape = list(np.shape(arg.value))
-            row = {"op": "transpose", "in": [self.number(inner)], "out": [number]}
-            kind = _kind(arg.value.dtype)
-            self.setup.append(row | {"shapes": [shape], "kind": kind, "axes": [*axes]})
-        else:
-            content = _encode(np.asarray(arg.value), self.short)
-            self.bytes += math.ceil(len(content["data"]) * 3 / 4)
-            self.constants.append({"number": number, **content})
-        return number
-
-
-def _root(known: Known) -> Known:
-    return _root(known.source[0]) if known.source else known
-
-
-def _kind(dtype: Any) -> str:
-    """Returns f, i or b for real numbers, integers and booleans."""
-    if jnp.issubdtype(dtype, jnp.complexfloating):
-        raise UnknownOperationError("its step computes with complex numbers")
-    if jnp.issubdtype(dtype, jnp.floating):
-        return "f"
-    return "b" if dtype == jnp.bool_ else "i"
-
-
-def _encode(array: np.ndarray, short: bool) -> dict[str, Any]:
-    """Returns an array as base64: f4, f2, i4 or u1, little-endian."""
-    kind = _kind(array.dtype)
-    stored = {"f": "<f2" if short and array.ndim > 1 else "<f4", "i": "<i4", "b": "u1"}
-    data = np.ascontiguousarray(array.astype(stored[kind])).tobytes()
-    return {
-        "shape": list(array.shape),
-        "type": stored[kind].strip("<"),
-        "data": base64.b64encode(data).decode(),
-    }

@@ -97,6 +97,23 @@ class Generator(NamedTuple):
     end: int | None  # the id that ends a text
 
 
+class Translator(NamedTuple):
+    """A network that answers a text with a text, for the report.
+
+    `answer` takes ids [width] and how many of them count. It returns the ids of the
+    answer [T] and, if the network attends, the weights [T, width].
+    """
+
+    answer: Callable[[Array, Array], tuple[Array, ...]]
+    width: int  # the longest text
+    symbols: list[str]  # of a text
+    padding: int  # the id after the end of a text
+    answers: list[str]  # symbols of an answer
+    end: int | None  # the id that ends an answer
+    examples: list[str]
+    backwards: bool = False  # whether a text is read from its end to its beginning
+
+
 class Task(abc.ABC):
     """An experiment: data, model, loss and score.
 
@@ -226,6 +243,13 @@ class Task(abc.ABC):
         self, options: Any, model: Any, params: Params, saved: dict[str, Any]
     ) -> Generator | None:
         """Returns a network that writes symbols; None if the task has none."""
+        del options, model, params, saved
+        return None
+
+    def translator(
+        self, options: Any, model: Any, params: Params, saved: dict[str, Any]
+    ) -> Translator | None:
+        """Returns a network that answers texts; None if the task has none."""
         del options, model, params, saved
         return None
 

@@ -18,7 +18,14 @@ import numpy as np
 import jrnn
 from experiments.run import models
 from experiments.run.options import Options
-from experiments.run.task import Alignment, Data, Goal, Progress, Score
+from experiments.run.task import (
+    Alignment,
+    Data,
+    Goal,
+    Progress,
+    Score,
+    Translator,
+)
 from experiments.tasks import parts, views
 from experiments.tasks.bases import Examples
 from jrnn import training
@@ -162,20 +169,46 @@ class Addition(Examples):
             found.append(Alignment(question, answer, shown, DEPENDENCE))
         return found
 
+    def translator(
+        self, options: Any, model: Any, params: Params, saved: dict[str, Any]
+    ) -> Translator:
+        """Returns the model as a network that adds in the page."""
+        width, digits = saved["width"], saved["width"] - 2
+
+        def answer(source: Array, length: Array) -> tuple[Array]:
+            given = {"lengths": length[None], "end": END}
+            return (model.generate(params, source[None], width, **given)[0],)
+
+        return Translator(
+            answer=answer,
+            width=2 * digits + 1,
+            symbols=list(SYMBOLS),
+            padding=SYMBOLS.index(" "),
+            answers=list(SYMBOLS),
+            end=END,
+            examples=[f"{n}+{m}" for n, m in sums(digits)],
+            backwards=True,
+        )
+
     def show(
         self, model: Any, params: Params, saved: dict[str, Any], seed: int, short: bool
     ) -> str:
         """Returns a few questions with the answers of the model."""
-        rng, lines = np.random.default_rng(seed), []
-        top = 10 ** (saved["width"] - 2)
-        for _ in range(3 if short else 8):
-            a, b = sorted(int(n) for n in rng.integers(0, top, 2))
+        lines = []
+        for a, b in sums(saved["width"] - 2, 3 if short else 8, seed):
             source = _encode(f"{a}+{b}"[::-1], 2 * saved["width"] - 3)[None]
             ids = _answer(model, params, jnp.asarray(source), saved["width"])[0]
             text = "".join(SYMBOLS[i] for i in ids.tolist()).partition("$")[0]
             mark = "right" if text == str(a + b) else f"wrong, {a + b}"
             lines.append(f"{a} + {b} = {text}   ({mark})")
         return "\n".join(lines)
+
+
+def sums(digits: int, number: int = 8, seed: int = 0) -> list[tuple[int, int]]:
+    """Returns pairs of numbers of up to so many digits, the smaller one first."""
+    rng = np.random.default_rng(seed)
+    pairs = (rng.integers(0, 10**digits, 2).tolist() for _ in range(number))
+    return [(min(pair), max(pair)) for pair in pairs]
 
 
 def _encode(text: str, width: int) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import jax.numpy as jnp
 
@@ -40,6 +40,9 @@ class CharLM(LanguageModel):
     options = CharOptions
     unit = "nats/char"
     tokens = "characters"
+    presets: ClassVar = {  # of Tiny Shakespeare, 5 minutes on two cores
+        "shakespeare": {"hidden_size": 512, "dropout": 0.2, "steps": 1800}
+    }
     lengths = 240, 600
     read = 8192
 

@@ -12,6 +12,7 @@ import numpy as np
 from experiments.errors import UserError
 from experiments.run import terminal
 from experiments.run.task import Stream
+from experiments.tasks import parts
 from jrnn.text import TokenFile
 
 TOKENS = ".tokens"  # suffix of a text that `python -m experiments tokens` prepared
@@ -114,7 +115,10 @@ class TokenCorpus(Stream):
         self.size = border(len(self.file))
 
     def batches(self, options: Any, first: int, number: int) -> Any:
-        """Returns inputs and targets [number, rows, chunk]."""
+        """Returns inputs and targets [number, rows, chunk], and rows that begin anew.
+
+        As `LanguageModel.batch` of each step.
+        """
         rows = np.arange(options.batch_size) * self.size // options.batch_size
         steps = first + np.arange(number)
         starts = rows + steps[:, None] * options.chunk
@@ -125,7 +129,8 @@ class TokenCorpus(Stream):
                 f"{_reason(self.file.path, error)} Training stopped at step {first}. "
                 "Checkpoints are intact: restore the file and continue with --resume."
             ) from None
-        return read[..., :-1], read[..., 1:]
+        fresh = parts.fresh(steps[:, None], np.arange(options.batch_size))
+        return read[..., :-1], read[..., 1:], fresh
 
     def __len__(self) -> int:
         return self.size

@@ -22,8 +22,15 @@ import jrnn
 from experiments.errors import UserError
 from experiments.run import models
 from experiments.run.options import Options
-from experiments.run.task import Alignment, Data, Goal, Progress, Score
-from experiments.tasks import parts
+from experiments.run.task import (
+    Alignment,
+    Data,
+    Goal,
+    Progress,
+    Score,
+    Translator,
+)
+from experiments.tasks import parts, views
 from experiments.tasks.bases import Examples
 from jrnn import training
 from jrnn.sequences import pad
@@ -39,6 +46,7 @@ FORMATS = ("short", "medium", "long", "full", "d MMMM y", "EEE, d MMM y")
 FIRST, LAST = datetime.date(1969, 1, 1), datetime.date(2068, 12, 31)
 SYMBOLS = "$0123456789-"  # the first one is the start
 START, WIDTH = 0, len("2007-04-03")
+LONGEST = 40  # characters of a text in the report
 SHADES = " .:-=+*#%@"  # of a picture of weights, from 0 to 1
 
 
@@ -171,6 +179,27 @@ class Dates(Examples):
     ) -> list[Alignment]:
         """Returns where the model looks in texts that it did not train on."""
         return _alignments(model, params, data.saved)
+
+    def translator(
+        self, options: Any, model: Any, params: Params, saved: dict[str, Any]
+    ) -> Translator:
+        """Returns the model as a network that reads a date in the page."""
+        texts = [text for text, _ in saved["examples"]]
+
+        def answer(source: Array, length: Array) -> tuple[Array, Array]:
+            row, lengths = source[None], length[None]
+            found = model.generate(params, row, WIDTH, lengths=lengths)
+            return found[0], look(model, params, row, lengths, found)[0]
+
+        return Translator(
+            answer=answer,
+            width=LONGEST,
+            symbols=views.names(Vocabulary.from_json(saved["vocabulary"])),
+            padding=0,
+            answers=list(SYMBOLS),
+            end=None,
+            examples=texts,
+        )
 
     def show(
         self, model: Any, params: Params, saved: dict[str, Any], seed: int, short: bool

@@ -1,7 +1,8 @@
 """The base of language models of one text.
 
 Row b of the batch starts at position b/B of the text, and continues at the beginning
-when it reaches the end. The state is carried from chunk to chunk and never reset.
+when it reaches the end. The state is carried from chunk to chunk, and is the initial
+one again in every 40th update, because samples and scores begin with that.
 """
 
 import abc
@@ -159,14 +160,17 @@ class LanguageModel(Task):
         return model.initial_state(params, (options.batch_size,))
 
     def batch(self, options: Any, arrays: Array, step: Array, rows: Array) -> Any:
-        """Returns inputs and targets [rows, chunk], which continue those before."""
-        return parts.stream(options, arrays, step, rows)
+        """Returns inputs and targets [rows, chunk], and which rows begin anew."""
+        read = parts.stream(options, arrays, step, rows)
+        return (*read, parts.fresh(step, rows))
 
     def loss(
         self, model: Any, params: Params, state: State, batch: Any, key: PRNGKey | None
     ) -> tuple[Array, State]:
         """Returns the mean negative log-likelihood of the targets, in nats."""
-        inputs, targets = batch
+        inputs, targets, fresh = batch
+        new = model.initial_state(params, fresh.shape)
+        state = jax.tree.map(functools.partial(_begun, fresh), new, state)
         state, logits = model.apply(params, state, inputs, key=key)
         return training.cross_entropy(logits, targets), state
 
@@ -259,6 +263,11 @@ def needed_size(options: Any) -> int:
 def _first(vocabulary: Vocabulary) -> str:
     """Returns the token that a text is written after: a line break, if there is one."""
     return "\n" if "\n" in vocabulary.tokens else vocabulary.tokens[0]
+
+
+def _begun(fresh: Array, new: Array, old: Array) -> Array:
+    """Returns a leaf of the state, new where rows begin anew."""
+    return jnp.where(fresh.reshape(-1, *(1,) * (old.ndim - 1)), new, old)
 
 
 @functools.lru_cache(maxsize=8)

@@ -15,6 +15,8 @@ from experiments.run.task import Progress, row_keys
 from jrnn import training
 from jrnn.types import Array, Params, State
 
+FRESH = 40  # updates between two beginnings of a row of a text
+
 
 def draw(options: Options, arrays: Any, step: Array, rows: Array) -> Any:
     """Returns random examples, one for each row, with replacement.
@@ -48,6 +50,19 @@ def stream(options: Any, tokens: Array, step: Array, rows: Array) -> Any:
     place = jnp.asarray(starts, jnp.int32)[rows] + times(step, options.chunk, size)
     read = tokens[(place[:, None] + jnp.arange(options.chunk + 1)) % size]
     return read[:, :-1], read[:, 1:]
+
+
+def fresh(step: Any, rows: Any) -> Any:
+    """Returns which rows of a text forget what they read: each in every 40th update.
+
+    Samples and scores begin without a past. A model that never did so in training can
+    fall into a state in which it predicts badly for a long time.
+
+    Example:
+      >>> [int(np.sum(fresh(step, np.arange(80)))) for step in range(3)]
+      [2, 2, 2]
+    """
+    return (step + rows) % FRESH == 0
 
 
 def stream_loss(

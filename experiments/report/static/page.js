@@ -1,6 +1,6 @@
 "use strict";
 // Builds the page from the data in it. Sections whose data are missing are left out.
-const report = { content: JSON.parse(document.getElementById("content").textContent), ready: false, samplers: [] };
+const report = { content: JSON.parse(document.getElementById("content").textContent), ready: false, samplers: [], translators: [] };
 
 (() => {
   const { title, unit, groups, curves, runs } = report.content;
@@ -149,6 +149,9 @@ const report = { content: JSON.parse(document.getElementById("content").textCont
     const live = samplerSection(run);
     made.push(live);
     report.samplers[n] = live?.sampler;
+    const asked = full ? translatorSection(run) : null;
+    made.push(asked);
+    report.translators[n] = asked?.translator;
     if (full) made.push(surpriseSection(run, box), unitsSection(run, box), lagSection(run), alignmentSection(run));
     for (const note of run.notes ?? []) made.push(el("section", {}, el("p", { className: "soft" }, note)));
     made.push(settingsSection(run));

@@ -1,5 +1,5 @@
 "use strict";
-// Runs one step of a network: a list of operations on arrays, as program.py writes it.
+// Runs a network: a list of operations on arrays, as program.py writes it.
 // An array is {shape, data, kind}; kind is f, i or b for reals, integers, booleans.
 const Program = (() => {
   const make = { f: n => new Float32Array(n), i: n => new Int32Array(n), b: n => new Uint8Array(n) };
@@ -70,6 +70,7 @@ const Program = (() => {
   const folds = {
     reduce_sum: [() => 0, (a, b) => a + b], reduce_prod: [() => 1, (a, b) => a * b],
     reduce_max: [() => -Infinity, Math.max], reduce_min: [() => Infinity, Math.min],
+    reduce_or: [() => 0, (a, b) => a | b], reduce_and: [() => -1, (a, b) => a & b],
   };
 
   // The data of an array, repeated along axes of size one until it has a shape.
@@ -139,6 +140,12 @@ const Program = (() => {
         gathered({ data: a.data.subarray(start * own[row.axis]) }, own, out);
         start += out.shape[row.axis];
       }
+    },
+    pad(row, [a, value], [out]) {
+      const own = strides(out.shape), to = offsets(a.shape, own);
+      const first = row.before.reduce((sum, before, n) => sum + before * own[n], 0);
+      out.data.fill(value.data[0]);
+      for (let n = 0; n < to.length; n++) out.data[first + to[n]] = a.data[n];
     },
     concatenate(row, given, [out]) {
       const own = strides(out.shape);
@@ -210,10 +217,31 @@ const Program = (() => {
     },
   };
 
+  // Runs the body of a loop for each step; the first outputs are the last carry.
+  function scan(row, given, outs, values) {
+    let carry = given.slice(0, row.carry);
+    const read = (a, step) => {
+      const shape = a.shape.slice(1), length = size(shape);
+      return { shape, kind: a.kind, data: a.data.subarray(step * length, (step + 1) * length) };
+    };
+    for (let n = 0; n < row.length; n++) {
+      const step = row.reverse ? row.length - 1 - n : n;
+      const now = [...carry, ...given.slice(row.carry).map(a => read(a, step))];
+      row.inner.forEach((number, k) => { values[number] = now[k]; });
+      for (const inner of row.body) execute(inner, values);
+      const results = row.results.map(number => values[number]);
+      carry = results.slice(0, row.carry);
+      results.slice(row.carry).forEach((a, k) => outs[row.carry + k].data.set(a.data, step * a.data.length));
+    }
+    carry.forEach((a, k) => outs[k].data.set(a.data));
+  }
+
   function execute(row, values) {
     const given = row.in.map(number => values[number]);
-    const outs = row.shapes.map(shape => array(shape, row.kind));
+    const outs = row.shapes.map((shape, n) => array(shape, row.kinds?.[n] ?? row.kind));
+    if (row.op === "scan") scan(row, given, outs, values);
     row.out.forEach((number, n) => { values[number] = outs[n]; });
+    if (row.op === "scan") return;
     const [out] = outs, [a, b] = given;
     if (row.op in unary) {
       const f = unary[row.op];
@@ -240,19 +268,23 @@ const Program = (() => {
     return { shape: content.shape, kind, data };
   }
 
-  // Returns {start(name) -> state, step(state, id) -> {state, logits}}.
+  // Returns {run(arrays) -> arrays}; of a step also start(name) -> state and
+  // step(state, id) -> {state, logits}.
   return function (content) {
     const known = [];
     for (const constant of content.constants) known[constant.number] = decode(constant);
     for (const row of content.setup) execute(row, known);
+    function run(arrays) {
+      const values = known.slice();
+      content.inputs.forEach((number, n) => { values[number] = arrays[n]; });
+      for (const row of content.operations) execute(row, values);
+      return content.outputs.map(number => values[number]);
+    }
     return {
+      run,
       start: name => content.starts[name].map(decode),
       step(state, id) {
-        const values = known.slice();
-        const token = { shape: [], kind: "i", data: Int32Array.of(id) };
-        content.inputs.forEach((number, n) => { values[number] = [...state, token][n]; });
-        for (const row of content.operations) execute(row, values);
-        const outs = content.outputs.map(number => values[number]);
+        const outs = run([...state, { shape: [], kind: "i", data: Int32Array.of(id) }]);
         return { state: outs.slice(0, -1), logits: outs[outs.length - 1].data };
       },
     };
