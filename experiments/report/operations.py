@@ -78,7 +78,7 @@ def _pad(given: dict[str, Any]) -> dict[str, Any]:
     config = given["padding_config"]
     if any(low < 0 or high < 0 or inner for low, high, inner in config):
         raise UnknownOperationError("its step pads by a negative number or inside")
-    return {"before": [low for low, _, _ in config]}
+    return {"before": [int(low) for low, _, _ in config]}
 
 
 PARAMETERS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {

@@ -6,6 +6,7 @@ import math
 import os
 
 import hypothesis
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -224,3 +225,24 @@ def test_a_text_without_tokens_is_told(tmp_path, content, words, message):
         tokens.main("tokens", [str(file), *words])
     with pytest.raises(UserError, match="No such file"):
         tokens.main("tokens", [str(tmp_path / "none.txt")])
+
+
+def test_a_row_begins_anew_where_the_batch_says(tiny):
+    data = TASK.load(tiny)
+    model = TASK.model(tiny, data.saved)
+    params = TASK.init(model, jax.random.key(0))
+    rows = jnp.arange(tiny.batch_size)
+    batches = [TASK.batch(tiny, jnp.asarray(data.arrays), n, rows) for n in range(80)]
+    fresh = np.stack([batch[2] for batch in batches])
+    assert fresh.sum(axis=0).tolist() == [2] * len(rows)  # once in 40 updates
+    old = jax.tree.map(
+        lambda leaf: leaf + 0.7, model.initial_state(params, (len(rows),))
+    )
+    inputs, targets, _ = batches[0]
+    for begins in (rows < 0, rows == 2, rows >= 0):
+        loss, _ = TASK.loss(model, params, old, (inputs, targets, begins), None)
+        both = [model.apply(params, state, inputs)[1] for state in (None, old)]
+        chosen = jnp.where(begins[:, None, None], *both)
+        nats = -jax.nn.log_softmax(chosen)
+        expected = np.mean(np.take_along_axis(nats, targets[..., None], -1))
+        assert float(loss) == pytest.approx(expected, rel=1e-5)
