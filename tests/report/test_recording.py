@@ -83,7 +83,9 @@ def test_a_task_says_how_its_gradient_depends_on_the_lag(name, tmp_path):
     params = task.init(model, jax.random.key(0))
     params = jax.tree.map(lambda a: a + 0.1, params)
     found = task.gradient_by_lag(options, model, params, data)
-    lags = {"names": 5, "code_tags": views.LAGS, "sunspots": 15}
+    lags = {"code_tags": views.LAGS, "sunspots": 15}
+    if name == "names":  # fewer names than rows: the shortest one counts
+        lags[name] = int(min(data.held_out["lengths"]))
     assert found.shape == (lags[name],)
     assert np.all(np.isfinite(found)) and found[0] > found[-1] > 0
     if name == "sunspots":  # the loss of each row, from the guesses of the task
