@@ -14,6 +14,7 @@ project = "jrnn"
 author = "The authors of jrnn"
 html_title = "jrnn"
 html_theme = "furo"
+pygments_dark_style = "github-dark"
 html_show_copyright = False
 html_show_sphinx = False
 html_copy_source = False
