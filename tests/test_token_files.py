@@ -129,3 +129,40 @@ def test_other_files_and_other_counts_are_refused(path, tmp_path):
     with pytest.raises(FileNotFoundError):
         TokenFile(tmp_path / "none.tokens")
     assert sorted(os.listdir(tmp_path)) == ["other.tokens", "text.tokens", "text.txt"]
+
+
+def test_a_closed_file_does_not_read_the_file_that_has_its_number_now(path, tmp_path):
+    with TokenFile(path) as tokens:
+        number = tokens._number
+    other = tmp_path / "other"
+    other.write_bytes(bytes(1000))
+    descriptors = [os.open(other, os.O_RDONLY)]
+    while descriptors[-1] < number:
+        descriptors.append(os.open(other, os.O_RDONLY))
+    try:
+        with pytest.raises(ValueError, match="text.tokens is closed"):
+            tokens[0:3]
+        with pytest.raises(ValueError, match="text.tokens is closed"):
+            tokens.verify()
+    finally:
+        for each in descriptors:
+            os.close(each)
+
+
+def test_what_is_no_slice_or_window_is_an_error(path, tmp_path):
+    tokens = TokenFile(path)
+    with pytest.raises(TypeError, match=r"tokens\[begin:end\], got 3"):
+        tokens[3]
+    with pytest.raises(ValueError, match="end is 1000, but there are"):
+        tokens.windows([1], 4, end=1000)
+    with pytest.raises(TypeError, match="starts must be integers"):
+        tokens.windows([1.5], 4)
+    with pytest.raises(TypeError, match="count must be an integer"):
+        write_tokens(tmp_path / "a", [TEXT], tokens.vocabulary, float(len(tokens)))
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.int64])
+def test_a_count_of_numpy_does_not_wrap(tmp_path, kind):
+    vocabulary = Vocabulary.build(map(chr, range(300)), specials=(UNK,))
+    write_tokens(tmp_path / "a", ["\u0100" * 200], vocabulary, kind(200))
+    assert len(TokenFile(tmp_path / "a")[:]) == 200

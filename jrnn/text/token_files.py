@@ -100,6 +100,7 @@ def write_tokens(
       ...     len(tokens), tokens.vocabulary.decode(tokens[13:18])
       (18, 'to be')
     """
+    count = checks.integer("count", count, 0)
     dtype = np.min_scalar_type(len(vocabulary) - 1).newbyteorder("<")
     end = count * dtype.itemsize
     offsets = {_TOKENS: [0, end], _HASH: [end, end + 32]}
@@ -185,7 +186,10 @@ class TokenFile(Closing):
         Raises:
           FileError: if the file was truncated, or has an id out of range.
           OSError: if it cannot be read.
+          ValueError: if it is closed.
         """
+        if not isinstance(part, slice):
+            raise TypeError(f"tokens are read as tokens[begin:end], got {part!r}.")
         begin, end, step = part.indices(self._count)
         if step != 1:
             raise ValueError(f"a slice of tokens must have step 1, got {step}.")
@@ -212,10 +216,18 @@ class TokenFile(Closing):
 
         Returns:
           int32 [*starts.shape, size].
+
+        Raises:
+          ValueError: if there is no token, or `end` is behind the end of the file.
+          TypeError: if the starts are not integers.
         """
         size = checks.integer("size", size, 0)
         end = checks.integer("end", len(self) if end is None else end, 1)
+        if end > len(self):
+            raise ValueError(f"end is {end}, but there are {len(self)} tokens.")
         starts = np.asarray(starts)
+        if starts.size and starts.dtype.kind not in "iu":
+            raise TypeError(f"starts must be integers, got {starts.dtype}.")
         rows = [self._window(int(start) % end, size, end) for start in starts.ravel()]
         return np.reshape(rows, (*starts.shape, size)).astype(np.int32)
 
@@ -252,6 +264,8 @@ class TokenFile(Closing):
 
     def _at(self, offset: int, size: int) -> bytes:
         """Reads bytes at a position."""
+        if not self._close.alive:  # another file may have its number now
+            raise ValueError(f"{self.path} is closed. Open it again.")
         pieces = []
         while size and (piece := os.pread(self._number, size, offset)):
             pieces.append(piece)
