@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from jrnn import checks, numerics
+from jrnn import checks, masks, numerics
 from jrnn.types import Array
 
 
@@ -32,6 +32,7 @@ def mean_over_valid(values: Array, mask: Array | None = None) -> Array:
       >>> float(mean_over_valid(values, jnp.array([[True, True, False]])))
       2.0
     """
+    values, mask = jnp.asarray(values), masks.as_flags(mask)
     values = values.astype(numerics.wide(values))
     if mask is None:
         return jnp.sum(values) / max(1, values.size)
@@ -65,6 +66,7 @@ def cross_entropy(logits: Array, labels: Array, mask: Array | None = None) -> Ar
       >>> round(float(loss), 4)  # log 4
       1.3863
     """
+    logits, mask = jnp.asarray(logits), masks.as_flags(mask)
     labels = checks.integers("labels", labels)
     checks.same_shape("labels", labels, logits.shape[:-1], "logits without classes")
     if mask is not None:
@@ -106,6 +108,7 @@ def accuracy(logits: Array, labels: Array, mask: Array | None = None) -> Array:
       >>> float(accuracy(logits, labels, mask))
       0.5
     """
+    logits, mask = jnp.asarray(logits), masks.as_flags(mask)
     labels = checks.integers("labels", labels)
     checks.same_shape("labels", labels, logits.shape[:-1], "logits without classes")
     if mask is not None:
@@ -138,6 +141,7 @@ def squared_error(ys: Array, targets: Array, mask: Array | None = None) -> Array
       >>> float(squared_error(jnp.ones((2, 5, 3)), jnp.zeros((2, 5, 3))))
       3.0
     """
+    ys, mask = jnp.asarray(ys), masks.as_flags(mask)
     checks.same_shape("targets", targets, ys.shape, "ys")
     wide = numerics.wide(ys)  # integer targets are widened before they are subtracted
     difference = ys.astype(wide) - jnp.asarray(targets).astype(wide)
