@@ -82,6 +82,14 @@ def test_an_interrupt_returns_what_was_learned():
     assert_close(run(data()).params, expected.params)
 
 
+def test_an_interrupt_before_the_first_update_is_raised():
+    def stopped(params, batch, key):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(stopped, PARAMS, BATCHES, TX, progress=False)
+
+
 def test_a_bar_shows_the_numbers(capsys):
     pytest.importorskip("tqdm")
     fit(loss, PARAMS, BATCHES, TX, every=4, steps=8, evaluate=lambda params: 0.25)
@@ -108,3 +116,21 @@ def test_it_stops_where_nothing_is_finite():
 def test_what_does_not_fit_is_an_error(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize(
+    "take",
+    [
+        lambda tx: fit(loss, PARAMS, BATCHES, tx),
+        jrnn.training.optimizer,
+        jrnn.training.skip_nonfinite,
+        jrnn.training.per_layer,
+        lambda tx: jrnn.training.train_on_chunks(None, tx),
+        lambda tx: jrnn.training.train_along(
+            jrnn.GRU(4), None, tx, jrnn.training.TBPTT(2)
+        ),
+    ],
+)
+def test_a_learning_rate_is_no_optimizer(take):
+    with pytest.raises(TypeError, match=r"tx must be an optax optimizer, got 0.1"):
+        take(0.1)

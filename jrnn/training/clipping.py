@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import optax
 
 from jrnn import checks, numerics
-from jrnn.training.optimizers import gradient_norm
+from jrnn.training.optimizers import check_optimizer, gradient_norm
 from jrnn.types import Array, Params
 
 
@@ -140,6 +140,8 @@ def per_layer(tx: optax.GradientTransformation) -> optax.GradientTransformation:
       >>> [[round(g, 3) for g in layer.tolist()] for layer in clipped]
       [[0.6, 0.8], [0.5]]
     """
+
+    check_optimizer(tx)
 
     def init(params: Any) -> tuple[Any, ...]:
         return tuple(tx.init(layer) for layer in params)

@@ -2,7 +2,7 @@
 
 import contextlib
 import functools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -11,7 +11,7 @@ import numpy as np
 import optax
 
 from jrnn import checks
-from jrnn.training.optimizers import gradient_norm, raise_if_stuck
+from jrnn.training.optimizers import check_optimizer, gradient_norm, raise_if_stuck
 from jrnn.types import Array, Params, PRNGKey
 
 try:
@@ -55,7 +55,7 @@ def fit(
         params = params - tx(d loss(params, batch, key) / d params)
 
     An interrupt, as by the stop button of a notebook, ends the training and returns
-    what was learned so far.
+    what was learned so far; before the first update, it is raised.
 
     Args:
       loss: `loss(params, batch, key)` returns a scalar. It is compiled once for each
@@ -78,6 +78,7 @@ def fit(
 
     Raises:
       ValueError: if there is no batch, or an option is out of range.
+      TypeError: if `tx` is not an optax optimizer.
       jrnn.training.NonFiniteError: if too many gradients in a row were not finite.
 
     Example:
@@ -95,10 +96,11 @@ def fit(
             checks.integer(name, number, 1)
     if patience is not None and evaluate is None:
         raise ValueError("patience needs evaluate, whose score it waits for.")
+    check_optimizer(tx)
     run = _Run(params, tx.init(params), evaluate)
     shows = progress and tqdm is not None
     with contextlib.ExitStack() as stack:
-        stack.enter_context(contextlib.suppress(KeyboardInterrupt))
+        stack.enter_context(_interruptible(run))
         run.bar = stack.enter_context(tqdm(total=steps)) if shows else None
         for number, batch in enumerate(data, 1):
             step_key = None if key is None else jax.random.fold_in(key, number)
@@ -112,6 +114,16 @@ def fit(
             "data holds no batch. A generator is used up after one run: make it again."
         )
     return run.result()
+
+
+@contextlib.contextmanager
+def _interruptible(run: "_Run") -> Iterator[None]:
+    """Ends a block at an interrupt, unless nothing was learned so far."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if not run.losses:
+            raise
 
 
 class _Run:

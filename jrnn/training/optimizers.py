@@ -119,6 +119,7 @@ def skip_nonfinite(
       >>> updates.tolist(), int(state.skipped)
       ([0.0, 0.0], 1)
     """
+    check_optimizer(tx)
     tx = optax.with_extra_args_support(tx)
 
     def init(params: Params) -> SkipState:
@@ -164,14 +165,19 @@ def optimizer(
       >>> [round(u, 3) for u in updates.tolist()]
       [-0.6, -0.8]
     """
+    check_optimizer(tx)
+    if clip is not None:
+        tx = optax.chain(clip_gradients(clip), tx)
+    return skip_nonfinite(tx)
+
+
+def check_optimizer(tx: Any) -> None:
+    """Raises unless `tx` is an optax optimizer, and not for example a learning rate."""
     if not isinstance(tx, optax.GradientTransformation):
         raise TypeError(
             f"tx must be an optax optimizer, got {tx!r}. A name, a learning rate or a "
             "function is not one: use for example `optax.adam(1e-3)`."
         )
-    if clip is not None:
-        tx = optax.chain(clip_gradients(clip), tx)
-    return skip_nonfinite(tx)
 
 
 def all_finite(tree: Any) -> Array:

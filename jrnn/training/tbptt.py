@@ -14,6 +14,7 @@ import numpy as np
 import optax
 
 from jrnn import checks
+from jrnn.training.optimizers import check_optimizer
 from jrnn.types import Array, Params, PRNGKey, Shape, State
 
 # (params, state, chunk, key) -> (loss of the chunk, state after it)
@@ -230,6 +231,7 @@ def train_on_chunks(
       >>> round(float(params), 6), losses.tolist()
       (0.4, [1.0, 1.5])
     """
+    check_optimizer(tx)
 
     def train(
         params: Params,

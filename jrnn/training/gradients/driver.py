@@ -9,6 +9,7 @@ import optax
 from jrnn.training.gradients.methods import BPTT, Method
 from jrnn.training.gradients.rewrite import as_layer
 from jrnn.training.gradients.windows import Loss, padded, windowed
+from jrnn.training.optimizers import check_optimizer
 from jrnn.training.tbptt import train_on_chunks, truncated_value_and_grad
 from jrnn.types import Array, Cell, Layer, Params, PRNGKey, State
 
@@ -140,6 +141,7 @@ def train_along(
       >>> losses.shape
       (3,)
     """
+    check_optimizer(tx)
     layer = as_layer(model)
     if method.window is None:
         raise ValueError(
