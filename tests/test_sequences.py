@@ -137,3 +137,13 @@ def test_batches_hold_each_sequence_once_in_few_shapes():
 def test_what_does_not_fit_is_an_error(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+@pytest.mark.parametrize("value", [0.5, np.nan, -1, 300])
+def test_a_value_that_would_be_truncated_is_refused(value):
+    sequences = [np.array([1, 2], np.uint8), np.array([3], np.uint8)]
+    with pytest.raises(TypeError, match="which sequences of uint8 cannot hold"):
+        jrnn.sequences.pad(sequences, value=value)
+    assert jrnn.sequences.pad(sequences, value=200)[0].tolist() == [[1, 2], [3, 200]]
+    xs, _ = jrnn.sequences.pad([[1.0, 2.0], [3.0]], value=value)
+    np.testing.assert_equal(xs[1, 1], value)

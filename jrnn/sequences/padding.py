@@ -35,7 +35,7 @@ def pad(
     Raises:
       ValueError: if there is no sequence, if one is longer than `length`, if there are
         more than `rows`, or if shapes differ in other axes than the first.
-      TypeError: if the trees or the dtypes differ.
+      TypeError: if the trees or the dtypes differ, or one cannot hold `value`.
 
     Example:
       >>> import jrnn
@@ -53,6 +53,7 @@ def pad(
     fits("length", length, lengths)
 
     def fill(*leaves: np.ndarray) -> np.ndarray:
+        _holds(leaves[0].dtype, value)
         out = np.full((rows, length, *leaves[0].shape[1:]), value, leaves[0].dtype)
         for row, leaf in zip(out, leaves, strict=False):
             row[: len(leaf)] = leaf
@@ -101,6 +102,22 @@ def fits(name: str, length: int, lengths: np.ndarray) -> None:
             f"{name} is {length}, but sequences[{longest}] has {lengths[longest]} "
             f"steps. Use {name}={lengths[longest]}, or cut it with "
             "`jrnn.training.split_into_chunks`."
+        )
+
+
+def _holds(dtype: np.dtype, value: Any) -> None:
+    """Raises if a dtype cannot hold the value of the padding: numpy would truncate it.
+
+    What a floating-point number rounds is held.
+    """
+    exact = dtype.kind in "iub"
+    given = np.asarray(value)
+    if exact and (
+        given.dtype.kind not in "iub" or np.any(given != given.astype(dtype))
+    ):
+        raise TypeError(
+            f"value is {value!r}, which sequences of {dtype} cannot hold. Cast them, "
+            "or choose another value."
         )
 
 
