@@ -125,3 +125,12 @@ def test_what_only_init_reads_compiles_nothing_anew():
         return generation._generate._cache_size()
 
     assert ids() == ids(scheme="torch")
+
+
+@pytest.mark.parametrize(
+    "cut", [{"temperature": 0.0}, {"top_k": 0}, {"top_k": 1.5}, {"top_p": 0.0}]
+)
+def test_a_sample_refuses_cuts_that_leave_nothing(cut):
+    (name,) = cut
+    with pytest.raises(ValueError if cut[name] == 0 else TypeError, match=name):
+        jrnn.layers.sample(jax.random.key(0), [0.0, 9.0, 1.0], **cut)

@@ -79,10 +79,7 @@ def generate(
     prime, lengths = check_prime(model, prime, lengths)
     steps = checks.integer("steps", steps, 0)
     checks.at_least("temperature", temperature, 0)
-    if top_k is not None:
-        top_k = checks.integer("top_k", top_k, 1)
-    if top_p is not None:
-        checks.fraction("top_p", top_p)
+    top_k = _checked_cuts(top_k, top_p)
     checks.key("key", key)
     check_end(model, end)
     greedy = key is None or temperature == 0
@@ -132,12 +129,19 @@ def _generate(
     return carry[0], jnp.moveaxis(jnp.concatenate([token[None], rest]), 0, -1)
 
 
+def _checked_cuts(top_k: Any, top_p: Any) -> Any:
+    """Returns `top_k` as an integer, if it is known, and raises if a cut is wrong."""
+    if checks.concrete(top_p):
+        checks.fraction("top_p", top_p)
+    return checks.integer("top_k", top_k, 1) if checks.concrete(top_k) else top_k
+
+
 def sample(
     key: PRNGKey,
     logits: Array,
-    temperature: Array | float = 1.0,
-    top_k: Array | int | None = None,
-    top_p: Array | float | None = None,
+    temperature: Any = 1.0,
+    top_k: Any = None,
+    top_p: Any = None,
 ) -> Array:
     """Samples one token from each row of logits, as `generate` does at every step.
 
@@ -152,11 +156,18 @@ def sample(
     Returns:
       Ids [...].
 
+    Raises:
+      ValueError: If a number is out of range and its value is known.
+
     Example:
       >>> import jax, jax.numpy as jnp
       >>> int(sample(jax.random.key(0), jnp.array([0.0, 9.0, 1.0]), top_k=1))
       1
     """
+    logits = jnp.asarray(logits)
+    if checks.concrete(temperature):
+        checks.positive("temperature", temperature)
+    top_k = _checked_cuts(top_k, top_p)
     logits = logits.astype(numerics.wide(logits)) / temperature
     if top_k is None and top_p is None:
         return jax.random.categorical(key, logits)
