@@ -265,3 +265,11 @@ def test_what_cannot_be_run_is_refused():
         jrnn.linear_recurrence(*[jnp.ones((2, 5, 3))] * 2, method="fast")
     with pytest.raises(ValueError, match="no blocks of 5 coupled entries"):
         jrnn.linear_recurrence(*map(jnp.asarray, setting(5)), method="pallas")
+
+
+@pytest.mark.parametrize("name", ["a", "b", "h0"])
+def test_integers_are_refused_because_they_have_no_derivative(name):
+    given = {"a": jnp.ones((4, 1)), "b": jnp.ones((4, 1)), "h0": jnp.ones(1)}
+    given[name] = given[name].astype(int)
+    with pytest.raises(TypeError, match=f"{name} must be floating point or complex"):
+        jrnn.linear_recurrence(**given)

@@ -58,7 +58,7 @@ def linear_recurrence(
 
     Raises:
       ValueError: if shapes or the method do not fit.
-      TypeError: if `mask` or `reset` are not boolean.
+      TypeError: if `mask` or `reset` are not boolean, or numbers are integers.
 
     Example:
       >>> import jax.numpy as jnp, jrnn
@@ -77,7 +77,7 @@ def linear_recurrence(
       Martin and Cundy, 2018, https://arxiv.org/abs/1709.04057
     """
     checks.one_of("method", method, ["auto", *METHODS])
-    a, b = jnp.asarray(a), jnp.asarray(b)
+    a, b = _inexact("a", a), _inexact("b", b)
     entries = 2 if a.ndim > b.ndim else 1  # axes of one step of one example
     batch, time = checks.sequence_axes(b, entries, time_major=False)
     layout = "a and b are [*batch, time, features]"
@@ -93,12 +93,27 @@ def linear_recurrence(
     else:
         checks.same_structure("b", b, a, f"{layout}.")
     step = jax.ShapeDtypeStruct((*batch, *b.shape[len(batch) + 1 :]), b.dtype)
-    h0 = jnp.zeros(step.shape, step.dtype) if h0 is None else jnp.asarray(h0)
+    h0 = jnp.zeros(step.shape, step.dtype) if h0 is None else _inexact("h0", h0)
     checks.same_structure("h0", h0, step, "h0 is one step of b: [*batch, features].")
     mask, reset = map(masks.as_flags, (mask, reset))
     checks.flags("mask", mask, batch, time, major=False)
     checks.flags("reset", reset, batch, time, major=False)
     return _recurrence(reverse, method, mesh_axis, a, b, h0, mask, reset)
+
+
+def _inexact(name: str, value: Any) -> Array:
+    """Returns an array of numbers that have derivatives.
+
+    Raises:
+      TypeError: if it holds integers.
+    """
+    array = jnp.asarray(value)
+    if not jnp.issubdtype(array.dtype, jnp.inexact):
+        raise TypeError(
+            f"{name} must be floating point or complex, got {array.dtype}. Cast it, "
+            f"such as `{name}.astype(float)`."
+        )
+    return array
 
 
 # Compiled here: outside `jit`, every call would compile its loop again.
