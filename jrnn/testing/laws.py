@@ -160,13 +160,17 @@ def derivatives_agree(subject: Subject) -> None:
     args = (subject.params, subject.state, subject.xs)
     along = randomize(args, 7, scale=1.0)
     loss = lambda args: weighted_sum(subject.run(*args))  # noqa: E731
-    _, forward = jax.jvp(loss, (args,), (along,))
-    pairs = zip(
-        jax.tree.leaves(jax.grad(loss)(args)), jax.tree.leaves(along), strict=True
-    )
-    reverse = sum(jnp.vdot(a, b) for a, b in pairs)
-    at = lambda by: loss(jax.tree.map(lambda a, d: a + by * d, args, along))  # noqa: E731
-    difference = (at(1e-6) - at(-1e-6)) / 2e-6
+
+    @jax.jit
+    def derivatives(args: Any, along: Any) -> tuple[Array, ...]:
+        _, forward = jax.jvp(loss, (args,), (along,))
+        slopes, changes = jax.tree.leaves(jax.grad(loss)(args)), jax.tree.leaves(along)
+        reverse = sum(jnp.vdot(a, b) for a, b in zip(slopes, changes, strict=True))
+        move = lambda by: jax.tree.map(lambda a, d: a + by * d, args, along)  # noqa: E731
+        difference = (loss(move(1e-6)) - loss(move(-1e-6))) / 2e-6
+        return forward, jnp.asarray(reverse), difference
+
+    forward, reverse, difference = derivatives(args, along)
     assert_close(reverse, forward, 1e-8, what="reverse mode")
     assert_close(difference, forward, 1e-5, what="finite differences")
 

@@ -47,7 +47,7 @@ class Subject:
             out = self.run(*args, **options)
             return weighted_sum(out), out
 
-        slope = jax.grad(loss, has_aux=True)
+        slope = jax.jit(jax.grad(loss, has_aux=True))
         grads, out = slope(args or (self.params, self.state, self.xs))
         return out, grads
 
