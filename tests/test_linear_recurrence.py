@@ -106,24 +106,33 @@ def test_values_and_gradients_are_those_of_the_loop(method, kind):
     if (method, kind) == ("pallas", 5):
         pytest.skip("no kernel holds such blocks")
     single = method == "pallas"  # the kernel computes in float32
+    run = functools.partial(jrnn.linear_recurrence, method=method)
     with jax.enable_x64(not single):
-        args = setting(kind)
-        args = jax.tree.map(lambda a: as_single(a) if single else a, args)
-        rng = np.random.default_rng(1)
-        how = {"reverse": kind in ("complex", 2)}
-        how |= {name: jnp.asarray(rng.random((B, T)) < 0.4) for name in ("reset",)}
-        mask = jnp.asarray(rng.random((B, T)) < 0.7) if kind != "real" else None
-
-        def loss(run, args):
-            hs = run(*args, mask=mask, **how)
-            return jnp.sum(jnp.abs(hs - 0.3) ** 2), hs
-
-        run = functools.partial(jrnn.linear_recurrence, method=method)
-        gradient = functools.partial(jax.value_and_grad, has_aux=True)
-        actual = jax.jit(gradient(functools.partial(loss, run)))(args)
-        expected = jax.jit(gradient(functools.partial(loss, loop)))(args)
-        assert_close(actual, expected, 1e-5 if single else 1e-12)
+        actual = with_gradients(run, kind, single)
+        assert_close(actual, by_loop(kind, single), 1e-5 if single else 1e-12)
         assert all(np.any(np.abs(leaf) > 1e-3) for leaf in actual[1])
+
+
+def with_gradients(run, kind, single):
+    """Returns a loss and the states, and the gradients of the loss."""
+    args = jax.tree.map(lambda a: as_single(a) if single else a, setting(kind))
+    rng = np.random.default_rng(1)
+    how = {
+        "reverse": kind in ("complex", 2),
+        "reset": jnp.asarray(rng.random((B, T)) < 0.4),
+    }
+    how["mask"] = jnp.asarray(rng.random((B, T)) < 0.7) if kind != "real" else None
+
+    def loss(args):
+        hs = run(*args, **how)
+        return jnp.sum(jnp.abs(hs - 0.3) ** 2), hs
+
+    return jax.jit(jax.value_and_grad(loss, has_aux=True))(args)
+
+
+@functools.cache
+def by_loop(kind, single):
+    return with_gradients(loop, kind, single)
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -76,5 +76,6 @@ def test_jit_is_in_few_places():
     checks = {
         "laws.py",
         "structure.py",
+        "subjects.py",
     }  # each compiles one program, not each operation
     assert users == public | inside | checks | {"fit.py", "export.py"}
