@@ -86,7 +86,9 @@ def show_tasks(prog: str, arguments: list[str]) -> int:
     if arguments:
         raise UserError(f"{prog} takes no options, got {' '.join(arguments)}.")
     print(tasks.listing())
-    print("\nMinutes and results are those of two cores and the default options.")
+    print(
+        "\nOf the default options: minutes on two cores, and the mean of three seeds."
+    )
     return 0
 
 

@@ -29,7 +29,8 @@ _INTRODUCTION = """\
 This page is written by `python -m experiments results` from the folders of finished
 runs; do not edit it. A score is the mean over seeds, and the standard deviation if
 there are several. Every run was scored on held-out data, and the scores without
-training are computed by the same code.
+training are computed by the same code. Minutes are those of the training alone, on
+the machine as it was, which other work may have slowed down.
 """
 _HEADINGS = (
     "options",

@@ -145,6 +145,7 @@ const report = { content: JSON.parse(document.getElementById("content").textCont
 
   function select(n) {
     const run = runs[n], made = [];
+    for (const note of run.notes ?? []) made.push(el("section", {}, el("p", { className: "soft" }, note)));
     if (full) made.push(samplesSection(run));
     const live = samplerSection(run);
     made.push(live);
@@ -153,7 +154,6 @@ const report = { content: JSON.parse(document.getElementById("content").textCont
     made.push(asked);
     report.translators[n] = asked?.translator;
     if (full) made.push(surpriseSection(run, box), unitsSection(run, box), lagSection(run), alignmentSection(run));
-    for (const note of run.notes ?? []) made.push(el("section", {}, el("p", { className: "soft" }, note)));
     made.push(settingsSection(run));
     const shown = made.filter(Boolean);
     own.replaceChildren(...shown);
