@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 import jrnn
+from experiments import targets
 from jrnn import kernels, training
 from jrnn.types import Cell
 
@@ -19,7 +20,9 @@ State and parameters are counted for {size} inputs and {size} units; those of
 convolutions for images of 8 x 8 pixels with 8 channels. The structure is that of the
 Jacobian of the state. Every cell runs under the kernel `scan`, and by backpropagation
 through time, whole or truncated. Listed are the other kernels that take it, and the
-online gradient methods that are defined for it. `LSTM` also runs under `cudnn`.
+online gradient methods that are defined for it. `pallas` has kernels for TPUs and for
+NVIDIA GPUs; "pallas (TPU)" is a cell for which only a TPU has one. `LSTM` also runs
+under `cudnn`.
 [your_own_cell.md](your_own_cell.md) lists cells of papers that are options of these.
 """.strip()
 _ROOT = Path(__file__).parent.parent
@@ -146,12 +149,32 @@ def _kernels(cell: Cell) -> list[str]:
     """Returns the kernels that take a cell, without the scan and those of devices."""
     shape = (8, 2, 8, 8, 8) if cell.feature_axes > 1 else (8, 2, SIZE)
     inputs = kernels.Inputs(jnp.zeros(shape), None, None, None)
-    return [
+    found = [
         name
         for name, kernel in kernels.METHODS.items()
         if name not in ("scan", "cudnn")
         and kernel.refusal(cell, inputs, kernels.Options()) is None
     ]
+    words = {} if "pallas" not in found else {"pallas": _platforms(cell)}
+    return [words.get(name, name) for name in found]
+
+
+def _platforms(cell: Cell) -> str:
+    """Returns `pallas`, and for which platform if it has no kernel for a GPU.
+
+    A gradient in bfloat16 is lowered, the smallest: GPUs have less memory on the chip.
+    """
+
+    def loss(params: Any, xs: Any) -> Any:
+        return jnp.sum(jrnn.scan(cell, params, None, xs, method="pallas")[1])
+
+    params = jax.eval_shape(lambda: cell.init(jax.random.key(0), SIZE, "bfloat16"))
+    xs = jax.ShapeDtypeStruct((2, 8, SIZE), "bfloat16")
+    try:
+        targets.lowered("h100", jax.grad(loss), params, xs)
+    except ValueError:  # of what it cannot compute or hold
+        return "pallas (TPU)"
+    return "pallas"
 
 
 def _methods(cell: Cell) -> list[str]:

@@ -57,7 +57,7 @@ def packed_cells():
 
 @pytest.mark.parametrize("cell", packed_cells(), ids=str)
 def test_one_array_holds_what_a_step_saves(cell):
-    """Leaves of several ranks or dtypes stay apart."""
+    """Leaves of several ranks or dtypes stay apart. bfloat16 may round otherwise."""
     packed = kernels.Gated(layouts.Layout(CHUNK, packed=True, unroll=2))
     args = long_setting(cell, dtype=jnp.float32)
 
@@ -66,7 +66,8 @@ def test_one_array_holds_what_a_step_saves(cell):
         return weighted_sum(jrnn.scan(cell, *args, method=method, **flags))
 
     run = jax.jit(jax.value_and_grad(loss), static_argnums=1)
-    assert_close(run(args, packed), run(args, SHORT), 1e-5)
+    tolerance = 1e-2 if isinstance(cell, jrnn.MixedPrecision) else 1e-5
+    assert_close(run(args, packed), run(args, SHORT), tolerance)
 
 
 @pytest.mark.parametrize("flags", [{"mask": MASK}, {"reset": RESET}])

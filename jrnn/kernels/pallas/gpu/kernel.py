@@ -1,5 +1,6 @@
 """What a warpgroup does in a kernel for a GPU."""
 
+import inspect
 from typing import Any
 
 import jax
@@ -12,6 +13,10 @@ from jrnn.kernels.pallas.gpu import units
 from jrnn.kernels.pallas.gpu.operations import Slot
 from jrnn.kernels.pallas.gpu.plan import ROWS, UNITS, Plan, held
 from jrnn.types import Array
+
+# Before JAX 0.12, loads take an index, and any store is allowed to be slow.
+_INDEXED = "idx" in inspect.signature(plgpu.load).parameters
+_store: Any = getattr(plgpu, "store", None)
 
 
 def _transforms(plan: Plan) -> tuple[Any, ...]:
@@ -210,7 +215,14 @@ class Kernel:
     def _store(self, ref: Any, parts: list[Array], turn: int, t: Any) -> None:
         place = self._place("carry" if t is None else "slices", False, turn, t)
         for gate, value in enumerate(parts):
-            ref[place(gate)] = value.astype(ref.dtype)
+            self._write(ref, place(gate), value.astype(ref.dtype))
+
+    def _write(self, ref: Any, index: Any, value: Array) -> None:
+        """Writes from registers; rows of a block are shorter than a cache line."""
+        if not self.compiled or _INDEXED:
+            ref[index] = value
+        else:
+            _store(ref.at[index], value, optimized=False)
 
     def _read(self, ref: Any, index: Any) -> Array:
         """Reads into registers, where a matmul of warpgroups keeps its results.
@@ -219,7 +231,10 @@ class Kernel:
         """
         if not self.compiled:
             return ref[index]
-        return plgpu.load(ref, index, layout=plgpu.Layout.WGMMA, optimized=False)
+        how: Any = {"layout": plgpu.Layout.WGMMA, "optimized": False}
+        if _INDEXED:
+            return plgpu.load(ref, index, **how)
+        return plgpu.load(ref.at[index], **how)
 
     def _constant(self, number: float) -> Array:
         a = jnp.full((ROWS, UNITS), number, jnp.float32)
