@@ -105,11 +105,10 @@ def test_lyapunov_of_a_linear_cell_is_log_of_its_eigenvalues():
 def test_structured_cells_are_measured_unit_by_unit(cell):
     params, state, xs = setting(Case(cell, None))
     jacobians = run(diagnostics.state_jacobians, cell, params, state, xs)
-    steps = [
-        jax.jacrev(dense_step(cell, params, xs[1, t]))(h)
-        for t, h in enumerate(flat_states(cell, params, state, xs, 1)[:-1])
-    ]
-    assert_close(jacobians[1], jnp.stack(steps), 1e-12)
+    jacobian = jax.jit(lambda x, h: jax.jacrev(dense_step(cell, params, x))(h))
+    states = flat_states(cell, params, state, xs, 1)[:-1]
+    steps = [jacobian(x, h) for x, h in zip(np.asarray(xs)[1], states, strict=True)]
+    assert_close(jacobians[1], np.stack(steps), 1e-12)
     found = run(diagnostics.lyapunov_spectrum, cell, params, state, xs)
     if len(jax.tree.leaves(state)) == 1:
         diagonals = jnp.abs(jnp.diagonal(jacobians, axis1=-2, axis2=-1))
