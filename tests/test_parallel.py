@@ -246,7 +246,7 @@ def test_what_cannot_be_run_is_refused():
         params = cell.init(jax.random.key(0), F)
         return jrnn.scan(cell, params, None, jnp.ones((B, 5, F)), **how)
 
-    with pytest.raises(ValueError, match="replaces it by a clipped one"):
+    with pytest.raises(ValueError, match="replaces it by another one"):
         run(jrnn.Zoneout(jrnn.ClipCotangent(DENSE, norm=1.0), 0.1), method="parallel")
     with pytest.raises(TypeError, match=r"state\[1\] is int32, but method='parallel'"):
         run(Counting(DENSE), method="parallel")

@@ -50,6 +50,8 @@ class ClipCotangent(Wrapper):
     value: float | None = None
     norm: float | None = None
 
+    edits_cotangent = True  # kernels that do not run the backward pass refuse it
+
     def __post_init__(self) -> None:
         super().__post_init__()
         bounds = [bound for bound in (self.value, self.norm) if bound is not None]

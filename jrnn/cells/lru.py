@@ -85,6 +85,13 @@ class LRU(VectorCell):
     r_max: float = init_only(0.99)
     max_phase: float = init_only(2 * math.pi)
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        checks.probability("r_max", self.r_max)
+        checks.at_least("r_min", self.r_min, 0)
+        checks.at_least("r_max", self.r_max, self.r_min)
+        checks.positive("max_phase", self.max_phase)
+
     @property
     def output_size(self) -> int:
         return self.output_features or self.hidden_size
@@ -96,8 +103,6 @@ class LRU(VectorCell):
     def init(self, key: PRNGKey, input_size: int, dtype: DType = float) -> LRUParams:
         """Draws parameters for inputs [..., input_size]."""
         input_size = checks.integer("input_size", input_size, 1)
-        checks.probability("r_max", self.r_max)
-        checks.at_least("r_max - r_min", self.r_max - self.r_min, 0)
         size, out = self.hidden_size, self.output_size
         key_r, key_p, key_re, key_im, key_c, key_s, key_d = checks.split_key(key, 7)
         tiny = jnp.finfo(jnp.float32).tiny

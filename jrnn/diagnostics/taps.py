@@ -145,6 +145,7 @@ def _tap_backward(entry: Array, gradient: State) -> tuple[State, Array]:
     squares = [
         jnp.sum(jnp.square(g.astype(entry.dtype)), axis=tuple(range(axes, g.ndim)))
         for g in jax.tree.leaves(gradient)
+        if g.dtype != jax.dtypes.float0  # that of integers, such as a counter
     ]
     return gradient, jnp.stack(squares).sum(axis=0)
 

@@ -34,6 +34,8 @@ class Linear:
     Attributes:
       order: "scan", "associative", "chunk", "pallas" or "auto", as in the `method` of
         that function.
+      mesh_axis: Name of an axis of the mesh in use that time is split over, as in that
+        function.
 
     Example:
       >>> import jax, jax.numpy as jnp, jrnn

@@ -107,6 +107,7 @@ class Attention:
           ValueError: if no memory is set.
         """
         del state, reset, key
+        options.own_params(self, params, AttentionLayerParams)
         xs = masks.without_padding(xs, lengths, mask)
         contexts, _ = attend(params.attention, xs)
         joined = jnp.concatenate([xs, contexts], axis=-1)

@@ -145,10 +145,9 @@ class EncoderDecoder:
         key: PRNGKey | None,
     ) -> tuple[Params, State, Array]:
         """Returns what `encode` does, and the start of every row, [*batch, 1]."""
-        flags: Any = {"lengths": lengths, "mask": mask}
-        final, memory = self.encoder.apply(
-            params.encoder, None, source, key=key, **flags
-        )
+        options.own_params(self, params, EncoderDecoderParams)
+        flags: Any = {"lengths": lengths, "mask": mask, "key": key}
+        final, memory = self.encoder.apply(params.encoder, None, source, **flags)
         decoder, reduced = params.decoder, self.encoder.over_time == "reduce"
         batch = jax.tree.leaves(memory)[0].shape[: -1 if reduced else -2]
         start = jnp.full((*batch, 1), self.start, jnp.int32)
@@ -158,7 +157,7 @@ class EncoderDecoder:
                     "the decoder attends to one array of outputs for all places, which "
                     f"{self.encoder!r} does not return. Change its options."
                 )
-            decoder = attend_to(decoder, memory, **flags)
+            decoder = attend_to(decoder, memory, lengths=lengths, mask=mask)
         if self.bridge == "copy":
             return decoder, copy_state(final, self.decoder, decoder), start
         if self.bridge is None:

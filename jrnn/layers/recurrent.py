@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jrnn import checks, options
+from jrnn import checks, kernels, options
 from jrnn.kernels import Kernel
 from jrnn.layers import over_time
 from jrnn.scanning import scan
@@ -49,6 +49,8 @@ class Recurrent:
     def __post_init__(self) -> None:
         options.check(self)
         checks.one_of("at_padding", self.at_padding, ["zero", "hold"])
+        kernels.named(self.method)
+        kernels.remat.lengths(self.remat, 1)  # the time is not known yet
 
     @property
     def output_size(self) -> int:

@@ -92,6 +92,7 @@ class Tied:
         key: PRNGKey | None = None,
     ) -> tuple[State, Array]:
         """Maps ids [*batch, time] to logits [*batch, time, vocabulary]."""
+        options.own_params(self, params, TiedParams)
         flags: Any = {"lengths": lengths, "mask": mask}
         _, ys = self.embed.apply(params.embed, (), xs, **flags)
         state, ys = self.body.apply(

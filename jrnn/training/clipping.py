@@ -144,6 +144,11 @@ def per_layer(tx: optax.GradientTransformation) -> optax.GradientTransformation:
     check_optimizer(tx)
 
     def init(params: Any) -> tuple[Any, ...]:
+        if type(params) is not tuple:  # a NamedTuple holds the arrays of one layer
+            raise TypeError(
+                "per_layer needs a tuple of parameters, one entry per layer, as of a "
+                f"`jrnn.Sequential`, got a {type(params).__name__}."
+            )
         return tuple(tx.init(layer) for layer in params)
 
     def update(

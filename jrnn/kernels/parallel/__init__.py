@@ -8,7 +8,6 @@ import jax.numpy as jnp
 from jax import lax
 
 from jrnn import checks, forms, options
-from jrnn.cells.clip_cotangent import ClipCotangent
 from jrnn.kernels import remat
 from jrnn.kernels.base import Inputs, Loop, Options, Trajectory, project
 from jrnn.kernels.linear import Linear
@@ -102,10 +101,10 @@ class Parallel:
     def refusal(self, cell: Cell, inputs: Inputs, options: Options) -> str | None:
         """Says why this kernel cannot run a cell; None where it can."""
         del inputs, options
-        if _clips(cell):
+        if _edits(cell):
             return (
-                f"computes the gradient of a loss, and {cell} replaces it by a clipped "
-                "one"
+                f"computes the gradient of a loss, and {cell} replaces it by another "
+                "one in every step"
             )
         return None
 
@@ -257,9 +256,9 @@ def _fitting(planes: Frame, state: State) -> int:
     return max(1, MEMORY // max(1, entries * jnp.dtype(planes.dtype).itemsize))
 
 
-def _clips(cell: Any) -> bool:
-    """Whether a cell, or one inside of it, clips its cotangents."""
+def _edits(cell: Any) -> bool:
+    """Whether a cell, or one inside of it, edits its cotangents."""
     inner = [getattr(cell, field.name) for field in dataclasses.fields(cell)]
-    return isinstance(cell, ClipCotangent) or any(
-        _clips(field) for field in inner if isinstance(field, Cell)
+    return getattr(cell, "edits_cotangent", False) or any(
+        _edits(field) for field in inner if isinstance(field, Cell)
     )

@@ -24,6 +24,8 @@ class RandomCut(Wrapper):
     cell: Cell
     probability: float
 
+    edits_cotangent = True
+
     @property
     def form(self) -> Form:
         form = self.cell.form

@@ -1,0 +1,69 @@
+"""Errors come where a value is made or given, and name it."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+import jrnn
+from jrnn import training
+
+IDS, XS = jnp.zeros((2, 3), int), jnp.ones((2, 3, 4))
+MODEL = jrnn.Sequential(jrnn.Embed(7, 4), jrnn.Recurrent(jrnn.GRU(4)))
+OTHER = jrnn.layers.DenseParams(jnp.ones((4, 3)), None)
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda: jrnn.Recurrent(jrnn.GRU(4), method="fast"), ValueError, "method"),
+        (lambda: jrnn.Recurrent(jrnn.GRU(4), method=3), TypeError, "method"),
+        (lambda: jrnn.Recurrent(jrnn.GRU(4), remat="all"), ValueError, "remat"),
+        (lambda: jrnn.Recurrent(jrnn.GRU(4), remat=(0, 3)), ValueError, "remat"),
+        (lambda: jrnn.LRU(4, r_min=-0.5), ValueError, "r_min must be at least 0"),
+        (lambda: jrnn.LRU(4, r_max=2.0), ValueError, "r_max"),
+        (lambda: jrnn.LRU(4, r_min=0.9, r_max=0.5), ValueError, "at least 0.9"),
+        (lambda: jrnn.LRU(4, max_phase=0.0), ValueError, "max_phase must be positive"),
+    ],
+)
+def test_options_are_checked_when_they_are_given(make, error, message):
+    with pytest.raises(error, match=message):
+        make()
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        lambda: jrnn.Attention(6, 5).apply(OTHER, None, XS),
+        lambda: jrnn.Tied(jrnn.Embed(7, 4), MODEL.layers[1]).apply(OTHER, None, IDS),
+        lambda: jrnn.EncoderDecoder(MODEL, MODEL).apply(OTHER, IDS, IDS),
+    ],
+)
+def test_parameters_of_another_layer_are_named(run):
+    with pytest.raises(TypeError, match="params must be .*Params, got DenseParams"):
+        run()
+
+
+@pytest.mark.parametrize("params", [{"a": jnp.ones(3)}, OTHER])
+def test_what_has_no_layers_is_not_clipped_by_layer(params):
+    tx = training.per_layer(training.clip_gradients(1.0))
+    with pytest.raises(TypeError, match="one entry per layer"):
+        tx.init(params)
+    assert len(tx.init((OTHER, OTHER))) == 2
+
+
+@pytest.mark.parametrize("cell", [jrnn.GRU(4), jrnn.MinGRU(4)])
+def test_random_cuts_are_refused_by_a_kernel_that_would_leave_them_out(cell):
+    layer = jrnn.Recurrent(cell, method="parallel")
+    params = layer.init(jax.random.key(0), 4)
+    method = training.ARTBP(0.5)
+    gradient = training.value_and_grad(layer, training.squared_error, method)
+    with pytest.raises(ValueError, match="RandomCut.* replaces it by another one"):
+        gradient(params, None, XS, XS, key=jax.random.key(1))
+
+
+def test_a_tap_passes_counters():
+    cell = jrnn.diagnostics.Tapped(jrnn.diagnostics.Tapped(jrnn.GRU(4), 3), 3)
+    params = cell.init(jax.random.key(0), 4)
+    loss = lambda params: jnp.sum(jrnn.scan(cell, params, None, XS)[1] ** 2)
+    found = jax.grad(loss)(params)
+    assert jnp.allclose(found.tap, found.cell.tap) and bool((found.tap > 0).all())
