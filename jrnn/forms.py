@@ -241,7 +241,7 @@ class Linear(NamedTuple):
 
 
 class Plain(NamedTuple):
-    """A step of its own, with what is known of the Jacobian of the state.
+    """Any other step, with what is known about the Jacobian of the state.
 
     "dense"         nothing
     "diagonal"      each unit depends on itself only; one leaf of shape [..., H]

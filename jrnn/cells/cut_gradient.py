@@ -12,7 +12,7 @@ from jrnn.values import value
 
 @value
 class CutRecurrentGradient(Wrapper):
-    """Lets no gradient pass through the recurrent matmul of a cell.
+    """Stops the gradient through the recurrent matmul of a cell.
 
         forward      v = h Wh
         backward     dh from the matmul is zero; the gradient of Wh stays

@@ -23,7 +23,7 @@ def parallel_info(
     method: Parallel | None = None,
     **how: Any,
 ) -> ParallelInfo:
-    """Returns how Newton's method goes where `jrnn.scan` has `method="parallel"`.
+    """Returns how Newton's method converges in a scan with `method="parallel"`.
 
     Args:
       cell: What to compute in each step.
@@ -81,7 +81,7 @@ def parallelizable(
     state: State | None = None,
     method: Parallel | None = None,
 ) -> Parallelizable:
-    """Says whether, and why, a cell can be computed for all time steps at once.
+    """Returns whether all time steps of a cell can be computed at once, and why.
 
     A recurrence that is linear in the state always can be. Any other can while it is
     predictable: if the largest Lyapunov exponent is negative, small errors of a guess

@@ -64,7 +64,7 @@ class Kernel(Protocol):
     """
 
     def refusal(self, cell: Cell, inputs: Inputs, options: Options) -> str | None:
-        """Says why this kernel cannot run a cell; None where it can."""
+        """Returns why this kernel cannot run a cell; None if it can."""
 
     def run(self, cell: Cell, loop: Loop, options: Options) -> Trajectory:
         """Runs a cell along time."""

@@ -41,7 +41,7 @@ class CuDNN:
     """
 
     def refusal(self, cell: Cell, inputs: Inputs, options: Options) -> str | None:
-        """Says why this kernel cannot run a cell; None where it can."""
+        """Returns why this kernel cannot run a cell; None if it can."""
         if unavailable() is not None:
             return unavailable()
         if type(cell) is not LSTM:  # a subclass may compute something else

@@ -54,7 +54,7 @@ class Linear:
         checks.one_of("order", self.order, ["auto", *METHODS])
 
     def refusal(self, cell: Cell, inputs: Inputs, options: Options) -> str | None:
-        """Says why this kernel cannot run a cell; None where it can."""
+        """Returns why this kernel cannot run a cell; None if it can."""
         del inputs, options
         if isinstance(cell.form, forms.Linear):
             return None

@@ -32,7 +32,7 @@ def beam_search(
     length_penalty: float = 0.0,
     lengths: Array | None = None,
 ) -> Beams:
-    """Searches the most likely sequences that continue the given ones.
+    """Searches for the most likely sequences that continue the given ones.
 
         score(y) = log p(y | prime) / ((5 + length(y)) / 6) ** length_penalty    [1]
 

@@ -137,7 +137,7 @@ class Bidirectional:
 
         ys[t] = merge(forward over x[0], ..., x[t];  backward over x[T-1], ..., x[t])
 
-    A cell stands for the layer that runs it: `Bidirectional(LSTM(4))` is
+    A cell is treated as the layer that runs it: `Bidirectional(LSTM(4))` is
     `Bidirectional(Recurrent(LSTM(4)), Recurrent(LSTM(4), reverse=True))`. Layers take
     options: with `Recurrent(cell, return_sequence=False)` the two merged outputs are
     those at the end of each direction's own run, the forward one at the last valid step

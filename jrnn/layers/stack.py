@@ -21,7 +21,7 @@ class Stack:
         xs_n = ys_{n-1}                          output ys_N
         xs_n = [xs, ys_{n-1}]                    output [ys_1, ..., ys_N]    with skip
 
-    A cell stands for `jrnn.Recurrent(cell)`. Dropout acts between layers, neither on
+    A cell is treated as `jrnn.Recurrent(cell)`. Dropout acts between layers, neither on
     the input nor on the output. With `skip`, as in Graves [1], every layer reads the
     input and every layer is read by the output, so gradients do not have to pass all
     layers. Parameters and state are tuples with one entry per layer.

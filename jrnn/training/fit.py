@@ -21,7 +21,7 @@ except ImportError:  # installed with jrnn[train]
 
 
 class History(NamedTuple):
-    """What happened in a training run, to plot."""
+    """The record of a training run, for plots."""
 
     loss: np.ndarray  # float [updates]
     gradient_norm: np.ndarray  # float [updates], before clipping

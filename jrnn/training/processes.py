@@ -24,7 +24,7 @@ class ProcessError(RuntimeError):
 
 
 def is_first() -> bool:
-    """Whether this is process 0, which writes files and shows progress.
+    """Returns whether this is process 0, which writes files and shows progress.
 
     Example:
       >>> is_first()  # the only process

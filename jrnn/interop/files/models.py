@@ -152,7 +152,7 @@ def to_config(value: Any) -> Any:
 
 
 def from_config(config: Any, depth: int = 0) -> Any:
-    """Builds a layer and what it consists of from the result of `to_config`.
+    """Builds a layer, with all its parts, from the result of `to_config`.
 
     Raises:
       FileError: if a name is unknown, if a value is not plain data, or if a class

@@ -70,7 +70,7 @@ class Gated:
             )
 
     def refusal(self, cell: Cell, inputs: Inputs, options: Options) -> str | None:
-        """Says why this kernel cannot run a cell; None where it can."""
+        """Returns why this kernel cannot run a cell; None if it can."""
         del inputs, options
         if isinstance(cell.form, forms.Gated):
             return None

@@ -63,7 +63,7 @@ class Pallas:
     memory: int = 56 * 2**20
 
     def refusal(self, cell: Cell, inputs: Inputs, options: Options) -> str | None:
-        """Says why this kernel cannot run a cell; None where it can."""
+        """Returns why this kernel cannot run a cell; None if it can."""
         del options
         form = cell.form
         if not isinstance(form, forms.Gated) or form.around is not forms.directly:

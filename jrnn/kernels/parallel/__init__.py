@@ -99,7 +99,7 @@ class Parallel:
             )
 
     def refusal(self, cell: Cell, inputs: Inputs, options: Options) -> str | None:
-        """Says why this kernel cannot run a cell; None where it can."""
+        """Returns why this kernel cannot run a cell; None if it can."""
         del inputs, options
         if _edits(cell):
             return (
@@ -194,7 +194,7 @@ class Report:
     kernel: Parallel
 
     def refusal(self, cell: Cell, inputs: Inputs, options: Options) -> str | None:
-        """Says why this kernel cannot run a cell; None where it can."""
+        """Returns why this kernel cannot run a cell; None if it can."""
         return self.kernel.refusal(cell, inputs, options)
 
     def run(self, cell: Cell, loop: Loop, options: Options) -> Trajectory:

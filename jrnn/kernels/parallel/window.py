@@ -15,7 +15,7 @@ from jrnn.types import Array, State
 
 
 class ParallelInfo(NamedTuple):
-    """How Newton's method went, for each window in the order of time.
+    """How Newton's method converged, for each window in the order of time.
 
     A window that did not converge was computed step by step: its states are those of
     the scan, and the residual is that of the last guess.
