@@ -65,7 +65,6 @@ def pytest_collection_finish():
     Compiling makes many objects, few of them in cycles: a tenth of the time was spent
     on the search.
     """
-    gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
     gc.enable()

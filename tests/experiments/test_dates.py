@@ -1,6 +1,7 @@
 """Dates: what is written, what is held out, and where the attention looks."""
 
 import datetime
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -30,7 +31,7 @@ def model(data):
 
 @pytest.fixture(scope="module")
 def params(model):
-    return TASK.init(model, jax.random.key(0))
+    return jax.jit(functools.partial(TASK.init, model))(jax.random.key(0))
 
 
 def test_days_that_are_scored_are_not_in_training():

@@ -1,5 +1,6 @@
 """Exported models compute what the model of the run computes, and say what they are."""
 
+import functools
 import json
 import pathlib
 import re
@@ -26,13 +27,16 @@ def drawn(name, tmp_path, **changes):
     options = options.from_json(options.to_json() | changes)
     run = folder.Run(task, options, task.load(options))
     model = task.model(options, run.data.saved)
-    leaves, tree = jax.tree.flatten(task.init(model, jax.random.key(1)))
-    noise = jax.random.split(jax.random.key(2), len(leaves))
-    leaves = [
-        leaf + (2.0 if leaf.ndim > 1 else 0.1) * jax.random.normal(key, leaf.shape)
-        for leaf, key in zip(leaves, noise, strict=True)
-    ]
-    return run, model, jax.tree.unflatten(tree, leaves)
+    params = jax.jit(functools.partial(task.init, model))(jax.random.key(1))
+    rng = np.random.default_rng(2)
+
+    def with_noise(leaf):
+        noise = rng.standard_normal(leaf.shape).astype(leaf.dtype)
+        return jax.device_put(
+            np.asarray(leaf) + (2.0 if leaf.ndim > 1 else 0.1) * noise
+        )
+
+    return run, model, jax.tree.map(with_noise, params)
 
 
 def called(run, model, params, *given):
