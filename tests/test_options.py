@@ -114,3 +114,21 @@ def test_checkpoints_have_whole_numbers(tmp_path):
         for step in (1, np.uint8(2)):
             store.save(step, {"w": np.ones(3)})
         assert store.steps() == [2]
+
+
+@pytest.mark.parametrize(
+    ("layer", "size"),
+    [
+        (jrnn.ResidualCell(jrnn.GRU(3)), np.int64(3)),
+        (jrnn.LayerNormed(jrnn.GRU(4)), np.int32(3)),
+        (jrnn.ConvLSTM(4, (3, 3), (8, 6)), np.int64(3)),
+        (jrnn.ConvGRU(4, (3, 3), (8, 6)), (np.int64(8), np.int8(6), np.uint8(3))),
+        (jrnn.AttentionCell(jrnn.GRU(4), 100, 6), np.uint8(200)),
+        (jrnn.Stack(jrnn.GRU(100), jrnn.GRU(4), skip=True), np.uint8(200)),
+    ],
+)
+def test_input_sizes_of_numpy_do_not_wrap(layer, size):
+    plain = tuple(map(int, size)) if isinstance(size, tuple) else int(size)
+    assert shapes(layer, size) == shapes(layer, plain)
+    with pytest.raises(TypeError, match="input_size must be an integer"):
+        shapes(layer, 2.5)

@@ -204,6 +204,7 @@ class AttentionCell(Cell):
         self, key: PRNGKey, input_size: int, dtype: DType = float
     ) -> AttentionCellParams:
         """Draws the parameters of the cell and of the attention."""
+        input_size = checks.integer("input_size", input_size, 1)
         key_cell, key_attention = checks.split_key(key)
         return AttentionCellParams(
             self.cell.init(key_cell, input_size + self.memory_size, dtype),

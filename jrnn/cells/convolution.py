@@ -207,11 +207,10 @@ class ConvCell(PlainCell):
 
     def _channels(self, input_size: int | Shape) -> int:
         """Returns the number of input channels."""
-        if isinstance(input_size, int):
-            return input_size
-        if tuple(input_size[:-1]) != self.spatial:
+        *spatial, channels = checks.sizes("input_size", input_size)
+        if spatial and tuple(spatial) != self.spatial:
             raise ValueError(
-                f"input_size is {tuple(input_size)}, but the cell is made for inputs "
-                f"of spatial={self.spatial}."
+                f"input_size is {(*spatial, channels)}, but the cell is made for "
+                f"inputs of spatial={self.spatial}."
             )
-        return input_size[-1]
+        return channels

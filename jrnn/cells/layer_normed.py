@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jrnn import checks
 from jrnn.cells.affine import join
 from jrnn.cells.base import Wrapper, inner_params, require_gated
 from jrnn.forms import Gated
@@ -90,7 +91,7 @@ class LayerNormed(Wrapper):
         """
         params = self.cell.init(key, input_size, dtype)
         width = jax.eval_shape(self._recurrent, params).shape[-1]
-        size = (input_size,) if isinstance(input_size, int) else tuple(input_size)
+        size = checks.sizes("input_size", input_size)
         if len(size) == self.feature_axes:
             self._check_width(params, jnp.zeros(size, dtype), key, width)
         scales = jnp.ones(width, dtype), jnp.ones(width, dtype)

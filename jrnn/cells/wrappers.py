@@ -146,7 +146,7 @@ class ResidualCell(Wrapper):
         Raises:
           ValueError: if the cell changes the number of features.
         """
-        features = input_size if isinstance(input_size, int) else input_size[-1]
+        features = checks.sizes("input_size", input_size)[-1]
         checks.equal_sizes("the cell of ResidualCell", self.output_size, features)
         return self.cell.init(key, input_size, dtype)
 

@@ -31,6 +31,7 @@ from jrnn.checks.scalars import (
     one_of as one_of,
     positive as positive,
     probability as probability,
+    sizes as sizes,
 )
 from jrnn.checks.trees import (
     named_leaves as named_leaves,

@@ -51,6 +51,12 @@ def integer(name: str, value: Any, least: int) -> int:
     return whole
 
 
+def sizes(name: str, value: Any, least: int = 1) -> tuple[int, ...]:
+    """Returns the sizes of one step, of which an integer is the only one."""
+    entries = value if isinstance(value, tuple | list) else (value,)
+    return tuple(integer(name, entry, least) for entry in entries)
+
+
 def at_least(name: str, value: float, bound: float) -> None:
     """Raises unless `value >= bound`."""
     number(name, value)

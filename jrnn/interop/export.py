@@ -91,10 +91,10 @@ def export_layer(
         )
         return named_arrays.flatten(after), ys
 
-    one_step = input_size if isinstance(input_size, tuple) else (input_size,)
+    one_step = checks.sizes("input_size", input_size, 0)
     xs_like = (
         jax.ShapeDtypeStruct((batch, time, *one_step), dtype)
-        if input_size
+        if any(one_step)
         else jax.ShapeDtypeStruct((batch, time), jnp.int32)
     )
     weights_like = jax.tree.map(

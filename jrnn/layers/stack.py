@@ -96,6 +96,8 @@ class Stack:
         self, key: PRNGKey, input_size: int, dtype: DType = float
     ) -> tuple[Params, ...]:
         """Draws the parameters of every layer."""
+        if self.skip:  # it is added below
+            input_size = checks.integer("input_size", input_size, 1)
         keys = checks.split_key(key, len(self.layers))
         params, size = [], input_size
         for layer_key, layer in zip(keys, self.layers, strict=True):

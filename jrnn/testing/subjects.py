@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jrnn import checks
 from jrnn.scanning import scan
 from jrnn.types import Array, Cell, Params, State
 from jrnn.values import value
@@ -67,7 +68,7 @@ def make_subject(
       >>> make_subject(jrnn.GRU(hidden_size=4), 3, dtype=np.float32).state.h.shape
       (2, 4)
     """
-    features = (input_size,) if isinstance(input_size, int) else tuple(input_size)
+    features = checks.sizes("input_size", input_size)
     size = features if len(features) > 1 else features[0]
     if params is None:
         params = randomize(cell.init(jax.random.key(0), size), 1, dtype)
