@@ -48,9 +48,12 @@ def test_everything_is_restored_bit_for_bit(tmp_path):
 
 
 def test_arrays_move_to_the_shardings_of_the_template(tmp_path):
-    values = jnp.arange(32.0).reshape(8, 4)
+    values = jnp.arange(32, dtype="float32").reshape(8, 4)
     saved(tmp_path, {"w": on_two(values, "d"), "n": np.int32(3)})
-    like = {"w": on_two(jnp.zeros((8, 4)), None, "m", names=("m",)), "n": np.int32(0)}
+    like = {
+        "w": on_two(jnp.zeros((8, 4), "float32"), None, "m", names=("m",)),
+        "n": np.int32(0),
+    }
     shapes = jax.tree.map(
         lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=a.sharding), like["w"]
     )
@@ -132,7 +135,7 @@ def test_two_processes_write_their_parts(tmp_path):
     errors = [each.communicate(timeout=120)[1] for each in started]
     assert [each.returncode for each in started] == [0, 0], errors
     values = np.arange(32.0, dtype="float32").reshape(8, 4)
-    like = {"w": jnp.zeros((8, 4)), "key": jax.random.key(0)}
+    like = {"w": jnp.zeros((8, 4), "float32"), "key": jax.random.key(0)}
     with pytest.warns(CheckpointWarning, match=r"was \d and is now \d"):
         found = restored(tmp_path, like)
     np.testing.assert_array_equal(found.tree["w"], values + 1)
