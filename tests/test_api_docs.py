@@ -14,7 +14,7 @@ pytest.importorskip("sphinx", reason="the reference is built with the extra `doc
 pytest.importorskip("matplotlib", reason="`jrnn.diagnostics.plots` needs it")
 DOCS = pathlib.Path(__file__).parent.parent / "docs"
 sys.path.append(str(DOCS / "_ext"))
-from public_names import public_names  # noqa: E402
+from public_names import listed  # noqa: E402
 
 # Public for cells in this library and elsewhere, and shown by what is built of them.
 WITHOUT_EXAMPLE = {
@@ -40,7 +40,7 @@ def documented():
         for block in re.findall(r"```\{public\} (.*?)\n```", page.read_text()):
             module, *names = block.split()
             loaded = importlib.import_module(module)
-            for name in names or public_names(module):
+            for name in listed(module, *names):
                 each = getattr(loaded, name)
                 if inspect.isclass(each) or inspect.isfunction(each):
                     found[f"{module}.{name}"] = each

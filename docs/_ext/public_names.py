@@ -33,22 +33,33 @@ def public_names(module: str) -> list[str]:
     ]
 
 
+def listed(module: str, *names: str) -> list[str]:
+    """Returns the names to document: those given, and for `*` or none, the others."""
+    if names and names[-1] != "*":
+        return list(names)
+    first = list(names[:-1])
+    return first + [name for name in public_names(module) if name not in first]
+
+
 def typed(body: list[ast.stmt]) -> list[ast.stmt]:
     """Returns what is below `if TYPE_CHECKING`: names that are loaded on first use."""
     return [each for node in body if isinstance(node, ast.If) for each in node.body]
 
 
 class Public(SphinxDirective):
-    """`{public} jrnn.layers`: each public function and class of a module."""
+    """`{public} jrnn.layers`: each public function and class of a module.
+
+    Names after the module select some, and `*` after them adds the others.
+    """
 
     required_arguments = 1
     optional_arguments = 100
     final_argument_whitespace = False
 
     def run(self) -> list[nodes.Node]:
-        module, *chosen = self.arguments
+        module, *names = self.arguments
         lines = ["```{eval-rst}"]
-        for name in chosen or public_names(module):
+        for name in listed(module, *names):
             each = getattr(importlib.import_module(module), name)
             if inspect.isclass(each):
                 lines += [f".. autoclass:: {module}.{name}", *options(each), ""]
