@@ -67,14 +67,13 @@ def on_first(action: Callable[[], Any], error: type[Exception] = ProcessError) -
     """
     if jax.process_count() == 1:
         return action()
-    outcome: dict[str, Any] = {}
-    raised: BaseException | None = None
+    text, raised = "", None
     if is_first():
         try:
-            outcome = {"value": action()}
-        except Exception as exception:
-            raised, outcome = exception, {"error": str(exception)}
-    outcome = json.loads(broadcast(json.dumps(outcome).encode()))
+            text = json.dumps({"value": action()})
+        except Exception as exception:  # also of a value that JSON cannot hold
+            raised, text = exception, json.dumps({"error": str(exception)})
+    outcome: dict[str, Any] = json.loads(broadcast(text.encode()))
     if raised is not None:
         raise raised
     if "error" in outcome:
