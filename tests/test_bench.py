@@ -3,10 +3,11 @@
 import json
 import subprocess
 import sys
+import time
 
 import pytest
 
-from experiments.bench import command, config, report, rounds
+from experiments.bench import command, config, report, rounds, worker
 from experiments.errors import UserError
 
 
@@ -35,9 +36,12 @@ def test_the_page_prints_losses_like_wins():
         for value in (64, 128, 256)
     ]
     told = report.circumstances("python -m experiments bench")
-    settings = {"rounds": 1, "calls": 1, "base": "torch"}
+    settings = {"rounds": 1, "calls": 1, "base": "torch", "clock": "processor time"}
     more = {"sampler": rows[:2], "sweeps": swept}
     page = report.page({**told, "settings": settings, "rows": rows, **more})
+    assert "contains the median processor time in milliseconds" in page.replace(
+        "\n", " "
+    )
     assert "| lstm | jrnn | 3, **3.00** (3.00 to 3.00) |" in page
     assert "| lstm | linen | 0.5, **0.50** (0.50 to 0.50) |" in page
     assert "| lstm | equinox | - |" in page and "equinox: ValueError" in page
@@ -45,6 +49,12 @@ def test_the_page_prints_losses_like_wins():
     assert "| jrnn | 5.86 | 3.00 |" in page  # 3 ms for 512 symbols
     assert "64, 128, 256 | jrnn | 6.4e+04, 1.28e+05, 2.56e+05 | 1.00 | 1.00 |" in page
     assert "    python -m experiments bench" in page and told["machine"] in page
+
+
+def test_processor_time_does_not_count_sleep():
+    sleep = lambda: time.sleep(0.02)
+    wall, processor = (worker.timed(sleep, worker.CLOCKS[c]) for c in worker.CLOCKS)
+    assert wall >= 0.02 > 2 * processor
 
 
 def test_slopes_are_those_of_powers():

@@ -45,6 +45,7 @@ def main(prog: str, arguments: list[str]) -> int:
     config = parse(Bench, prog, arguments, description=_ABOUT)
     options.check(config)
     settings = {"rounds": config.rounds, "calls": config.calls, "base": config.base}
+    settings["clock"] = "processor time" if config.processor_time else "time"
     results = report.circumstances(shlex.join([*prog.split(), *arguments]))
     results |= {"settings": settings, "rows": [], "sampler": [], "sweeps": []}
     for cell, text, mode in itertools.product(config.cells, config.sizes, config.modes):
@@ -90,7 +91,15 @@ def _group(
     config: Bench, peers: tuple[str, ...], cell: str, mode: str, name: str, size: Size
 ) -> list[rounds.Row]:
     """Times the peers on one problem and prints the results."""
-    rows = rounds.run(peers, cell, mode, size, rounds=config.rounds, calls=config.calls)
+    rows = rounds.run(
+        peers,
+        cell,
+        mode,
+        size,
+        rounds=config.rounds,
+        calls=config.calls,
+        clock="processor" if config.processor_time else "wall",
+    )
     base = config.base if config.base in peers else peers[0]
     rows = [{**row, "size": name} for row in rounds.compare(rows, base)]
     print(f"\n{cell} {mode} at {name}: {report.sizes_line(size)}", flush=True)

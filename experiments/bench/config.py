@@ -72,6 +72,10 @@ class Bench:
     calls: int = 3
     """Calls per turn. The fastest one counts."""
 
+    processor_time: bool = False
+    """Whether to count the processor time of all threads instead of the time that
+    passes. Other programs disturb it less; it says how much work a call is."""
+
     sweeps: tuple[str, ...] = tuple(SWEEPS)
     """Any of T, B and H, for plots of the time of an LSTM gradient."""
 

@@ -33,8 +33,8 @@ Machine: {machine}. Versions: {versions}. Made on {date}, with a load of {load} 
 it began, by"""
 _METHOD = """Each library runs in its own process. The processes take turns, with
 {rounds} rounds of {calls} calls; the fastest call of a turn counts. Each table cell
-contains the median in milliseconds, then the median and the range of the ratios to
-{base} in the same round.
+contains the median {clock} in milliseconds, then the median and the range of the
+ratios to {base} in the same round.
 
 All runs use float32 and one layer without masks. Each library uses its own layout and
 its own cell: {cells_key}. PyTorch, Haiku and Equinox use time-major inputs. Flax, Keras

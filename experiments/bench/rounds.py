@@ -17,7 +17,14 @@ Row = dict[str, Any]
 
 
 def run(
-    peers: tuple[str, ...], cell: str, mode: str, size: Size, *, rounds: int, calls: int
+    peers: tuple[str, ...],
+    cell: str,
+    mode: str,
+    size: Size,
+    *,
+    rounds: int,
+    calls: int,
+    clock: str = "wall",
 ) -> list[Row]:
     """Times peers on one problem.
 
@@ -37,7 +44,8 @@ def run(
                 rows[peer]["seconds"] = []
         for turn in range(rounds + 1):
             question = {
-                "calls": calls if turn < rounds else 0
+                "calls": calls if turn < rounds else 0,
+                "clock": clock,
             }  # the last one asks for the memory
             for peer in list(workers):
                 reply = _ask(workers[peer], question)

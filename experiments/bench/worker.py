@@ -1,8 +1,9 @@
 """A process that times one peer: `worker PEER CELL MODE T B D H`.
 
 It prints the time to the first result and the memory of the compiled program. Then it
-answers each line {"calls": n} with the seconds of n calls. {"calls": 0} asks for the
-peak resident memory during the calls.
+answers each line {"calls": n, "clock": "wall"} with the seconds of n calls; the clock
+"processor" adds up all threads. {"calls": 0} asks for the peak resident memory during
+the calls.
 """
 
 import json
@@ -11,11 +12,13 @@ import pkgutil
 import resource
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 from experiments.bench.config import Size, split_peer
 from experiments.bench.rounds import MARK
 
+CLOCKS = {"wall": time.perf_counter, "processor": time.process_time}
 STATUS = pathlib.Path("/proc/self/status")
 CLEAR = pathlib.Path("/proc/self/clear_refs")
 
@@ -35,9 +38,10 @@ def main(peer: str, cell: str, mode: str, *sizes: str) -> None:
         CLEAR.write_text("5")
     tell({"first": first, "temporary": temporary()})
     for line in sys.stdin:
-        calls = json.loads(line)["calls"]
+        question = json.loads(line)
+        calls, clock = question["calls"], CLOCKS[question["clock"]]
         if calls:
-            tell({"seconds": [timed(call) for _ in range(calls)]})
+            tell({"seconds": [timed(call, clock) for _ in range(calls)]})
         else:
             tell({"resident": resident()})
 
@@ -53,11 +57,11 @@ def prepare(peer: str, cell: str, mode: str, size: Size) -> tuple[Any, Any]:
     return pkgutil.resolve_name(where)(*how, cell, mode, size)
 
 
-def timed(call: Any) -> float:
+def timed(call: Any, clock: Callable[[], float] = time.perf_counter) -> float:
     """Returns the duration of a call in seconds."""
-    start = time.perf_counter()
+    start = clock()
     call()
-    return time.perf_counter() - start
+    return clock() - start
 
 
 def resident() -> int:
