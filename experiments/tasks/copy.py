@@ -41,7 +41,7 @@ class CopyOptions(Options):
     hidden_size: int = 128
     learning_rate: float = 2e-3
 
-    UPDATES = 2000
+    UPDATES = 1000
     AT_LEAST = Options.AT_LEAST | {"gap": 1, "examples": 1}
 
 

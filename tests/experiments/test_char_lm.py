@@ -225,8 +225,8 @@ def test_a_skipped_update_is_logged_with_its_position(tiny, monkeypatch, capsys)
     loss = type(TASK).loss
 
     def poisoned(task, model, params, state, batch, key):
-        value, state = loss(task, model, params, state, batch[:2], key)
-        return value * jnp.where(jnp.any(batch[2] == 13), jnp.nan, 1.0), state
+        value, state = loss(task, model, params, state, batch[:3], key)
+        return value * jnp.where(jnp.any(batch[3] == 13), jnp.nan, 1.0), state
 
     batch_of = type(TASK).batch
 
