@@ -87,8 +87,8 @@ def show_tasks(prog: str, arguments: list[str]) -> int:
         raise UserError(f"{prog} takes no options, got {' '.join(arguments)}.")
     print(tasks.listing())
     print(
-        "\nOf the default options: minutes on two cores with other work, and the mean "
-        "in experiments/RESULTS.md."
+        "\nOf the default options, on two cores with other work. The page "
+        "experiments/RESULTS.md has the spread over seeds."
     )
     return 0
 
