@@ -131,7 +131,7 @@ print(
 )
 
 # %% [markdown]
-# The picture shows the size of every term. A loss has no gradient from later steps, so the terms above the diagonal are
+# The picture shows the size of every term. A loss does not depend on later steps, so the terms with $k > t$ are
 # zero. The first column is zero because $h_0 = 0$. Terms with a large distance $t - k$ are small: the gradient mostly
 # comes from recent steps.
 

@@ -7,6 +7,8 @@ compares its cells with those of the notebook beside it. Names select notebooks.
 """
 
 import argparse
+import base64
+import io
 import os
 import pathlib
 import subprocess
@@ -17,6 +19,7 @@ from collections.abc import Iterable
 import jupytext
 import nbclient
 import nbformat
+from PIL import Image
 
 FOLDER = pathlib.Path(__file__).parent
 SOURCES = sorted(FOLDER.glob("[0-9][0-9]_*.py"))
@@ -35,10 +38,21 @@ def build(source: pathlib.Path) -> None:
         cwd=str(FOLDER.parent)
     )
     for number, cell in enumerate(notebook.cells):
+        for output in cell.get("outputs", []):
+            if "image/png" in output.get("data", {}):
+                output.data["image/png"] = _smaller(output.data["image/png"])
         cell["id"] = f"cell-{number}"  # random ids would change in every build
         cell.metadata.pop("execution", None)  # the time would change too
     notebook.metadata.pop("widgets", None)
     nbformat.write(notebook, source.with_suffix(".ipynb"))
+
+
+def _smaller(picture: str) -> str:
+    """Returns a PNG in base64 with a palette of 256 colors, at a third of the size."""
+    image = Image.open(io.BytesIO(base64.b64decode(picture))).convert("RGB")
+    written = io.BytesIO()
+    image.quantize(256, dither=Image.Dither.NONE).save(written, "png", optimize=True)
+    return base64.b64encode(written.getvalue()).decode()
 
 
 def check(source: pathlib.Path) -> None:

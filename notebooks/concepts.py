@@ -27,4 +27,15 @@ CONCEPTS = {
     "gradient as a sum over steps": ("05_bptt", "\\sum_{k=1}^{t}"),
     "product of Jacobians": ("05_bptt", "\\prod_{i=k+1}^{t}"),
     "backpropagation through time": ("05_bptt", "in one backward pass"),
+    "0.8 and 2.3 to the power of 50": ("06_vanishing_and_exploding", "(0.8, 1.0, 2.3)"),
+    "vanishing and exploding": ("06_vanishing_and_exploding", "vanishes or explodes"),
+    "powers of a weight matrix": (
+        "06_vanishing_and_exploding",
+        "a power of the matrix",
+    ),
+    "recent inputs": ("06_vanishing_and_exploding", "mostly remembers recent inputs"),
+    "no weights on the memory": (
+        "06_vanishing_and_exploding",
+        "no weight matrix on the",
+    ),
 }
