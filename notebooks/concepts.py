@@ -38,4 +38,8 @@ CONCEPTS = {
         "06_vanishing_and_exploding",
         "no weight matrix on the",
     ),
+    "one network in three libraries": ("11_inside_flax", "three ways to write"),
+    "rows are independent": ("13_devices", "a row of the batch needs no other row"),
+    "image in a video": ("14_frames", "a frame of a video"),
+    "structured states": ("14_frames", "the state of the network is a stack of"),
 }
