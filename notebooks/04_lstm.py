@@ -1,0 +1,299 @@
+# %% [markdown]
+# # The LSTM in stages, and the GRU
+#
+# An LSTM cell computes its values in three stages: how much of the memory to keep, what to add to it, and how much of it
+# to show. You will compute each stage by hand, switch the gates off and on, and watch the gates of a trained LSTM while it
+# reads a sentence. The notebook takes about thirty seconds on two CPU cores.
+
+# %%
+try:
+    import jrnn
+except ImportError:  # opened alone, for example in a hosted service
+    import subprocess
+    import sys
+
+    subprocess.check_call([sys.executable, "-m", "pip", "install", "-q", "jrnn[viz]"])
+    import jrnn
+
+# %%
+import os
+
+import jax
+import jax.numpy as jnp
+import matplotlib.pyplot as plt
+import numpy as np
+import optax
+
+from jrnn import diagnostics, training
+from jrnn.diagnostics import plots
+
+FAST = bool(os.environ.get("JRNN_FAST"))  # smaller sizes, for tests
+plt.style.use(plots.STYLE)
+
+
+def sigmoid(z):
+    return 1 / (1 + np.exp(-z))
+
+
+# %% [markdown]
+# ## The three stages
+#
+# The state of an LSTM has two parts. The *cell state* $C_t$ is the long-term memory, and the *hidden state* $h_t$ is the
+# short-term memory and the output. Every gate reads $h_{t-1}$ and $x_t$, and has weights of its own. In jrnn the weights of
+# the gates lie side by side in the order i, f, g, o.
+
+# %%
+I, H = 3, 4
+cell = jrnn.LSTM(H)
+params = cell.init(jax.random.key(0), I)
+x = np.asarray(jax.random.normal(jax.random.key(1), (I,)))
+h_before, c_before = np.asarray(jax.random.normal(jax.random.key(2), (2, H)))
+
+w_xi, w_xf, w_xc, w_xo = np.split(np.asarray(params.w_x), 4, axis=1)
+w_hi, w_hf, w_hc, w_ho = np.split(np.asarray(params.w_h), 4, axis=1)
+b_i, b_f, b_c, b_o = np.split(np.asarray(params.b_x), 4)
+
+# %% [markdown]
+# **Stage 1: how much to remember.** The *forget gate* is a number between 0 and 1 for each unit:
+# $f_t = \sigma(x_t W_{xf} + h_{t-1} W_{hf} + b_f)$. It multiplies the long-term memory: with 1 it stays, with 0 it is gone.
+
+# %%
+f = sigmoid(x @ w_xf + h_before @ w_hf + b_f)
+kept = f * c_before
+
+# %% [markdown]
+# **Stage 2: what to add.** A *candidate* between -1 and 1 is what the memory could become,
+# $\tilde C_t = \tanh(x_t W_{xc} + h_{t-1} W_{hc} + b_c)$. The *input gate* $i_t$ says how much of it is added:
+# $C_t = f_t C_{t-1} + i_t \tilde C_t$.
+
+# %%
+i = sigmoid(x @ w_xi + h_before @ w_hi + b_i)
+candidate = np.tanh(x @ w_xc + h_before @ w_hc + b_c)
+c_after = kept + i * candidate
+
+# %% [markdown]
+# **Stage 3: what to show.** The *output gate* $o_t$ says how much of the new memory becomes the short-term memory:
+# $h_t = o_t \tanh(C_t)$.
+
+# %%
+o = sigmoid(x @ w_xo + h_before @ w_ho + b_o)
+h_after = o * np.tanh(c_after)
+
+before = jrnn.cells.LSTMState(h=jnp.asarray(h_before), c=jnp.asarray(c_before))
+after, y = jrnn.step(cell, params, before, jnp.asarray(x))
+assert np.allclose(after.c, c_after, atol=1e-6)
+assert np.allclose(after.h, h_after, atol=1e-6) and np.allclose(y, h_after, atol=1e-6)
+gates = diagnostics.gates(cell, params, before, jnp.asarray(x)[None])
+for name, value in {"i": i, "f": f, "o": o}.items():
+    assert np.allclose(gates[name][0], value, atol=1e-6)
+
+fig, ax = plt.subplots()
+stages = {
+    "before: $C_{t-1}$": c_before,
+    "1: $f_t C_{t-1}$": kept,
+    "2: $C_t = f_t C_{t-1} + i_t \\tilde C_t$": c_after,
+    "3: $h_t = o_t \\tanh(C_t)$": h_after,
+}
+for number, (name, values) in enumerate(stages.items()):
+    ax.bar(np.arange(H) + 0.2 * number - 0.3, values, 0.2, label=name)
+ax.axhline(0, color="0.3", lw=0.8)
+ax.set_xticks(range(H), range(1, H + 1))
+ax.set(xlabel="unit", ylabel="value")
+ax.set_title("One step of an LSTM: forget, add, show")
+fig.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=2)
+plt.show()
+assert (abs(kept) <= abs(c_before)).all() and (
+    abs(h_after) <= abs(np.tanh(c_after))
+).all()
+
+# %% [markdown]
+# ## What a gate can do
+#
+# There are no weights on the path from $C_{t-1}$ to $C_t$. With the forget gate at 1 and the input gate at 0, a memory is
+# kept for any number of steps, whatever the input is. We set the biases of the gates by hand.
+
+# %%
+steps = 40
+noise = jax.random.normal(jax.random.key(3), (steps, I))
+remembered = jrnn.cells.LSTMState(h=jnp.zeros(H), c=jnp.ones(H))
+
+
+def memory(b_i, b_f):
+    """The memory of all units with gates set by their biases, [steps, H]."""
+    bias = jnp.repeat(jnp.array([b_i, b_f, 0.0, 0.0]), H)
+    fixed = params._replace(b_x=bias)
+    _, (_, states) = jrnn.scan(cell, fixed, remembered, noise, return_states=True)
+    return states.c
+
+
+def logit(p):
+    return float(np.log(p / (1 - p)))
+
+
+# The input gate is closed, so only the forget gate acts. Its weights are near zero.
+params = params._replace(w_x=0.0 * params.w_x, w_h=0.0 * params.w_h)
+fig, ax = plt.subplots()
+for value in (0.5, 0.9, 0.99, 1 - 1e-7):
+    path = memory(-30.0, logit(value))
+    ax.plot(range(1, steps + 1), path[:, 0], label=f"f = {value:.2f}")
+    assert np.allclose(path[:, 0], value ** np.arange(1, steps + 1), atol=1e-4)
+ax.set(xlabel="time step", ylabel="memory $C_t$ (one at the start)", ylim=(0, 1.05))
+ax.set_title("The forget gate decides how long a memory lasts")
+ax.legend(loc="center right")
+plt.show()
+assert np.allclose(memory(-30.0, 30.0), 1)  # kept
+assert np.allclose(memory(-30.0, -30.0), 0)  # lost at once
+
+# %% [markdown]
+# ## The GRU: one gate for two
+#
+# A gated recurrent unit has no separate cell state. Its *update gate* $z_t$ does the work of both the forget gate and the
+# input gate, and its *reset gate* $r_t$ says how much of the past the candidate reads:
+#
+# $$r_t = \sigma(\cdot), \quad z_t = \sigma(\cdot), \quad n_t = \tanh(x_t W_{xn} + b_n + r_t (h_{t-1} W_{hn} + b_{hn})),
+# \quad h_t = (1 - z_t) n_t + z_t h_{t-1}$$
+
+# %%
+gru = jrnn.GRU(H)
+g = gru.init(jax.random.key(4), I)
+w_xr, w_xz, w_xn = np.split(np.asarray(g.w_x), 3, axis=1)
+w_hr, w_hz, w_hn = np.split(np.asarray(g.w_h), 3, axis=1)
+r = sigmoid(x @ w_xr + h_before @ w_hr)
+z = sigmoid(x @ w_xz + h_before @ w_hz)
+n = np.tanh(x @ w_xn + r * (h_before @ w_hn + np.asarray(g.b_h)))
+assert not np.any(g.b_x)  # the biases start at zero
+gru_state = jrnn.cells.GRUState(h=jnp.asarray(h_before))
+_, y = jrnn.step(gru, g, gru_state, jnp.asarray(x))
+assert np.allclose(y, (1 - z) * n + z * h_before, atol=1e-6)
+
+
+def with_gates(b_r, b_z):
+    fixed = g._replace(b_x=jnp.repeat(jnp.array([b_r, b_z, 0.0]), H))
+    return jrnn.step(gru, fixed, gru_state, jnp.asarray(x))[1]
+
+
+kept, replaced, fresh = (
+    with_gates(0.0, 30.0),
+    with_gates(30.0, -30.0),
+    with_gates(-30.0, -30.0),
+)
+assert np.allclose(kept, h_before, atol=1e-6)  # z = 1: the state stays
+assert np.allclose(replaced, np.tanh(x @ w_xn + h_before @ w_hn), atol=1e-6)  # z = 0
+assert np.allclose(fresh, np.tanh(x @ w_xn), atol=1e-6)  # r = 0: without the past
+sizes = [sum(leaf.size for leaf in jax.tree.leaves(c.init(jax.random.key(0), 64))) for c in (jrnn.Elman(64), jrnn.GRU(64), jrnn.LSTM(64))]  # fmt: skip
+print("parameters of 64 units with 64 inputs: Elman {}, GRU {}, LSTM {}".format(*sizes))
+assert sizes[0] < sizes[1] < sizes[2]
+
+# %% [markdown]
+# ## What gates do on a sentence
+#
+# In "the dogs near the old cat sleep", the verb agrees with "dogs", not with "cat", which is nearer. A model that predicts
+# the verb has to remember the number of the subject over the words between. We train an LSTM on such sentences, with
+# subjects and other nouns of both numbers, and read its gates.
+
+# %%
+subjects, others = ["dog", "dogs", "horse", "horses"], ["cat", "cats", "tree", "trees"]
+sentences = [
+    f"the {s} {p} the {a} {n} {'sleep' if s.endswith('s') else 'sleeps'}"
+    for s in subjects
+    for p in ("near", "behind", "with")
+    for a in ("old", "big")
+    for n in others
+]
+vocabulary = sorted({word for s in sentences for word in s.split()})
+
+
+def encode(sentence):
+    return [vocabulary.index(word) for word in sentence.split()]
+
+
+ids = jnp.array([encode(s) for s in sentences])
+size = 16
+model = jrnn.Sequential(
+    jrnn.Embed(len(vocabulary), 16),
+    jrnn.Recurrent(jrnn.LSTM(size)),
+    jrnn.Dense(len(vocabulary)),
+)
+
+
+def loss(params, batch, key):
+    _, logits = model.apply(params, None, batch[:, :-1])
+    return training.cross_entropy(logits, batch[:, 1:])
+
+
+updates = 80 if FAST else 200
+trained = training.fit(
+    loss,
+    model.init(jax.random.key(5)),
+    (ids for _ in range(updates)),
+    training.optimizer(optax.adam(2e-2)),
+    progress=False,
+).params
+_, logits = model.apply(trained, None, ids[:, :-1])
+verbs = jnp.array([vocabulary.index("sleep"), vocabulary.index("sleeps")])
+right = jnp.argmax(logits[:, -1, verbs], axis=-1) == jnp.argmax(
+    ids[:, -1:] == verbs, axis=-1
+)
+print(f"{len(sentences)} sentences, verb right in {float(right.mean()):.0%}")
+assert right.all()
+
+# %% [markdown]
+# Now we read two sentences that differ in the number of the subject only, and look for the unit whose memory differs most
+# between them when the verb is predicted. In the picture, the memory of this unit splits at the subject and stays split
+# over four words that say nothing about the verb.
+
+# %%
+lstm, weights = jrnn.LSTM(size), trained[1]
+pair = ["the dog near the old cat", "the dogs near the old cat"]
+tokens = jnp.array([encode(s) for s in pair])
+_, embedded = jrnn.Embed(len(vocabulary), 16).apply(trained[0], None, tokens)
+_, (_, states) = jrnn.scan(lstm, weights, None, embedded, return_states=True)
+opened = diagnostics.gates(lstm, weights, None, embedded)
+
+apart = abs(states.c[0] - states.c[1])  # [word, unit]
+unit = int(jnp.argmax(apart[2:].min(axis=0)))  # apart at every word after the subject
+
+fig, ax = plt.subplots()
+words = pair[1].split()
+for row, label, style in ((0, "the dog ...", "o-"), (1, "the dogs ...", "s-")):
+    ax.plot(states.c[row, :, unit], style, label=label)
+ax.set_xticks(range(6), ["the", "dog(s)", *words[2:]])
+ax.axhline(0, color="0.3", lw=0.8)
+ax.set(xlabel="word read", ylabel=f"memory $C_t$ of unit {unit + 1}")
+ax.set_title("One unit remembers the number of the subject")
+ax.legend()
+plt.show()
+assert apart[0].max() == 0  # the same word so far
+assert apart[1:, unit].min() > 0.3
+
+# %% [markdown]
+# The gates of this unit say how. Where the forget gate is near one, the memory stays. Where the input gate is near zero,
+# the word adds nothing. The output gate decides when the memory is used.
+
+# %%
+fig, axes = plt.subplots(1, 3, figsize=(7.4, 2.6), sharey=True)
+named = {"f": "forget gate", "i": "input gate", "o": "output gate"}
+for ax, (name, title) in zip(axes, named.items(), strict=True):
+    ax.plot(opened[name][1, :, unit], "o-", color=plots.COLORS[2])
+    ax.set_xticks(range(6), words, rotation=60)
+    ax.set(title=title, ylim=(-0.05, 1.05), xlabel="word read")
+axes[0].set_ylabel("value of the gate")
+fig.suptitle(f"The gates of unit {unit + 1}", x=0.01, ha="left", fontsize=11)
+plt.show()
+
+through = float(jnp.prod(opened["f"][1, 2:, unit]))
+typical = float(jnp.median(jnp.prod(opened["f"][1, 2:], axis=0)))
+print(
+    f"part of the memory that the forget gate keeps over the last four words: {through:.2f}"
+)
+print(f"median over all units: {typical:.2f}")
+assert through > 0.2
+
+# %% [markdown]
+# ## What to remember
+#
+# * The forget gate scales the memory, the input gate scales what is added, and the output gate scales what is shown.
+# * There are no weights on the path of the memory, so a memory can stay for many steps.
+# * A GRU has one update gate for forget and input, no separate memory, and fewer parameters.
+#
+# Next: [backpropagation through time by hand](05_bptt.ipynb). More: [all cells](../docs/cells.md).
