@@ -57,4 +57,10 @@ CONCEPTS = {
     "gradient clipping": ("07_clipping_and_truncation", "Clipping keeps the direction"),
     "truncated backpropagation": ("07_clipping_and_truncation", "the gradient stops"),
     "bias of truncation": ("07_clipping_and_truncation", "Bias against window"),
+    "unknown words, end of a text": ("09_words_into_vectors", "`<unk>` stands for"),
+    "one-hot vectors": ("09_words_into_vectors", "The *one-hot* vector of id"),
+    "embeddings": ("09_words_into_vectors", "## What an embedding learns"),
+    "similar words": ("09_words_into_vectors", "man is closer to woman than to lion"),
+    "next word prediction": ("09_words_into_vectors", "predict the next word"),
+    "long-range dependency": ("09_words_into_vectors", "The mouse was getting chased"),
 }
