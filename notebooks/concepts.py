@@ -63,4 +63,12 @@ CONCEPTS = {
     "similar words": ("09_words_into_vectors", "man is closer to woman than to lion"),
     "next word prediction": ("09_words_into_vectors", "predict the next word"),
     "long-range dependency": ("09_words_into_vectors", "The mouse was getting chased"),
+    "cannot be parallelized": (
+        "12_parallel_in_time",
+        "cannot be parallelized, because each step needs the last",
+    ),
+    "gated cells cannot be parallelized": (
+        "12_parallel_in_time",
+        "A GRU is computed for all steps at once",
+    ),
 }
