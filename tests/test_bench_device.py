@@ -8,6 +8,7 @@ import pytest
 
 from experiments.bench import command, config, device_page, on_device
 from experiments.errors import UserError
+from tests.kernel_cases import replace_cudnn
 
 TINY = config.Size(4, 3, 2, 5)
 
@@ -40,6 +41,12 @@ def test_it_runs_from_end_to_end(tmp_path, capsys, tiny):
         assert "auto is slower than the plain scan at:" in text
         assert "jrnn:cudnn" in text and "needs the CUDA plugin" in text
     assert "| elman | jrnn | " in page and "<td>jrnn</td>" in web
+
+
+def test_a_method_without_resets_is_compared_without(monkeypatch, tiny):
+    replace_cudnn(monkeypatch)
+    (row,) = on_device.checks(("jrnn:cudnn",), "lstm", "float32")
+    assert row["agrees"] and row["error"] < 1e-5
 
 
 def test_a_wrong_method_is_found_and_not_timed(tmp_path, monkeypatch, tiny):
