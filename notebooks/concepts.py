@@ -76,4 +76,5 @@ CONCEPTS = {
         "12_parallel_in_time",
         "A GRU is computed for all steps at once",
     ),
+    "a character model": ("10_character_model", "temperature of sampling"),
 }
