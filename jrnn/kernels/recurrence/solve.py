@@ -17,7 +17,7 @@ from jrnn.types import Array
 
 WHOLE = Whole()
 METHODS = ["scan", "associative", "chunk", "pallas"]
-MANY, WIDE = 32, 2**17  # steps, and elements in one, where a tree pays on a GPU
+MANY, WIDE = 32, 2**20  # steps, and elements in one, where a tree pays on a GPU
 LONG, NARROW = 512, 4096  # the same on a TPU
 
 Order = Callable[[Ring, Steps, bool], Planes]
@@ -118,19 +118,15 @@ def automatic(b: Planes) -> tuple[str, str]:
 
     and the tree took 4 to 17 times as long to compile: a CPU takes the scan.
 
-    On accelerators nothing was timed. "auto" follows these reasons there:
+    On an H100 (docs/devices.md), a step of the scan took 25 microseconds, in which it
+    starts 3 kernels, whatever its size. The tree took 0.03 to 5 microseconds per step,
+    up to 2^18 elements, in proportion to the elements; so a scan pays from about 2^20.
+    The kernel of Pallas was as fast as the tree where steps are wide, and a program
+    with it cannot be exported for several platforms. So it must be asked for.
 
-    * A GPU starts 3 kernels for a step of the scan, and few for the tree: for values of
-      4096 steps 12 300 or 10 (docs/devices.md). Starting one takes some microseconds,
-      in which the GPU moves some megabytes. The tree moves all arrays some times more,
-      which costs less than the starts until a step has about 2^17 elements.
-    * A TPU runs a loop without starting kernels, and its tree is bound by memory (De et
-      al., 2024, https://arxiv.org/abs/2402.19427, section 4): the tree is for steps
-      that are many and narrow.
-    * The kernels of Pallas start once and move each number once, which should be best
-      on both. They have only been compiled for a TPU, lowered for GPUs and interpreted,
-      and a program with one cannot be exported for several platforms. So they must be
-      asked for.
+    Nothing was timed on a TPU. It runs a loop without starting kernels, and its tree is
+    bound by memory (De et al., 2024, https://arxiv.org/abs/2402.19427, section 4): the
+    tree is for steps that are many and narrow.
     """
     time, *rest = b[0].shape
     elements = math.prod(rest)
