@@ -17,8 +17,8 @@ from jrnn.types import Array
 
 WHOLE = Whole()
 METHODS = ["scan", "associative", "chunk", "pallas"]
-MANY, WIDE = 32, 2**20  # steps, and elements in one, where a tree pays on a GPU
-LONG, NARROW = 512, 4096  # the same on a TPU
+MANY = 32  # steps for which a tree pays on a GPU
+LONG, NARROW = 512, 4096  # steps, and elements in one, for which it pays on a TPU
 
 Order = Callable[[Ring, Steps, bool], Planes]
 
@@ -118,11 +118,11 @@ def automatic(b: Planes) -> tuple[str, str]:
 
     and the tree took 4 to 17 times as long to compile: a CPU takes the scan.
 
-    On an H100 (docs/devices.md), a step of the scan took 25 microseconds, in which it
-    starts 3 kernels, whatever its size. The tree took 0.03 to 5 microseconds per step,
-    up to 2^18 elements, in proportion to the elements; so a scan pays from about 2^20.
-    The kernel of Pallas was as fast as the tree where steps are wide, and a program
-    with it cannot be exported for several platforms. So it must be asked for.
+    On an H100 (docs/devices.md), a step of the scan starts 3 kernels, in 25
+    microseconds. The tree took 1/500 of the time of the scan for narrow steps, and 0.7
+    for steps of 2^23 elements, where both move what fits in no cache. The kernel of
+    Pallas was as fast as the tree where steps are wide, and a program with it cannot be
+    exported for several platforms. So it must be asked for.
 
     Nothing was timed on a TPU. It runs a loop without starting kernels, and its tree is
     bound by memory (De et al., 2024, https://arxiv.org/abs/2402.19427, section 4): the
@@ -131,7 +131,7 @@ def automatic(b: Planes) -> tuple[str, str]:
     time, *rest = b[0].shape
     elements = math.prod(rest)
     on_tpu = time >= LONG and elements < NARROW
-    on_gpu = time >= MANY and elements < WIDE
+    on_gpu = time >= MANY
     tpu, gpu = ("associative" if tree else "scan" for tree in (on_tpu, on_gpu))
     return tpu, gpu
 
