@@ -56,16 +56,8 @@ def refuse_foreign(name: str, value: Any) -> None:
 
 def key(name: str, value: Any) -> None:
     """Raises unless `value` is None or a key of `jax.random`."""
-    if value is None:
-        return
-    dtype = getattr(value, "dtype", None)
-    typed = dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key)
-    raw = dtype == jnp.uint32 and value.ndim == 1
-    if not (raw or (typed and value.ndim == 0)):
-        raise TypeError(
-            f"{name} must be a key of JAX, such as `jax.random.key(0)`, got "
-            f"{_short(value)}."
-        )
+    if value is not None:
+        _require_key(name, value)
 
 
 def init_key(value: Any) -> Any:
@@ -74,17 +66,24 @@ def init_key(value: Any) -> Any:
     Raises:
       TypeError: if it is no key of `jax.random`, or None.
     """
-    if value is None:
-        raise TypeError(
-            "key must be a key of JAX, such as `jax.random.key(0)`, got None."
-        )
-    key("key", value)
+    _require_key("key", value)
     return value
 
 
 def split_key(value: Any, number: int = 2) -> Any:
     """Splits the key that an `init` draws from."""
     return jax.random.split(init_key(value), number)
+
+
+def _require_key(name: str, value: Any) -> None:
+    dtype = getattr(value, "dtype", None)
+    typed = dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key)
+    raw = dtype == jnp.uint32 and value.ndim == 1
+    if not (raw or (typed and value.ndim == 0)):
+        raise TypeError(
+            f"{name} must be a key of JAX, such as `jax.random.key(0)`, got "
+            f"{_short(value)}."
+        )
 
 
 def _short(value: Any) -> str:
