@@ -4,6 +4,7 @@ First every method is compared with the plain scan, in values and gradients. Tho
 agree are timed. All peers share one process and take turns, as a process can own a TPU.
 """
 
+import functools
 import importlib.util
 import itertools
 import time
@@ -90,14 +91,15 @@ def precision(config: OnDevice, device: Any) -> str:
 
 def checks(peers: tuple[str, ...], cell: str, dtype: str) -> list[Row]:
     """Compares methods of jrnn with the plain scan in float32, values and gradients."""
-    exact = {
-        resets: _values(cell, "scan", "float32", rounded=dtype, resets=resets)
-        for resets in (True, False)
-    }
+
+    @functools.cache
+    def exact(resets: bool) -> Any:
+        return _values(cell, "scan", "float32", rounded=dtype, resets=resets)
+
     allowed, found = EXACT, []
     if dtype != "float32":
         coarse = _values(cell, "scan", dtype, rounded=dtype)
-        allowed = ROUNDED * _error(coarse, exact[True])
+        allowed = ROUNDED * _error(coarse, exact(True))
     for peer in peers:
         library, method, _ = split_peer(peer)
         if library != "jrnn":
@@ -113,7 +115,7 @@ def checks(peers: tuple[str, ...], cell: str, dtype: str) -> list[Row]:
             except Exception as refused:  # by jrnn or by a compiler
                 row |= {"error": _line(refused), "agrees": False, "wrong": False}
                 continue
-            error = _error(values, exact[resets])
+            error = _error(values, exact(resets))
             agrees = error <= bound
             row |= {"error": error, "agrees": agrees, "wrong": not agrees}
             row["allowed"] = bound
