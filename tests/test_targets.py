@@ -129,6 +129,26 @@ def test_programs_are_compiled_refused_or_fail(tmp_path, capsys, monkeypatch):
     assert rows[0]["loops"][0][0] == 4 and rows[0]["temporary"] > 0
     assert rows[1]["reason"] == "RuntimeError: out of registers"
     assert "may use 9 bytes" in rows[2]["reason"]
-    out = capsys.readouterr().out
-    assert out.startswith((tmp_path / "compiled.md").read_text())
-    assert "1 compiled, 1 refused, 1 failed" in out
+    assert "1 compiled, 1 refused, 1 failed" in capsys.readouterr().out
+
+
+def test_rows_of_several_runs_are_one_page(tmp_path):
+    """A row replaces that of the same program, and the page has a column per size."""
+    first, again = (
+        compiling.Row("gru", "gated", "float32", "forward", "A", temporary=size)
+        for size in (2**20, 3 * 2**19)
+    )
+    again.loops = [targets.Loop(64, 7), targets.Loop(128, 3)]
+    small = compiling.Row("gru", "pallas", "float32", "forward", "9,2,3,5", kernels=1)
+    refused = compiling.Row("gru", "pallas", "float32", "forward", "A", "refused", "x")
+    for row in (first, small, refused, again):
+        compiling.save(tmp_path, "cpu", row)
+    lines = (tmp_path / "compiled.md").read_text().splitlines()
+    assert lines[0].endswith("| operations per step | 9,2,3,5 | A |")
+    assert lines[2:] == [
+        "| gru | pallas | forward | float32 | 1 kernel | 0.0 | refused |",
+        "| gru | gated | forward | float32 | 3.5 + 3 | - | 1.5 |",
+    ]
+    compiling.save(tmp_path, "h100", first)  # another target
+    rows = json.loads((tmp_path / "compiled.json").read_text())["rows"]
+    assert [row["temporary"] for row in rows] == [2**20]

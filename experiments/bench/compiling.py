@@ -54,6 +54,19 @@ class Row:
     kernels: int = 0  # of Pallas
     seconds: float = 0.0  # to trace and compile
 
+    @property
+    def program(self) -> tuple[str, ...]:
+        """What was compiled."""
+        return (self.cell, self.method, self.mode, self.dtype, self.size)
+
+    def operations(self) -> str:
+        """Returns the operations in loops for each time step, or the kernels."""
+        if self.kernels:
+            return "1 kernel" if self.kernels == 1 else f"{self.kernels} kernels"
+        steps = size_of(self.size).time
+        each = [operations * trips / steps for trips, operations in self.loops]
+        return " + ".join(f"{number:.3g}" for number in each) or "no loop"
+
     def cells(self) -> list[str]:
         """Returns the row of a table."""
         what = [self.cell, self.method, self.dtype, self.mode, self.size]
@@ -68,16 +81,14 @@ class Row:
 def main(config: Compile) -> int:
     """Compiles all programs, prints a table, and returns 1 if one failed."""
     targets.place(config.compile_for)  # an error, if there is no compiler
-    lines = [HEAD, ["---"] * len(HEAD)]
     found: list[Row] = []
-    for line in lines:
+    for line in (HEAD, ["---"] * len(HEAD)):
         print(_line(line), flush=True)
     for row in rows(config):
         found.append(row)
-        lines.append(row.cells())
-        print(_line(lines[-1]), flush=True)
+        print(_line(row.cells()), flush=True)
         if config.out is not None:
-            _save(config.out, config.compile_for, found, lines)
+            save(config.out, config.compile_for, row)
     counts = {s: sum(row.status == s for row in found) for s in STATUSES}
     print("\n" + ", ".join(f"{n} {status}" for status, n in counts.items()))
     return int(counts["failed"] > 0)
@@ -131,13 +142,38 @@ def _compile(target: str, cell: Any, size: Size, row: Row) -> None:
     row.seconds = time.perf_counter() - start
 
 
-def _save(
-    folder: pathlib.Path, target: str, found: list[Row], lines: list[list[str]]
-) -> None:
-    made = [dataclasses.asdict(row) for row in found]
-    results = {"target": target, "jax": jax.__version__, "rows": made}
-    (folder / "compiled.json").write_text(json.dumps(results, indent=1) + "\n")
-    (folder / "compiled.md").write_text("\n".join(map(_line, lines)) + "\n")
+def save(folder: pathlib.Path, target: str, row: Row) -> None:
+    """Adds a row to the files of a folder, which hold those of earlier runs.
+
+    It replaces the row of the same program. Rows of another target, or of another
+    version of JAX, are removed.
+    """
+    path, made = folder / "compiled.json", {"target": target, "jax": jax.__version__}
+    before = json.loads(path.read_text()) if path.exists() else {}
+    same = {key: before.get(key) for key in made} == made
+    every = [Row(**old) for old in before["rows"]] if same else []
+    every = [old for old in every if old.program != row.program] + [row]
+    results = {**made, "rows": [dataclasses.asdict(row) for row in every]}
+    path.write_text(json.dumps(results, indent=1) + "\n")
+    (folder / "compiled.md").write_text("\n".join(map(_line, page(every))) + "\n")
+
+
+def page(every: list[Row]) -> list[list[str]]:
+    """Returns a table with a column for each size: temporary MiB, if it compiled."""
+    sizes = list(dict.fromkeys(row.size for row in every))
+    lines = [["cell", "method", "mode", "dtype", "operations per step", *sizes]]
+    lines.append(["---"] * 5 + ["--:"] * len(sizes))
+    groups: dict[tuple[str, ...], dict[str, Row]] = {}
+    for row in every:
+        groups.setdefault(row.program[:-1], {})[row.size] = row
+    for what, found in groups.items():
+        done = [row for row in found.values() if row.status == "compiled"]
+        counted = dict.fromkeys(row.operations() for row in done)
+        memory = {row.size: f"{(row.temporary or 0) / 2**20:.1f}" for row in done}
+        status = {size: row.status for size, row in found.items()} | memory
+        line = [*what, ", ".join(counted)]
+        lines.append([*line, *(status.get(size, "-") for size in sizes)])
+    return lines
 
 
 def _first_line(error: Exception) -> str:

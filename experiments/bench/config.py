@@ -113,7 +113,8 @@ class Compile:
     """Of parameters and inputs: float32, bfloat16."""
 
     out: pathlib.Path | None = None
-    """Folder of compiled.md and compiled.json; None to print only."""
+    """Folder of compiled.md and compiled.json, which keep the rows of earlier runs;
+    None to print only."""
 
 
 @dataclasses.dataclass(frozen=True)
