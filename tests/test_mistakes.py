@@ -103,7 +103,7 @@ MISTAKES = {
     "vectors for an embedding": (
         lambda: MODEL.apply(MODEL_PARAMS, None, XS),
         TypeError,
-        "xs must be integers, got float32. `jrnn.Embed` takes integer ids",
+        "xs must be integers, got float(32|64). `jrnn.Embed` takes integer ids",
     ),
     "lengths beyond the time": (
         lambda: jrnn.scan(LSTM, PARAMS, None, XS, lengths=jnp.array([3, 9, 1, 1])),
@@ -113,7 +113,7 @@ MISTAKES = {
     "lengths as a mask": (
         lambda: jrnn.scan(LSTM, PARAMS, None, XS, mask=jnp.array([3, 3, 1, 1])),
         TypeError,
-        "mask must be boolean, got int32. Integer lengths go in `lengths=`",
+        "mask must be boolean, got int(32|64). Integer lengths go in `lengths=`",
     ),
     "a seed for a key": (
         lambda: jrnn.scan(LSTM, PARAMS, None, XS, key=0),
