@@ -2,8 +2,10 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
+
+Path = tuple[str, ...]
 
 _ABSENT = object()
 _SHOWN = 60  # characters of a value
@@ -22,7 +24,8 @@ def differences(
       words: The sentence.
 
     Returns:
-      Sentences by the path to the value.
+      Sentences by the path to the value. A name that contains a dot is in quotes if its
+      path could be another one.
 
     Example:
       >>> old = {"config": {"hidden_size": 256, "cell": "lstm"}}
@@ -31,33 +34,53 @@ def differences(
       ...     print(sentence)
       config.hidden_size was 256 and is now 128
       data was absent and is now '3f'
+      >>> [*differences({"a": {"b": 1}}, {"a.b": 1})]
+      ['a.b', '"a.b"']
     """
     before, after = _flat(old), _flat(new)
     return {
-        path: words.format(
-            name=path,
+        name: words.format(
+            name=name,
             old=_show(before.get(path, _ABSENT)),
             new=_show(after.get(path, _ABSENT)),
         )
-        for path in dict.fromkeys([*before, *after])
+        for path, name in _names([*before, *after]).items()
         if not _equal(before.get(path, _ABSENT), after.get(path, _ABSENT))
     }
 
 
-def _flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def _flat(value: Mapping[str, Any], path: Path = ()) -> dict[Path, Any]:
     """Returns the values at the end of all paths."""
-    found: dict[str, Any] = {}
+    found: dict[Path, Any] = {}
     for name, inner in value.items():
-        path = f"{prefix}{name}"
+        below = (*path, str(name))
         if isinstance(inner, Mapping) and inner:
-            found |= _flat(inner, f"{path}.")
+            found |= _flat(inner, below)
         else:
-            found[path] = inner
+            found[below] = inner
     return found
 
 
+def _names(paths: Iterable[Path]) -> dict[Path, str]:
+    """Returns paths with dots; with quotes too if two paths were the same text."""
+    names = {path: ".".join(path) for path in paths}
+    if len(set(names.values())) < len(names):
+        return {path: ".".join(map(_quoted, path)) for path in names}
+    return names
+
+
+def _quoted(part: str) -> str:
+    return json.dumps(part) if "." in part or '"' in part else part
+
+
 def _equal(a: Any, b: Any) -> bool:
-    return type(a) is type(b) and a == b  # True is not 1
+    if type(a) is not type(b):
+        return False  # True is not 1
+    if isinstance(a, Mapping):
+        return a.keys() == b.keys() and all(_equal(a[name], b[name]) for name in a)
+    if isinstance(a, list | tuple):
+        return len(a) == len(b) and all(map(_equal, a, b))
+    return a == b or (a != a and b != b)  # NaN is what it was
 
 
 def _show(value: Any) -> str:
