@@ -71,6 +71,15 @@ def test_packed_sequences_are_computed_as_if_alone(layer):
     )
 
 
+@pytest.mark.parametrize("rows", [0, 3])
+def test_rows_without_sequences_hold_none(rows):
+    ids = np.full((rows, 4), -1)
+    assert unpack({"a": np.ones((rows, 4, 2))}, ids) == []
+    ids[rows - 1 : rows, 2] = 0
+    found = unpack(np.arange(rows * 4).reshape(rows, 4), ids)
+    assert [each.tolist() for each in found] == ([[10]] if rows else [])
+
+
 def test_rows_are_filled_well_and_in_place():
     lengths = rng.integers(1, 20, 200)
     packed = pack([np.full(n, i) for i, n in enumerate(lengths)], length=32)

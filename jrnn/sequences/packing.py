@@ -109,7 +109,7 @@ def unpack(ys: Any, segment_ids: np.ndarray) -> list[Any]:
     ys = jax.tree.map(np.asarray, ys)
     order = np.argsort(ids, axis=None, kind="stable")[np.sum(ids < 0) :]
     ends = np.cumsum(np.bincount(ids[ids >= 0]))
-    places = np.split(order, ends[:-1])
+    places = np.split(order, ends)[:-1]
     flat = jax.tree.map(lambda y: y.reshape(ids.size, *y.shape[2:]), ys)
     return [jax.tree.map(lambda y, at=at: y[at], flat) for at in places]
 
