@@ -2,13 +2,14 @@
 
 import codecs
 import os
+from concurrent import futures
 
 import hypothesis
 import numpy as np
 import pytest
 from hypothesis import strategies
 
-from jrnn.storage import safetensors
+from jrnn.storage import disk, safetensors
 from jrnn.storage.formats import FileError
 from jrnn.text import UNK, TokenFile, Vocabulary, read_pieces, write_tokens
 
@@ -147,6 +148,35 @@ def test_a_closed_file_does_not_read_the_file_that_has_its_number_now(path, tmp_
     finally:
         for each in descriptors:
             os.close(each)
+
+
+def test_it_is_written_and_read_where_folders_and_positions_are_missing(
+    tmp_path, monkeypatch
+):
+    """As on Windows, which opens no folder, has no `pread` and may change line ends."""
+    opened, binary = os.open, 1 << 40
+
+    def open_file(path, flags, *mode):
+        if os.path.isdir(path):
+            raise PermissionError(13, "Permission denied", path)
+        assert flags & binary or flags & os.O_CREAT
+        return opened(path, flags & ~binary, *mode)
+
+    monkeypatch.setattr(os, "O_BINARY", binary, raising=False)
+    monkeypatch.setattr(os, "open", open_file)
+    monkeypatch.delattr(os, "O_DIRECTORY")
+    monkeypatch.delattr(os, "pread")
+    path, vocabulary = tmp_path / "text.tokens", Vocabulary.build(TEXT)
+    write_tokens(path, [TEXT], vocabulary, len(TEXT))
+    expected = vocabulary.encode(TEXT)
+    with TokenFile(path) as file, futures.ThreadPoolExecutor(4) as threads:
+        file.verify()
+        starts = [i % len(TEXT) for i in range(0, 9000, 7)]
+        for start, found in zip(
+            starts, threads.map(lambda i: file.windows([i], 5)[0], starts), strict=True
+        ):
+            np.testing.assert_array_equal(found, np.roll(expected, -start)[:5])
+    assert disk.read_regular(path) == path.read_bytes()
 
 
 def test_what_is_no_slice_or_window_is_an_error(path, tmp_path):

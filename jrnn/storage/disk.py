@@ -4,6 +4,7 @@ import os
 import pathlib
 import secrets
 import stat
+import threading
 from collections.abc import Iterable
 
 from jrnn.storage.formats import Piece, require
@@ -11,6 +12,7 @@ from jrnn.storage.formats import Piece, require
 Path = str | os.PathLike[str]
 
 MAX_BYTES = 8 << 30
+_POSITION = threading.Lock()
 
 
 def read_regular(path: Path, max_bytes: int = MAX_BYTES) -> bytes:
@@ -32,9 +34,9 @@ def read_regular(path: Path, max_bytes: int = MAX_BYTES) -> bytes:
       b'one two'
       >>> folder.cleanup()
     """
-    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)  # a pipe would block
+    flags = getattr(os, "O_NONBLOCK", 0)  # a pipe would block
     try:
-        number = os.open(path, flags | getattr(os, "O_NOFOLLOW", 0))
+        number = open_bytes(path, flags | getattr(os, "O_NOFOLLOW", 0))
     except OSError as error:
         link = os.path.islink(path)
         require(not link, f"{path}: it must be a regular file, got a link.")
@@ -49,6 +51,37 @@ def read_regular(path: Path, max_bytes: int = MAX_BYTES) -> bytes:
             "Pass a larger `max_bytes` if you trust it.",
         )
         return file.read(status.st_size)
+
+
+def open_bytes(path: Path, flags: int = 0) -> int:
+    """Opens a file to read its bytes by position. Returns the number of the file."""
+    return os.open(path, os.O_RDONLY | flags | getattr(os, "O_BINARY", 0))
+
+
+def read_at(number: int, offset: int, size: int) -> bytes:
+    """Reads at most `size` bytes of an open file at a position.
+
+    Several threads may call it. Without `os.pread`, as on Windows, one moves the
+    position of the file at a time.
+
+    Args:
+      number: That of the open file.
+      offset: Where to begin.
+      size: The largest number of bytes.
+
+    Returns:
+      The bytes, fewer at the end of the file.
+
+    Example:
+      >>> with open(__file__, "rb") as file:
+      ...     read_at(file.fileno(), 3, 9)
+      b'Reads and'
+    """
+    if hasattr(os, "pread"):
+        return os.pread(number, size, offset)
+    with _POSITION:
+        os.lseek(number, offset, os.SEEK_SET)
+        return os.read(number, size)
 
 
 def write_whole(path: Path, pieces: Iterable[Piece]) -> None:
@@ -83,8 +116,14 @@ def write_new(path: Path, pieces: Iterable[Piece]) -> None:
 
 
 def flush_folder(path: Path) -> None:
-    """Flushes the names in a folder to the disk, after a file was made or renamed."""
-    folder = os.open(path, os.O_RDONLY)
+    """Flushes the names in a folder to the disk, after a file was made or renamed.
+
+    Windows cannot open a folder. There the file system writes names by itself, in the
+    order in which they were made.
+    """
+    if not hasattr(os, "O_DIRECTORY"):
+        return
+    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(folder)
     finally:

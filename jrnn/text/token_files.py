@@ -151,7 +151,7 @@ class TokenFile(Closing):
           OSError: if it cannot be opened.
         """
         self.path = os.fspath(path)
-        self._number = os.open(path, os.O_RDONLY)
+        self._number = disk.open_bytes(path)
         self._close = weakref.finalize(self, os.close, self._number)
         with errors_name(self.path):
             self._open()
@@ -267,7 +267,7 @@ class TokenFile(Closing):
         if not self._close.alive:  # another file may have its number now
             raise ValueError(f"{self.path} is closed. Open it again.")
         pieces = []
-        while size and (piece := os.pread(self._number, size, offset)):
+        while size and (piece := disk.read_at(self._number, offset, size)):
             pieces.append(piece)
             offset, size = offset + len(piece), size - len(piece)
         if size:
