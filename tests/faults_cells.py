@@ -153,7 +153,7 @@ ROWS = [
     ),
     (
         "drawn bias with the wrong sign",
-        "initializers.py",
+        "initializers/gate_biases.py",
         "bias = start(jax.random.fold_in",
         "bias = -start(jax.random.fold_in",
         "tests/test_initializers.py -k 'drawn or number or irnn'",

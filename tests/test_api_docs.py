@@ -16,22 +16,6 @@ DOCS = pathlib.Path(__file__).parent.parent / "docs"
 sys.path.append(str(DOCS / "_ext"))
 from public_names import listed  # noqa: E402
 
-# Public for cells in this library and elsewhere, and shown by what is built of them.
-WITHOUT_EXAMPLE = {
-    "biases",
-    "forget_gate",
-    "recurrent_weights",
-    "scheme",
-    "small_normal",
-    "Draw",
-    "PlainCell",
-    "VectorCell",
-    "TokenFile",  # the example of `write_tokens` reads one
-}
-PLOTS = (
-    "jrnn.diagnostics.plots"  # `docs/gradients.md` and `tests/test_plots.py` run them
-)
-
 
 def documented():
     """Returns the names of the reference, each with its object."""
@@ -68,8 +52,7 @@ def test_a_public_name_is_documented(name):
         missing = [field for field in bare if f"{field}:" not in doc]
         assert not missing, f"the shapes of {missing} are missing"
         return
-    exempt = name.rpartition(".")[2] in WITHOUT_EXAMPLE or name.startswith(PLOTS)
-    if not exempt and not (inspect.isclass(each) and issubclass(each, Exception)):
+    if not (inspect.isclass(each) and issubclass(each, Exception)):
         assert ">>>" in doc, "it needs an example"
     if inspect.isfunction(each):
         source = inspect.getsource(each)

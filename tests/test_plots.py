@@ -9,6 +9,7 @@ from experiments.errors import UserError
 from jrnn import diagnostics
 
 pytest.importorskip("matplotlib").use("agg")
+plt = pytest.importorskip("matplotlib.pyplot")
 
 from experiments import gradient_flow  # noqa: E402  where there is what draws
 from jrnn.diagnostics import plots  # noqa: E402
@@ -17,7 +18,7 @@ from jrnn.diagnostics import plots  # noqa: E402
 @pytest.fixture(autouse=True)
 def closed():
     yield
-    plots.plt.close("all")
+    plt.close("all")
 
 
 def line(ax, number=0):

@@ -19,7 +19,6 @@ from jrnn.cells.base import (
     HiddenState as HiddenState,
     PlainCell as PlainCell,
     VectorCell as VectorCell,
-    Wrapper as Wrapper,
 )
 from jrnn.cells.clip_cotangent import ClipCotangent as ClipCotangent
 from jrnn.cells.clip_state import ClipState as ClipState
@@ -140,6 +139,7 @@ from jrnn.cells.slstm import (
 )
 from jrnn.cells.sru import SRU as SRU, SRUParams as SRUParams, SRUState as SRUState
 from jrnn.cells.weight_drop import WeightDrop as WeightDrop
+from jrnn.cells.wrapper import Wrapper as Wrapper
 from jrnn.cells.wrappers import (
     LearnedState as LearnedState,
     LearnedStateParams as LearnedStateParams,

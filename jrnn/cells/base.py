@@ -1,24 +1,28 @@
-"""What cells share: four abstract bases, and one for cells around another cell.
-
-A class that is not abstract overrides nothing here. `Wrapper` is the exception: it
-delegates everything, and a wrapper defines what it changes.
-"""
+"""Abstract bases of cells. A concrete class overrides none of their methods."""
 
 import abc
 from typing import Any, NamedTuple, final
 
-import jax
 import jax.numpy as jnp
 
 from jrnn import checks, initializers, options
 from jrnn.cells.affine import Gates, affine, split
-from jrnn.forms import Form, Gated, Matmul
+from jrnn.forms import Gated, Matmul
 from jrnn.types import Array, Cell, DType, Params, PRNGKey, Shape, State
 from jrnn.values import exportable
 
 
 class PlainCell(Cell):
-    """A cell that uses its parameters as they are."""
+    """A cell whose `prepare` returns the parameters unchanged. Inputs have any shape.
+
+    Subclasses define everything else of `jrnn.Cell`.
+
+    Example:
+      >>> import jrnn
+      >>> cell = jrnn.ConvLSTM(hidden_size=4, kernel_size=(3, 3), spatial=(8, 6))
+      >>> isinstance(cell, PlainCell), cell.prepare("params"), cell.feature_axes
+      (True, 'params', 3)
+    """
 
     def __post_init__(self) -> None:
         options.check(self)
@@ -33,7 +37,36 @@ class PlainCell(Cell):
 
 
 class VectorCell(PlainCell):
-    """A cell on vectors: its inputs are [..., input_size]."""
+    """A cell on vectors: its inputs are [..., input_size].
+
+    Subclasses define `output_size`, `init`, `initial_state`, `project`, `form` and
+    `read`.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, jrnn
+      >>> @jrnn.value
+      ... class Average(jrnn.cells.VectorCell):  # h' = decay * h + (1 - decay) * x
+      ...     size: int
+      ...     output_size = property(lambda self: self.size)
+      ...     def init(self, key, input_size, dtype=float):
+      ...         return {"decay": jnp.full(self.size, 0.5, dtype)}
+      ...     def initial_state(self, params, batch_shape=()):
+      ...         return jnp.zeros((*batch_shape, self.size))
+      ...     def project(self, params, x, *, key=None):
+      ...         return x
+      ...     @property
+      ...     def form(self):
+      ...         return jrnn.forms.Linear(
+      ...             lambda params, u: (params["decay"], (1 - params["decay"]) * u)
+      ...         )
+      ...     def read(self, params, state, u):
+      ...         return state
+      >>> cell = Average(size=2)
+      >>> params = cell.init(jax.random.key(0), input_size=2)
+      >>> state, ys = jrnn.scan(cell, params, None, jnp.ones((3, 2)))
+      >>> ys[:, 0].tolist()
+      [0.5, 0.75, 0.875]
+    """
 
     feature_axes = 1
 
@@ -162,77 +195,6 @@ class GatedCell(HiddenCell):
         return split(affine(x, params.w_x, *biases), self.blocks)
 
 
-class Wrapper(Cell):
-    """A cell around the cell in its field `cell`: delegates what it does not change.
-
-    Example:
-      >>> import jax, jax.numpy as jnp, jrnn
-      >>> @jrnn.value
-      ... class Doubled(jrnn.cells.Wrapper):
-      ...     cell: jrnn.Cell
-      ...     def read(self, params, state, u):
-      ...         return 2 * self.cell.read(params, state, u)
-      >>> cell = Doubled(jrnn.GRU(hidden_size=4))
-      >>> params = cell.init(jax.random.key(0), input_size=3)
-      >>> state, y = jrnn.step(cell, params, None, jnp.ones((2, 3)))
-      >>> bool((y == 2 * state.h).all())
-      True
-    """
-
-    cell: Cell
-
-    def __post_init__(self) -> None:
-        options.check(self)
-
-    @final
-    @property
-    def output_size(self) -> int:
-        return self.cell.output_size
-
-    @final
-    @property
-    def feature_axes(self) -> int:
-        return self.cell.feature_axes
-
-    @property
-    def form(self) -> Form:
-        return self.cell.form
-
-    def init(self, key: PRNGKey, input_size: Any, dtype: DType = float) -> Params:
-        """Draws the parameters of the cell."""
-        return self.cell.init(key, input_size, dtype)
-
-    def initial_state(self, params: Params, batch_shape: Shape = ()) -> State:
-        """Returns the initial state of the cell."""
-        return self.cell.initial_state(params, batch_shape)
-
-    def prepare(
-        self, params: Params, *, key: PRNGKey | None = None, batch_shape: Shape = ()
-    ) -> Params:
-        """Prepares the parameters of the cell."""
-        return self.cell.prepare(params, key=key, batch_shape=batch_shape)
-
-    def project(self, params: Params, x: Any, *, key: PRNGKey | None = None) -> Any:
-        """Projects the input with the cell."""
-        return self.cell.project(params, x, key=key)
-
-    def read(self, params: Params, state: State, u: Any) -> Array:
-        """Returns the output of the cell."""
-        return self.cell.read(params, state, u)
-
-
-class Prepared(NamedTuple):
-    """Prepared parameters of a wrapper that has to know the shape of a state."""
-
-    cell: Params  # prepared by the cell inside
-    like: State  # one example's initial state
-
-    def batch_axes(self, state: State) -> int:
-        """Returns the number of batch dimensions of a state."""
-        ranks = (leaf.ndim for leaf in jax.tree.leaves(self.like))
-        return jax.tree.leaves(state)[0].ndim - next(ranks)
-
-
 def draw(
     cell: Any,
     key: PRNGKey,
@@ -269,29 +231,9 @@ def draw(
     return w_x, w_h, b_x, b_h
 
 
-def require_gated(wrapper: Any, does: str) -> None:
-    """Raises unless the cell inside a wrapper has a gated form."""
-    if not isinstance(wrapper.cell.form, Gated):
-        raise TypeError(
-            f"{type(wrapper).__name__} {does} of a cell whose form is "
-            f"`jrnn.forms.Gated`, but {wrapper.cell} has another form. Wrap an `LSTM`, "
-            "a `GRU` or an `Elman` network."
-        )
-
-
-def inner_params(prepared: Any) -> Any:
-    """Returns the parameters of the cell inside a wrapper."""
-    return prepared.cell
-
-
 def zeros(like: Array, *shape: int) -> Array:
     """Returns new zeros with the dtype of a parameter.
 
     Two leaves of a state must not share one array: it could not be donated.
     """
     return jnp.zeros(shape, like.dtype)
-
-
-def inner_u(u: tuple[Any, ...]) -> Any:
-    """Returns the projected input of the cell inside, first of a wrapper's tuple."""
-    return u[0]

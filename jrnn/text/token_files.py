@@ -4,11 +4,10 @@ A token file is a `.safetensors` file, which other programs can read: the array 
 of ids, their hash in the array "sha256" behind it, and the vocabulary as metadata.
 """
 
-import codecs
 import hashlib
 import os
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -18,59 +17,10 @@ from jrnn.storage import disk, safetensors
 from jrnn.storage.arrays import errors_name
 from jrnn.storage.closing import Closing
 from jrnn.storage.formats import CODES, METADATA, FileError, require
+from jrnn.text.pieces import BLOCK, Progress
 from jrnn.text.vocabulary import Vocabulary
 
-_BLOCK = 4 << 20  # bytes read at once
 _TOKENS, _HASH, _VOCABULARY = "tokens", "sha256", "jrnn.vocabulary"
-Progress = Callable[[float], Any]  # takes the fraction that is done
-
-
-def read_pieces(
-    path: disk.Path, progress: Progress | None = None, size: int = _BLOCK
-) -> Iterator[str]:
-    r"""Yields a text file in UTF-8 in pieces, one of which is in memory at a time.
-
-    A piece ends with a line end if there is one in `size` bytes, so no word is cut. A
-    byte order mark at the start is not part of the text.
-
-    Args:
-      path: The file.
-      progress: Called with the fraction that was read.
-      size: Bytes per piece, at least 4.
-
-    Raises:
-      ValueError: if the file is not UTF-8. The message has the offset of the byte.
-      OSError: if it cannot be read.
-
-    Example:
-      >>> import pathlib, tempfile
-      >>> path = pathlib.Path(tempfile.mkdtemp()) / "text.txt"
-      >>> _ = path.write_text("one\ntwo\nthree")
-      >>> list(read_pieces(path, size=6))
-      ['one\n', 'two\n', 'three']
-    """
-    size = checks.integer("size", size, 4)
-    decoder = codecs.getincrementaldecoder("utf-8")()
-    rest, done = "", 0
-    with open(path, "rb") as file:
-        total = os.fstat(file.fileno()).st_size
-        while block := file.read(size):
-            if not done:
-                block = block.removeprefix(codecs.BOM_UTF8)
-                done = file.tell() - len(block)
-            rest += _decode(decoder, block, done, path)
-            done = file.tell()
-            end = rest.rfind("\n") + 1
-            if not end and len(rest) >= size:
-                end = len(rest)
-            if end:
-                yield rest[:end]
-                rest = rest[end:]
-            if progress is not None:
-                progress(min(1.0, done / max(total, 1)))
-    rest += _decode(decoder, b"", done, path, final=True)
-    if rest:
-        yield rest
 
 
 def write_tokens(
@@ -129,18 +79,30 @@ def write_tokens(
 
 
 class TokenFile(Closing):
-    """The tokens of a text on a disk, which are read as they are needed.
+    """A token file, read from the disk on demand.
 
     It is a sequence of ids: `len(file)` and `file[begin:end]`. Nothing stays in memory.
-    The file is read by position and not mapped into memory: a mapped page counts as
-    memory of the process, and a mapped file that is truncated kills the process, while
-    here it is an error that names the file.
+    The file is not memory-mapped: mapped pages count as memory of the process, and a
+    mapped file that is truncated kills the process. Here a truncated file raises an
+    error that names it.
 
     Attributes:
       path: The file.
-      vocabulary: That of the ids.
+      vocabulary: The vocabulary of the ids.
       sha256: A hash of the tokens and the vocabulary, which identifies both. `verify`
         compares it with the content.
+
+    Example:
+      >>> import tempfile
+      >>> from jrnn.text import TokenFile, UNK, Vocabulary, write_tokens
+      >>> vocabulary = Vocabulary.build("to be or not to be", specials=(UNK,))
+      >>> path = tempfile.mkdtemp() + "/text.tokens"
+      >>> write_tokens(path, ["to be or ", "not to be"], vocabulary, count=18)
+      >>> with TokenFile(path) as tokens:
+      ...     tokens.verify()
+      ...     windows = tokens.windows([0, 13], size=5)
+      >>> windows.shape, [vocabulary.decode(window) for window in windows]
+      ((2, 5), ['to be', 'to be'])
     """
 
     def __init__(self, path: disk.Path) -> None:
@@ -242,10 +204,10 @@ class TokenFile(Closing):
         """
         end = self._start + self._count * self._dtype.itemsize
         sha = hashlib.sha256()
-        for begin in range(0, end, _BLOCK):
-            sha.update(self._at(begin, min(_BLOCK, end - begin)))
+        for begin in range(0, end, BLOCK):
+            sha.update(self._at(begin, min(BLOCK, end - begin)))
             if progress is not None:
-                progress(min(1.0, (begin + _BLOCK) / end))
+                progress(min(1.0, (begin + BLOCK) / end))
         if sha.hexdigest() != self.sha256:
             raise FileError(
                 f"{self.path}: its content does not match its hash, so it is damaged. "
@@ -281,18 +243,3 @@ class TokenFile(Closing):
 def _described(dtype: np.dtype, shape: list[int], offsets: list[int]) -> dict[str, Any]:
     code = CODES[dtype.newbyteorder("=")]
     return {"dtype": code, "shape": shape, "data_offsets": offsets}
-
-
-def _decode(
-    decoder: Any, block: bytes, start: int, path: disk.Path, final: bool = False
-) -> str:
-    """Decodes a block that starts at an offset of the file."""
-    pending = len(decoder.getstate()[0])
-    try:
-        return decoder.decode(block, final)
-    except UnicodeDecodeError as error:
-        offset = start - pending + error.start
-        raise ValueError(
-            f"{os.fspath(path)} is not UTF-8: byte {error.object[error.start]:#04x} at "
-            f"offset {offset} ({error.reason})."
-        ) from None

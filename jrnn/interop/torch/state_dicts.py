@@ -24,17 +24,31 @@ _WRAPPERS = ("module.", "_orig_mod.")  # of `DataParallel` and of `torch.compile
 def recurrent_weights(state_dict: Any, prefix: str = "") -> dict[str, Any]:
     """Returns the weights of one recurrent module, by their names in that module.
 
-    Weight normalization is computed, in both of PyTorch's spellings. Copies of weights
-    called `flat_weights` are compared and left out.
+    Weight normalization is applied: `torch.nn.utils.weight_norm` and that of
+    `torch.nn.utils.parametrizations`. Entries named `flat_weights`, which are copies of
+    other weights, are compared with them and left out.
 
     Args:
       state_dict: The `state_dict()` of the module, or of a model that contains it.
       prefix: The path of the module, such as "encoder.rnn."; "" for the only recurrent
         module. `module.` of `DataParallel` may be left out.
 
+    Returns:
+      Arrays by name, such as "weight_ih_l0".
+
     Raises:
-      TypeError: if it is not a dictionary of arrays.
-      ValueError: if no or several modules are recurrent.
+      TypeError: if `state_dict` is not a dictionary of arrays.
+      ValueError: if no or several modules below `prefix` are recurrent.
+
+    Example:
+      >>> import numpy as np
+      >>> model = {
+      ...     "rnn.weight_ih_l0": np.ones((8, 3)),
+      ...     "rnn.weight_hh_l0": np.ones((8, 2)),
+      ...     "head.weight": np.ones((5, 2)),
+      ... }
+      >>> sorted(recurrent_weights(model, prefix="rnn."))
+      ['weight_hh_l0', 'weight_ih_l0']
     """
     _check_mapping(state_dict)
     plain = _plain(state_dict)

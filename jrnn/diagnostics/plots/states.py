@@ -1,108 +1,17 @@
-"""Plots of the diagnostics. Needs matplotlib: `pip install jrnn[viz]`.
-
-Every function plots the result of one diagnostic on the given axes, or on a new figure,
-and returns the axes. The caller sets the title and saves the figure. The notebooks
-call `plt.style.use(plots.STYLE)` first.
-"""
+"""Plots of states and gates."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import jax
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import LogNorm
 from matplotlib.ticker import MaxNLocator
 
 from jrnn.diagnostics.gates import Saturation
 from jrnn.diagnostics.lyapunov import Lyapunov, memory_horizon
-from jrnn.diagnostics.style import COLORS as COLORS, GRID, STYLE as STYLE
-
-
-def gradient_by_lag(curves: Mapping[str, Any], ax: Axes | None = None) -> Axes:
-    """Plots the gradient norm by lag: the median and the 10 to 90 % quantile band.
-
-    Args:
-      curves: Results of `diagnostics.gradient_by_lag`, [*batch, T + 1], by name.
-      ax: The axes; None for a new figure.
-
-    Returns:
-      The axes.
-
-    Example:
-      >>> ax = gradient_by_lag({"halves": [1.0, 0.5, 0.25], "stays": [1.0, 1.0, 1.0]})
-      >>> ax.get_yscale()
-      'log'
-    """
-    ax = _axes(ax)
-    for color, (name, curve) in zip(_colors(len(curves)), curves.items(), strict=True):
-        rows = np.asarray(curve).reshape(-1, np.shape(curve)[-1])
-        low, middle, high = _positive(np.quantile(rows, [0.1, 0.5, 0.9], axis=0))
-        lags = np.arange(rows.shape[-1])
-        ax.fill_between(lags, low, high, color=color, alpha=0.15, linewidth=0)
-        ax.plot(lags, middle, color=color, linewidth=2, label=name)
-    ax.set_yscale("log")
-    ax.set_xlabel("lag: steps back from the loss")
-    ax.set_ylabel("norm of the gradient")
-    ax.margins(x=0)
-    ax.legend(frameon=False)
-    return ax
-
-
-def jacobian_norms(norms: Any, ax: Axes | None = None) -> Axes:
-    """Plots the spectral norms of dh_t / dh_k as a heat map. White means one.
-
-    Args:
-      norms: One result of `diagnostics.jacobian_norms`, [T + 1, T + 1].
-      ax: The axes; None for a new figure.
-
-    Returns:
-      The axes.
-    """
-    ax = _axes(ax)
-    shown = _positive(np.asarray(norms, float))
-    reach = max(10.0, np.nanmax(shown), 1 / np.nanmin(shown))
-    image = ax.imshow(
-        shown, cmap="RdBu_r", norm=LogNorm(1 / reach, reach), origin="lower"
-    )
-    ax.grid(visible=False)
-    bar = ax.figure.colorbar(image, ax=ax, shrink=0.8)
-    bar.set_label("spectral norm of $\\partial h_t / \\partial h_k$")
-    ax.set_xlabel("earlier step k")
-    ax.set_ylabel("later step t")
-    return ax
-
-
-def gradient_terms(terms: Any, ax: Axes | None = None) -> Axes:
-    """Plots the contribution of each step to the gradient of each parameter.
-
-    A dashed line shows the norm of the sum. It can be larger than every term, or much
-    smaller if the terms cancel.
-
-    Args:
-      terms: One result of `diagnostics.gradient_terms`: a tree of [T, ...].
-      ax: The axes; None for a new figure.
-
-    Returns:
-      The axes.
-    """
-    ax = _axes(ax)
-    leaves = jax.tree_util.tree_leaves_with_path(terms)
-    for color, (path, leaf) in zip(_colors(len(leaves)), leaves, strict=True):
-        flat = np.asarray(leaf).reshape(len(leaf), -1)
-        sizes = _positive(np.linalg.norm(flat, axis=-1))
-        total = float(np.linalg.norm(flat.sum(axis=0)))
-        name = jax.tree_util.keystr(path).lstrip(".")
-        steps = np.arange(1, len(flat) + 1)
-        ax.plot(steps, sizes, ".-", color=color, label=name)
-        ax.axhline(total, color=color, linestyle="--", linewidth=1)
-    ax.set_yscale("log")
-    ax.set_xlabel("step k")
-    ax.set_ylabel("norm of the contribution of step k (dashed: of the sum)")
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-    ax.legend(frameon=False)
-    return ax
+from jrnn.diagnostics.plots.figure import colors, new_axes, plain, positive
+from jrnn.diagnostics.style import COLORS
 
 
 def lyapunov(found: Lyapunov, axes: Sequence[Axes] | None = None) -> Sequence[Axes]:
@@ -114,10 +23,18 @@ def lyapunov(found: Lyapunov, axes: Sequence[Axes] | None = None) -> Sequence[Ax
 
     Returns:
       Both axes: the spectrum and the running estimates.
+
+    Example:
+      >>> from jrnn import diagnostics
+      >>> running = np.array([[-0.4, -1.0], [-0.5, -2.0]])  # after 1 and 2 steps
+      >>> found = diagnostics.Lyapunov(exponents=running[-1], running=running)
+      >>> spectrum, convergence = lyapunov(found)
+      >>> spectrum.get_title("left")
+      'memory fades within 2 steps'
     """
     if axes is None:
         _, axes = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
-    spectrum, convergence = map(_plain, axes)
+    spectrum, convergence = map(plain, axes)
     exponents, running = np.asarray(found.exponents), np.asarray(found.running)
     chaos = np.where(exponents > 0, COLORS[1], COLORS[0])
     index = np.arange(1, len(exponents) + 1)
@@ -153,9 +70,16 @@ def gate_saturation(found: Mapping[str, Saturation], ax: Axes | None = None) -> 
 
     Returns:
       The axes.
+
+    Example:
+      >>> from jrnn import diagnostics
+      >>> gate = np.array([[0.95, 0.5], [0.99, 0.01]])  # [time, units]
+      >>> ax = gate_saturation({"forget": diagnostics.gate_saturation(gate)})
+      >>> ax.get_legend().get_texts()[0].get_text()
+      'forget   (mean 0.61)'
     """
-    ax = _axes(ax, (4.8, 4.6))
-    for color, (name, gate) in zip(_colors(len(found)), found.items(), strict=True):
+    ax = new_axes(ax, (4.8, 4.6))
+    for color, (name, gate) in zip(colors(len(found)), found.items(), strict=True):
         label = f"{name}   (mean {float(np.mean(gate.mean)):.2f})"
         ax.scatter(
             gate.open, gate.closed, s=30, color=color, alpha=0.6, lw=0, label=label
@@ -177,9 +101,14 @@ def half_lives(found: Mapping[str, Any], ax: Axes | None = None) -> Axes:
 
     Returns:
       The axes.
+
+    Example:
+      >>> ax = half_lives({"LSTM": [2.0, 8.0, 4.0]})
+      >>> ax.get_lines()[0].get_xdata().tolist()
+      [8.0, 4.0, 2.0]
     """
-    ax = _axes(ax)
-    for color, (name, life) in zip(_colors(len(found)), found.items(), strict=True):
+    ax = new_axes(ax)
+    for color, (name, life) in zip(colors(len(found)), found.items(), strict=True):
         life = np.sort(np.asarray(life))[::-1]
         ax.plot(life, np.arange(1, len(life) + 1), color=color, lw=2, label=name)
     ax.set_xscale("log")
@@ -201,13 +130,18 @@ def magnitudes(
 
     Returns:
       The axes.
+
+    Example:
+      >>> ax = magnitudes({"states": [[1.0, -2.0], [3.0, 0.0], [np.inf, 0.0]]}, step=2)
+      >>> ax.get_lines()[0].get_ydata().tolist()
+      [2.0, 3.0, nan]
     """
-    ax = _axes(ax)
-    pairs = zip(_colors(len(sequences)), sequences.items(), strict=True)
+    ax = new_axes(ax)
+    pairs = zip(colors(len(sequences)), sequences.items(), strict=True)
     for color, (name, sequence) in pairs:
         values = np.abs(np.asarray(sequence, np.float64))
         largest = np.max(values.reshape(len(values), -1), axis=-1)
-        ax.plot(_positive(largest), color=color, linewidth=1.5, label=name)
+        ax.plot(positive(largest), color=color, linewidth=1.5, label=name)
     if step >= 0:
         ax.axvline(step, color=COLORS[1], linestyle="--")
         ax.annotate(
@@ -228,29 +162,6 @@ def magnitudes(
     return ax
 
 
-def gradient_norms(curves: Mapping[str, Any], ax: Axes | None = None) -> Axes:
-    """Plots the norm of the gradient at every time step.
-
-    Args:
-      curves: Results of `diagnostics.tapped_norms`, [T], by name of the layer.
-      ax: The axes; None for a new figure.
-
-    Returns:
-      The axes.
-    """
-    ax = _axes(ax)
-    for color, (name, curve) in zip(_colors(len(curves)), curves.items(), strict=True):
-        norms = _positive(np.asarray(curve))
-        steps = np.arange(1, len(norms) + 1)
-        ax.plot(steps, norms, color=color, linewidth=1.5, label=name)
-    ax.set_yscale("log")
-    ax.set_xlabel("time step")
-    ax.set_ylabel("norm of the gradient of the loss in $h_t$")
-    ax.margins(x=0.02)
-    ax.legend(frameon=False)
-    return ax
-
-
 def parallelizable(found: Mapping[str, Any], ax: Axes | None = None) -> Axes:
     """Plots iterations of Newton's method by the largest Lyapunov exponent.
 
@@ -261,9 +172,17 @@ def parallelizable(found: Mapping[str, Any], ax: Axes | None = None) -> Axes:
 
     Returns:
       The axes.
+
+    Example:
+      >>> from jrnn import diagnostics
+      >>> exponent, norms = np.array(-0.5), np.ones(3)
+      >>> found = diagnostics.Parallelizable(exponent, norms, 4, True, "parallel", "")
+      >>> ax = parallelizable({"GRU": [found]})
+      >>> ax.collections[0].get_offsets().tolist()  # exponent and iterations
+      [[-0.5, 4.0]]
     """
-    ax = _axes(ax)
-    for color, (name, results) in zip(_colors(len(found)), found.items(), strict=True):
+    ax = new_axes(ax)
+    for color, (name, results) in zip(colors(len(found)), found.items(), strict=True):
         for marker, solved in (("o", True), ("x", False)):
             some = [r for r in results if r.converged == solved]
             at = [np.max(np.asarray(r.exponent)) for r in some]
@@ -273,26 +192,3 @@ def parallelizable(found: Mapping[str, Any], ax: Axes | None = None) -> Axes:
     ax.set(yscale="log", xlabel="largest Lyapunov exponent", ylabel="iterations")
     ax.legend(frameon=False)
     return ax
-
-
-def _axes(ax: Axes | None, size: tuple[float, float] = (6.4, 4.0)) -> Axes:
-    if ax is None:
-        _, ax = plt.subplots(figsize=size, layout="constrained")
-    return _plain(ax)
-
-
-def _plain(ax: Axes) -> Axes:
-    """Applies the common style."""
-    ax.spines[["top", "right"]].set_visible(False)
-    ax.grid(**GRID)
-    ax.set_axisbelow(True)
-    return ax
-
-
-def _positive(values: np.ndarray) -> np.ndarray:
-    """Replaces values that a logarithmic axis cannot show by NaN."""
-    return np.where((values > 0) & np.isfinite(values), values, np.nan)
-
-
-def _colors(number: int) -> list[str]:
-    return [COLORS[i % len(COLORS)] for i in range(number)]
