@@ -21,7 +21,6 @@ from jrnn.kernels.parallel.window import (
 )
 from jrnn.kernels.recurrence import METHODS
 from jrnn.kernels.recurrence.places import Place, Whole, over
-from jrnn.kernels.recurrence.rings import Matrices
 from jrnn.types import Cell, State
 from jrnn.values import value
 
@@ -249,7 +248,7 @@ def _fitting(planes: Frame, state: State) -> int:
     """Returns the number of steps whose Jacobians fit into the memory of a window."""
     sizes = [leaf.size for leaf in jax.tree.leaves(state)]
     entries = sum(sizes)
-    if isinstance(planes.ring, Matrices):
+    if planes.dense:
         entries *= sum(leaf.size for leaf in jax.tree.leaves(planes.like))
     else:
         entries *= len(sizes)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from jrnn import checks
 from jrnn.forms import Structure
-from jrnn.kernels.recurrence.rings import Matrices, Planes, Ring, Units
+from jrnn.kernels.recurrence.rings import Matrices, Planes, Ring, Units, blocks
 from jrnn.numerics import wide
 from jrnn.types import Array, DType, State
 
@@ -16,11 +16,13 @@ from jrnn.types import Array, DType, State
 class Frame(NamedTuple):
     """How the leaves of a state become planes of one dtype, and back.
 
-    For a diagonal Jacobian or blocks of k, each leaf is a plane, and blocks couple the
-    entries i of all leaves. Otherwise there is one plane [..., n] of all entries.
+    For a diagonal Jacobian or blocks of k, blocks couple the entries i of all k leaves:
+    each leaf is a plane, or there is one plane [..., k] if k is large. For a dense
+    Jacobian there is one plane [..., n] of all entries.
     """
 
     ring: Ring
+    dense: bool  # whether each entry may depend on all entries
     like: State  # shapes and dtypes of the state of one example
     dtype: DType  # of the planes
 
@@ -29,6 +31,8 @@ class Frame(NamedTuple):
         leaves = [leaf.astype(self.dtype) for leaf in jax.tree.leaves(state)]
         if isinstance(self.ring, Units):
             return tuple(leaves)
+        if not self.dense:
+            return (jnp.stack(leaves, axis=-1),)
         flat = [
             leaf.reshape(*leaf.shape[: leaf.ndim - len(like.shape)], like.size)
             for leaf, like in zip(leaves, jax.tree.leaves(self.like), strict=True)
@@ -39,7 +43,9 @@ class Frame(NamedTuple):
         """Returns planes as a state."""
         like, structure = jax.tree.flatten(self.like)
         leaves = list(planes)
-        if not isinstance(self.ring, Units):
+        if isinstance(self.ring, Matrices) and not self.dense:
+            leaves = [planes[0][..., i] for i in range(len(like))]
+        elif self.dense:
             ends = [sum(leaf.size for leaf in like[: i + 1]) for i in range(len(like))]
             parts = jnp.split(planes[0], ends[:-1], axis=-1)
             leaves = [
@@ -59,9 +65,11 @@ class Frame(NamedTuple):
         one column of every block.
         """
         after, along = jax.linearize(step, before)
-        if isinstance(self.ring, Units):
+        if not self.dense:
             columns = [self.pack(along(ones)) for ones in _directions(before)]
             rows = zip(*columns, strict=True)
+            if isinstance(self.ring, Matrices):
+                return self.pack(after), tuple(jnp.stack(row, axis=-1) for row in rows)
             return self.pack(after), tuple(entry for row in rows for entry in row)
         leading = jax.tree.leaves(before)[0].ndim - jax.tree.leaves(self.like)[0].ndim
         size = self.pack(before)[0].shape[-1]
@@ -93,7 +101,7 @@ def frame(structure: Structure, state: State, batch_axes: int) -> Frame:
     dtype = jnp.result_type(*(wide(leaf) for leaf in leaves))
     alike = len({leaf.shape for leaf in leaves}) == 1
     dense = structure == "dense" or not alike
-    return Frame(Matrices() if dense else Units(len(leaves)), like, dtype)
+    return Frame(Matrices() if dense else blocks(len(leaves)), dense, like, dtype)
 
 
 def _directions(state: State) -> list[State]:
