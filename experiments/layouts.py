@@ -1,6 +1,8 @@
-"""Times the layouts of the gated kernel: the tables of `docs/kernels.md`."""
+"""Times the choices of the gated kernel: the tables of `docs/kernels.md`."""
 
 import dataclasses
+import itertools
+import statistics
 import time
 from collections.abc import Callable
 from typing import Any
@@ -9,81 +11,125 @@ import jax
 import jax.numpy as jnp
 
 import jrnn
-from experiments.bench.config import Size
+from experiments.bench.config import CELLS, SIZES, Size, size_of
+from experiments.bench.worker import CLOCKS, timed
 from experiments.command_line import parse
+from experiments.errors import UserError
 from jrnn.kernels import Gated, Layout
 
-_ABOUT = """Times layouts of the gated kernel for an LSTM.
+_ABOUT = """Times the choices of the gated kernel, and the plain scan.
 
-Layouts of one size take turns in one process. A number is the fastest call, in
-milliseconds. "auto" is the layout that the kernel chooses."""
+All choices for one size take turns in one process. A choice has the milliseconds of its
+fastest call, then the median and the range of its ratios to "auto" in the same turn.
+"auto" is what jrnn chooses. The last lines name the choices that were faster by more
+than --margin."""
 
-CHUNKS = {
-    "128, 32, 128, 128": (8, 16, 32, 128),
-    "128, 16, 256, 512": (8, 16, 32, 64),
-    "512, 64, 64, 256": (8, 16, 32, 64),
-    "100, 128, 28, 128": (4, 10, 20, 100),
-    "100, 256, 128, 256": (4, 10, 20, 50),
-}
+CHUNKS = (4, 8, 16, 32, 64)
+UNROLLS = (2, 4)
+MODES = ("forward", "gradient")
 
 
 @dataclasses.dataclass(frozen=True)
 class Layouts:
     """Options of the command."""
 
-    sizes: tuple[str, ...] = tuple(CHUNKS)
-    """Time, batch, inputs and units, in rows of the tables."""
+    sizes: tuple[str, ...] = (*SIZES, "100,256,128,256")
+    """Letters of the benchmark's sizes, or time,batch,inputs,hidden."""
 
-    rounds: int = 7
-    """How often the layouts take turns."""
+    cells: tuple[str, ...] = ("lstm",)
+    """Any of lstm, gru and elman."""
+
+    modes: tuple[str, ...] = MODES
+    """Any of forward and gradient (of the parameters)."""
+
+    rounds: int = 5
+    """Number of turns of each choice."""
+
+    calls: int = 2
+    """Calls per turn. The fastest one counts."""
+
+    processor_time: bool = False
+    """Whether to count the processor time of all threads instead of the time that
+    passes. Other programs disturb it less."""
+
+    margin: float = 0.05
+    """Part of the time by which a choice must be faster to be named at the end."""
 
 
 def main(prog: str, arguments: list[str]) -> int:
     """Prints the tables."""
     config = parse(Layouts, prog, arguments, description=_ABOUT)
-    for size in config.sizes:
-        time_, batch, inputs, units = map(int, size.split(","))
-        for mode, layouts in _choices(size, time_).items():
-            runs = {
-                name: _compiled(layout, Size(time_, batch, inputs, units), mode)
-                for name, layout in layouts.items()
-            }
-            found = turns(runs, config.rounds)
-            row = " | ".join(f"{name} {ms:.1f}" for name, ms in found.items())
-            print(f"| {size} | {mode} | {row} |", flush=True)
+    for name, known in (("cells", CELLS), ("modes", MODES)):
+        for given in getattr(config, name):
+            if given not in known:
+                raise UserError(f"--{name} {given}: choose from {', '.join(known)}.")
+    clock = CLOCKS["processor" if config.processor_time else "wall"]
+    named, cases = [], itertools.product(config.cells, config.sizes, config.modes)
+    for cell, text, mode in cases:
+        size = size_of(text)
+        runs = {
+            name: _compiled(cell, how, size, mode)
+            for name, how in choices(size.time, mode).items()
+        }
+        found = turns(runs, config.rounds, config.calls, clock)
+        print(f"\n{cell} {mode} at {text}:\n\n| choice | ms | ratio to auto |")
+        print("| --- | --: | --: |")
+        for name, seconds in found.items():
+            ratios = [a / b for a, b in zip(seconds, found["auto"], strict=True)]
+            ratio = statistics.median(ratios)
+            told = f"{ratio:.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+            print(f"| {name} | {1e3 * min(seconds):.1f} | {told} |", flush=True)
+            if ratio < 1 - config.margin:
+                named.append(f"{cell} {mode} at {text}: {name}, {told}")
+    print(f"\nFaster than auto by more than {config.margin:.0%}: {len(named)}")
+    print("".join(f"  {line}\n" for line in named), end="")
     return 0
 
 
-def _choices(size: str, steps: int) -> dict[str, dict[str, Layout | None]]:
-    """Returns the layouts to compare, for the gradient and for values."""
-    chunks = CHUNKS.get(size, (8, 16, 32, 64))
-    kept = {f"{n}": Layout(n) for n in chunks}
-    again = {f"{n} recomputed": Layout(n, save=False) for n in chunks}
-    values = {"separate": Layout(chunks[1]), "joint": Layout(steps, joint=True)}
-    auto: dict[str, Layout | None] = {"auto": None}
-    return {"gradient": auto | kept | again, "forward": auto | values}
+def choices(steps: int, mode: str) -> dict[str, dict[str, Any]]:
+    """Returns arguments of `jrnn.scan` by the name of the choice."""
+    layouts = {f"chunk {n}": Layout(n) for n in (*CHUNKS, steps) if n <= steps}
+    if mode == "gradient":
+        again = {n: layout._replace(save=False) for n, layout in layouts.items()}
+        layouts |= {f"{name} recomputed": layout for name, layout in again.items()}
+    layouts["joint"] = Layout(steps, joint=True)
+    return {
+        "auto": {},
+        "scan": {"method": "scan"},
+        **{f"unroll {n}": {"unroll": n} for n in UNROLLS},
+        **{name: {"method": Gated(layout)} for name, layout in layouts.items()},
+    }
 
 
-def _compiled(layout: Layout | None, size: Size, mode: str) -> Callable[[], Any]:
-    cell = jrnn.LSTM(size.hidden)
+def _compiled(
+    name: str, how: dict[str, Any], size: Size, mode: str
+) -> Callable[[], Any]:
+    cell = {"lstm": jrnn.LSTM, "gru": jrnn.GRU, "elman": jrnn.Elman}[name](size.hidden)
     params = cell.init(jax.random.key(0), size.inputs)
     xs = jax.random.normal(jax.random.key(1), (size.batch, size.time, size.inputs))
 
-    def loss(params: Any) -> jax.Array:
-        _, ys = jrnn.scan(cell, params, None, xs, method=Gated(layout))
-        return jnp.sum(jnp.square(ys))
+    def run(params: Any, xs: Any) -> jax.Array:
+        return jrnn.scan(cell, params, None, xs, **how)[1]
 
-    function = jax.grad(loss) if mode == "gradient" else loss
-    compiled = jax.jit(function).lower(params).compile()
-    return lambda: jax.block_until_ready(compiled(params))
+    def loss(params: Any, xs: Any) -> jax.Array:
+        return jnp.sum(jnp.square(run(params, xs)))
+
+    function = jax.grad(loss) if mode == "gradient" else run
+    compiled = jax.jit(function).lower(params, xs).compile()
+    return lambda: jax.block_until_ready(compiled(params, xs))
 
 
-def turns(runs: dict[str, Callable[[], Any]], rounds: int) -> dict[str, float]:
-    """Returns the fastest of calls that take turns, in milliseconds."""
-    best = dict.fromkeys(runs, float("inf"))
-    for _ in range(rounds + 1):  # the first is a warm-up, and never the fastest
+def turns(
+    runs: dict[str, Callable[[], Any]],
+    rounds: int,
+    calls: int = 1,
+    clock: Callable[[], float] = time.perf_counter,
+) -> dict[str, list[float]]:
+    """Returns the fastest call of each turn, in seconds; the runs take turns."""
+    found: dict[str, list[float]] = {name: [] for name in runs}
+    for turn in range(rounds + 1):  # the first is a warm-up
         for name, run in runs.items():
-            start = time.perf_counter()
-            run()
-            best[name] = min(best[name], 1e3 * (time.perf_counter() - start))
-    return best
+            best = min(timed(run, clock) for _ in range(calls))
+            if turn:
+                found[name].append(best)
+    return found
