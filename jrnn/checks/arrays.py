@@ -93,12 +93,12 @@ def array(name: str, value: Any) -> None:
 def last_axis(name: str, x: Array, size: int) -> None:
     """Raises unless `x` is an array of shape [..., size]."""
     array(name, x)
-    if jnp.ndim(x) == 0 or jnp.shape(x)[-1] != size:
+    if np.ndim(x) == 0 or np.shape(x)[-1] != size:
         raise ValueError(
             f"{name} must have {size} features on its last axis, but its shape is "
-            f"{list(jnp.shape(x))}. The number was fixed by `input_size` when the "
+            f"{list(np.shape(x))}. The number was fixed by `input_size` when the "
             "parameters were initialized: pass such an input, or call "
-            f"`init(key, input_size={(jnp.shape(x) or (1,))[-1]})`."
+            f"`init(key, input_size={(np.shape(x) or (1,))[-1]})`."
         )
 
 
@@ -116,7 +116,7 @@ def sequence_axes(xs: Any, feature_axes: int, time_major: bool) -> tuple[Shape, 
         raise ValueError("xs holds no array; it must have at least one leaf.")
     leading = {}
     for name, leaf in leaves.items():
-        shape = jnp.shape(leaf)
+        shape = np.shape(leaf)
         if len(shape) < feature_axes + 1:
             raise ValueError(
                 f"{name} must be {layout}, got {list(shape)}. For one time step use "
@@ -124,7 +124,7 @@ def sequence_axes(xs: Any, feature_axes: int, time_major: bool) -> tuple[Shape, 
             )
         leading[name] = shape[: len(shape) - feature_axes]
     if len(set(leading.values())) > 1:
-        shapes = {name: list(jnp.shape(leaf)) for name, leaf in leaves.items()}
+        shapes = {name: list(np.shape(leaf)) for name, leaf in leaves.items()}
         raise ValueError(
             f"The leaves of xs must share their time and batch axes, as in {layout}, "
             f"but their shapes are {shapes}."
@@ -177,10 +177,10 @@ def lengths(value: Array | None, batch: Shape, time: int, least: int = 0) -> Non
 
 def same_shape(name: str, value: Any, expected: Shape, like: str) -> None:
     """Raises unless `value` has the shape `expected`, which is that of `like`."""
-    if jnp.shape(value) != tuple(expected):
+    if np.shape(value) != tuple(expected):
         raise ValueError(
             f"{name} must have the shape of {like}, {list(expected)}, got "
-            f"{list(jnp.shape(value))}."
+            f"{list(np.shape(value))}."
         )
 
 

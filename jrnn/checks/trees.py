@@ -3,7 +3,7 @@
 from typing import Any
 
 import jax
-import jax.numpy as jnp
+import numpy as np
 
 
 def named_leaves(name: str, tree: Any) -> dict[str, Any]:
@@ -23,10 +23,10 @@ def same_structure(name: str, value: Any, expected: Any, recover: str) -> None:
     for (leaf_name, leaf), like in zip(
         named_leaves(name, value).items(), jax.tree.leaves(expected), strict=True
     ):
-        if jnp.shape(leaf) != like.shape:
+        if np.shape(leaf) != like.shape:
             raise ValueError(
                 f"{leaf_name} must have shape {list(like.shape)}, got "
-                f"{list(jnp.shape(leaf))}. {recover}"
+                f"{list(np.shape(leaf))}. {recover}"
             )
 
 
@@ -52,7 +52,7 @@ def same_params(params: Any, expected: Any, recover: str, name: str = "params") 
             at = f"{name}.{field}" if isinstance(field, str) else f"{name}[{field}]"
             same_params(inner, like, recover, at)
     elif hasattr(expected, "shape") and len(expected.shape) > 1:
-        shape = jnp.shape(params)
+        shape = np.shape(params)
         if len(shape) != len(expected.shape) or shape[1:] != expected.shape[1:]:
             raise ValueError(
                 f"{name} must have shape {list(expected.shape)}, got {list(shape)}. "
@@ -70,9 +70,9 @@ def same_state(before: Any, after: Any, xs: Any, params: Any) -> None:
     for (name, old), new in zip(
         named_leaves("state", before).items(), jax.tree.leaves(after), strict=True
     ):
-        if jnp.shape(old) != new.shape:
+        if np.shape(old) != new.shape:
             raise TypeError(
-                f"{name} has shape {list(jnp.shape(old))} before cell.step and "
+                f"{name} has shape {list(np.shape(old))} before cell.step and "
                 f"{list(new.shape)} after it; they must be the same."
             )
         if old.dtype != new.dtype:
@@ -103,4 +103,4 @@ def outline(tree: Any) -> str:
         return f"{type(tree).__name__} of ({', '.join(map(outline, tree))})"
     if tree is None:
         return "None"
-    return str(list(jnp.shape(tree))) if jax.tree.leaves(tree) else type(tree).__name__
+    return str(list(np.shape(tree))) if jax.tree.leaves(tree) else type(tree).__name__

@@ -3,6 +3,8 @@
 import json
 import pathlib
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -87,6 +89,41 @@ def test_live_files_of_both_exporters(name, dynamo):
     for free in (False, True)[: 1 if len(inputs) > 1 else 2]:
         made = exporters.export(model, inputs, dynamo=dynamo, free=free)
         check(name, made, inputs[0], exporters.outputs(model, inputs))
+
+
+MODEL = jrnn.Sequential(
+    jrnn.Recurrent(jrnn.GRU(H + 3), method="scan"), jrnn.Dense(F + 7)
+)
+
+
+def test_jax2onnx_writes_a_loop_that_runs():
+    """It traces with functions of its own, so its traces must not stay in caches."""
+    jax2onnx = pytest.importorskip("jax2onnx")
+    runtime = pytest.importorskip("onnxruntime")
+    params = MODEL.init(jax.random.key(0), F)
+    xs = np.random.default_rng(0).standard_normal((B, T, F)).astype(np.float32)
+    expected = MODEL.apply(params, None, xs)[1]
+    shape = jax.ShapeDtypeStruct(xs.shape, xs.dtype)
+    try:
+        made = jax2onnx.to_onnx(lambda xs: MODEL.apply(params, None, xs)[1], [shape])
+    finally:
+        jax.clear_caches()
+    session = runtime.InferenceSession(made.SerializeToString())
+    (ys,) = session.run(None, {session.get_inputs()[0].name: xs})
+    np.testing.assert_allclose(ys, expected, rtol=1e-5, atol=1e-6)
+    with pytest.raises(ValueError, match="body of a Loop"):
+        interop.from_model(made)
+
+
+def test_shapes_are_read_without_jax(monkeypatch):
+    """jax2onnx replaces `jax.numpy.shape` by a function that returns tracers."""
+    monkeypatch.delattr(jnp, "shape")
+    xs = jnp.ones((B, T, F))
+    params = jax.eval_shape(lambda: MODEL.init(jax.random.key(0), F))
+    made = jax.eval_shape(
+        lambda p: MODEL.apply(p, None, xs, mask=xs[..., 0] > 0), params
+    )
+    assert made[1].shape == (B, T, F + 7)
 
 
 def joined(shape, **how):
