@@ -112,7 +112,7 @@ def test_mixed_precision_computes_narrow_and_remembers_wide(inner):
     exact, (_, expected) = slope(params, inner)
     assert ys.dtype == jnp.bfloat16
     assert {leaf.dtype.name for leaf in jax.tree.leaves(state)} == {"float32"}
-    assert {leaf.dtype.name for leaf in jax.tree.leaves(grads)} == {"float32"}
+    assert jax.tree.map(jnp.result_type, grads) == jax.tree.map(jnp.result_type, params)
     scale = float(jnp.abs(expected).max())
     assert float(jnp.abs(ys.astype(jnp.float32) - expected).max()) < 0.03 * scale
     for a, b in zip(jax.tree.leaves(grads), jax.tree.leaves(exact), strict=True):
@@ -170,11 +170,13 @@ def test_a_wide_memory_is_closer_to_float32_than_a_narrow_one():
 EXPLODING = jrnn.Elman(4, activation=jrnn.activations.identity, bias=False)
 
 
+@pytest.mark.without("jax_debug_nans", reason="it makes NaN on purpose")
 @pytest.mark.parametrize("bound", [{"value": 1.0}, {"norm": 1.0}], ids=str)
 def test_clipping_on_the_way_back_stays_finite_where_the_norm_is_infinite(bound):
-    q = jnp.linalg.qr(jax.random.normal(jax.random.key(0), (4, 4)))[0]
-    params = jrnn.cells.ElmanParams(jnp.eye(4), 1.5 * q, None)
-    xs = jnp.zeros((500, 4)).at[400:].set(1e-30)  # the outputs stay finite
+    q = jnp.linalg.qr(jax.random.normal(jax.random.key(0), (4, 4), jnp.float32))[0]
+    params = jrnn.cells.ElmanParams(jnp.eye(4, dtype=jnp.float32), 1.5 * q, None)
+    xs = jnp.zeros((500, 4), jnp.float32)
+    xs = xs.at[400:].set(1e-30)  # the outputs stay finite
 
     def loss(params, cell):
         return jnp.sum(jrnn.scan(cell, params, None, xs)[1][-1])
