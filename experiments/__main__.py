@@ -14,7 +14,7 @@ from experiments.errors import UserError
 COMMANDS = {
     "list": (
         "experiments.run.commands:show_tasks",
-        "list the tasks, with the minutes they take and what they reach",
+        "list the tasks, with their training time and expected result",
     ),
     "train": (
         "experiments.run.commands:train",
@@ -22,7 +22,7 @@ COMMANDS = {
     ),
     "sample": (
         "experiments.run.commands:sample",
-        "show what a trained model makes",
+        "sample from a trained model, or show its answers",
     ),
     "eval": (
         "experiments.run.commands:evaluate",
@@ -42,7 +42,7 @@ COMMANDS = {
     ),
     "results": (
         "experiments.run.results:main",
-        "write the page of results from the folders of runs",
+        "write a page of results from the folders of runs",
     ),
     "tokens": (
         "experiments.tokens:main",
@@ -50,7 +50,7 @@ COMMANDS = {
     ),
     "report": (
         "experiments.report.command:main",
-        "write a page of one or several runs, with curves, texts and a live sampler",
+        "write a page about one or more runs, with curves, texts and a live sampler",
     ),
     "bench": (
         "experiments.bench.command:main",
@@ -58,7 +58,7 @@ COMMANDS = {
     ),
     "drill": (
         "experiments.drill.command:main",
-        "cause faults, such as kills and damaged files, and check what happens",
+        "inject faults, such as kills and damaged files, and check the outcome",
     ),
     "cells": (
         "experiments.cells:main",
@@ -70,19 +70,19 @@ COMMANDS = {
     ),
     "operations": (
         "experiments.operations:main",
-        "count operations per time step on GPUs and TPUs, without one",
+        "count operations per time step on GPUs and TPUs; needs no accelerator",
     ),
     "parallel": (
         "experiments.parallel:main",
-        "measure computing all time steps at once",
+        "measure methods that compute all time steps at once",
     ),
     "scaling": (
         "experiments.scaling:main",
-        "calculate how training over many hosts scales",
+        "estimate how training over many hosts scales",
     ),
     "parity": (
         "experiments.parity:main",
-        "plot the accuracy of runs of parity by length",
+        "plot the accuracy of parity runs by sequence length",
     ),
     "gradient_flow": (
         "experiments.gradient_flow:main",

@@ -2,4 +2,4 @@
 
 
 class UserError(Exception):
-    """A wrong option, file or run. The message says how to fix it."""
+    """An invalid option, file or run. The message explains how to fix it."""

@@ -62,7 +62,9 @@ def main(prog: str, arguments: list[str]) -> int:
     for name, known in (("cells", CELLS), ("modes", MODES)):
         for given in getattr(config, name):
             if given not in known:
-                raise UserError(f"--{name} {given}: choose from {', '.join(known)}.")
+                raise UserError(
+                    f"--{name} must be one of {', '.join(known)}, got {given}."
+                )
     clock = CLOCKS["processor" if config.processor_time else "wall"]
     named, cases = [], itertools.product(config.cells, config.sizes, config.modes)
     for cell, text, mode in cases:

@@ -62,7 +62,7 @@ def main(prog: str, arguments: list[str]) -> int:
     }
     for name in config.tables:
         if name not in print_table:
-            raise UserError(f"there is no table {name!r}, only {list(print_table)}")
+            raise UserError(f"there is no table {name}, only {list(print_table)}.")
         for line in print_table[name](config):
             print(line, flush=True)
         print(flush=True)

@@ -49,7 +49,7 @@ def main(prog: str, arguments: list[str]) -> int:
     paths = results.find(config.runs)
     for path in paths:
         if (name := folder.read(path).task.name) != "parity":
-            raise UserError(f"{path} is a run of {name}, not of parity.")
+            raise UserError(f"{path} is a run of the task {name}, not parity.")
     lengths = lengths_up_to(config.longest)
     found: dict[str, list[np.ndarray]] = {}
     kept = []

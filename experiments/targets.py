@@ -1,4 +1,4 @@
-"""Compiles programs for accelerators that are not here, and counts their loops.
+"""Compiles programs for accelerators without having one, and counts their operations.
 
 The compilers are in wheels of their own, which this environment may lack:
 
@@ -139,7 +139,7 @@ def place(target: str) -> jax.sharding.Sharding:
         found = topologies.get_topology_desc(platform=platform(target), **how)
     except Exception as error:
         line = str(error).splitlines()[0]
-        raise UserError(f"{target} is no topology that JAX knows: {line}") from error
+        raise UserError(f"{target} is not a topology that JAX knows: {line}") from error
     return jax.sharding.SingleDeviceSharding(found.devices[0])
 
 

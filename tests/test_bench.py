@@ -66,9 +66,9 @@ def test_slopes_are_those_of_powers():
     [
         (["--sizes", "Z"], "--sizes Z: a size is one of A, B, C, D, E"),
         (["--sizes", "1,2,3"], "four positive numbers"),
-        (["--peers", "jax", "torch"], "--peers jax: choose from torch"),
-        (["--peers", "jrnn@x", "torch"], "write a number of devices after @"),
-        (["--peers", "jrnn"], "--base torch is not among --peers"),
+        (["--peers", "jax", "torch"], "--peers must be among torch"),
+        (["--peers", "jrnn@x", "torch"], "must have a number of devices after @"),
+        (["--peers", "jrnn"], "--base must be among --peers, got torch"),
         (["--rounds", "0"], "must be at least 1"),
         (["--out", "/nowhere"], "is not a writable folder"),
     ],

@@ -123,10 +123,10 @@ def test_precision_is_told_for_each_device():
 @pytest.mark.parametrize(
     "options, message",
     [
-        (["--device", "quantum"], "JAX sees no such device here"),
-        (["--device", "cpu", "--precision", "low"], "choose from default, highest"),
-        (["--device", "cpu", "--peers", "haiku"], "choose from torch, linen, jrnn"),
-        (["--compile-for", "cpu", "--methods", "x"], "--methods x: choose from scan"),
+        (["--device", "quantum"], "--device quantum is not available"),
+        (["--device", "cpu", "--precision", "low"], "must be among default, highest"),
+        (["--device", "cpu", "--peers", "haiku"], "must be among torch, linen, jrnn"),
+        (["--compile-for", "cpu", "--methods", "x"], "--methods must be among scan"),
     ],
 )
 def test_wrong_options_are_told(options, message):

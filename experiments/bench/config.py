@@ -211,7 +211,7 @@ def check(config: Bench) -> None:
         libraries = tuple(split_peer(peer)[0] for peer in getattr(config, name))
         _known(name.replace("_", "-"), libraries, LIBRARIES)
     if config.base not in config.peers:
-        raise UserError(f"--base {config.base} is not among --peers.")
+        raise UserError(f"--base must be among --peers, got {config.base}.")
     if min(config.rounds, config.calls) < 1:
         raise UserError("--rounds and --calls must be at least 1.")
     _writable(config.out)
@@ -225,7 +225,7 @@ def split_peer(peer: str) -> tuple[str, str, int]:
     """
     rest, _, devices = peer.partition("@")
     if devices and not (devices.isdigit() and int(devices)):
-        raise UserError(f"{peer}: write a number of devices after @, as in jrnn@2.")
+        raise UserError(f"{peer} must have a number of devices after @, as in jrnn@2.")
     library, _, method = rest.partition(":")
     return library, method or "auto", int(devices or 1)
 
@@ -233,7 +233,7 @@ def split_peer(peer: str) -> tuple[str, str, int]:
 def _known(option: str, given: tuple[str, ...], known: tuple[str, ...]) -> None:
     for name in given:
         if name not in known:
-            raise UserError(f"--{option} {name}: choose from {', '.join(known)}.")
+            raise UserError(f"--{option} must be among {', '.join(known)}, got {name}.")
 
 
 def _writable(folder: pathlib.Path) -> None:

@@ -75,9 +75,9 @@ def _device(name: str) -> Any:
         return jax.devices(name)[0]
     except RuntimeError as error:
         raise UserError(
-            f"--device {name}: JAX sees no such device here, only "
-            f"{jax.default_backend()}. Install `jax[cuda12]` or `jax[tpu]` on a "
-            "machine that has one, or use --compile-for."
+            f"--device {name} is not available: JAX only has {jax.default_backend()} "
+            "devices here. Install `jax[cuda12]` or `jax[tpu]` on a machine with such "
+            "a device, or use --compile-for."
         ) from error
 
 

@@ -1,1 +1,1 @@
-"""Breaks training runs on purpose, row by row of a scoreboard, and prints what held."""
+"""Injects faults into training runs, row by row, and reports which checks passed."""

@@ -161,7 +161,7 @@ def another_text(folder: Path, quick: bool) -> Result:
             refused(
                 lambda: runner("char_lm", options, stop_after=15),
                 UserError,
-                "other data",
+                "different data",
                 word,
             )
         )

@@ -22,8 +22,7 @@ class Report:
 
     Attributes:
       runs: Folders of runs, or folders that contain such folders, as of a sweep.
-      best: Show the weights of the best held-out score during the training, not the
-        last ones.
+      best: Show the weights with the best held-out score instead of the last ones.
       out: The file to write. Default: report.html in the first folder.
     """
 
@@ -42,7 +41,7 @@ def main(prog: str, arguments: list[str]) -> int:
     """
     how = parse(Report, prog, arguments, description=_ABOUT)
     if not how.runs:
-        raise UserError(f"give the folder of a run: {prog} RUN.")
+        raise UserError(f"pass the folder of a run: {prog} RUN.")
     devices.prepare("1")
     page = importlib.import_module("experiments.report.page")
     records = importlib.import_module("experiments.report.records")

@@ -30,7 +30,7 @@ INLINED = frozenset(
 
 
 class UnknownOperationError(Exception):
-    """A step contains an operation that the page does not know."""
+    """A step contains an operation that the page does not support."""
 
 
 def describe(name: str, given: dict[str, Any]) -> dict[str, Any]:

@@ -42,7 +42,7 @@ def report(runs: Sequence[Recorded], best: bool = False) -> str:
     others = sorted({run.run.task.name for run in runs} - {task.name})
     if others:
         raise UserError(
-            f"runs of {task.name} and of {', '.join(others)} cannot share a page: give "
+            f"runs of {task.name} and {', '.join(others)} cannot be on one page: pass "
             "runs of one task."
         )
     kinds = curves.groups(runs)

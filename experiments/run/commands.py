@@ -24,12 +24,12 @@ _TRAIN = """Trains a model for the task {name}: {about}.
 
 Ctrl-C stops after the next few updates, saves the run and scores it. A second Ctrl-C
 stops immediately. Exit codes: 0 at the end or after Ctrl-C, 75 after SIGTERM (saved,
-continue with --resume), 130 if there was nothing to save, 1 if the loss has grown, 2
-for an error. Presets: {presets}."""
+continue with --resume), 130 if there was nothing to save, 1 if the loss is larger at
+the end, 2 for an error. Presets: {presets}."""
 PRESETS: dict[str, dict[str, Any]] = {  # of all tasks
     "quick": {"minutes": 0.25, "hidden_size": 64},
 }
-_SAMPLE = "Shows what the model of a run makes, such as text."
+_SAMPLE = "Samples from the model of a run, such as text, or shows its answers."
 _EVAL = "Scores the model of a run on held-out data."
 
 
@@ -39,10 +39,9 @@ class Sample:
 
     Attributes:
       run: Folder of a run.
-      best: Use the weights of the best held-out score during the training, not the
-        last ones.
-      count: Number of samples, with seeds from --seed on.
-      prime: Text to continue, for a language model. Characters outside of the
+      best: Use the weights with the best held-out score instead of the last ones.
+      count: Number of samples, with seeds --seed, --seed + 1 and so on.
+      prime: Text to continue, for a language model. Characters that are not in the
         vocabulary are read as <unk>. Default: a line break.
       prime_file: UTF-8 file with the text to continue.
       length: Number of tokens to generate.
@@ -71,8 +70,7 @@ class Evaluate:
 
     Attributes:
       run: Folder of a run.
-      best: Use the weights of the best held-out score during the training, not the
-        last ones.
+      best: Use the weights with the best held-out score instead of the last ones.
       text: Score this UTF-8 file instead of the held-out text, for a language model.
     """
 
@@ -87,8 +85,8 @@ def show_tasks(prog: str, arguments: list[str]) -> int:
         raise UserError(f"{prog} takes no options, got {' '.join(arguments)}.")
     print(tasks.listing())
     print(
-        "\nOf the default options, on two cores with other work. The page "
-        "experiments/RESULTS.md has the spread over seeds."
+        "\nMeasured with the default options, on two busy cores. See "
+        "experiments/RESULTS.md for the spread over seeds."
     )
     return 0
 
@@ -134,8 +132,8 @@ def parse(task: Any, prog: str, arguments: list[str], about: str = "") -> Any:
         known = PRESETS | task.presets
         if options.preset not in known:
             raise UserError(
-                f"--preset {options.preset} is none of {', '.join(known)} of "
-                f"{task.name}."
+                f"--preset must be one of {', '.join(known)} for {task.name}, got "
+                f"{options.preset}."
             )
         start = task.options(**known[options.preset])
         given["default"] = start
@@ -160,7 +158,7 @@ def sample(prog: str, arguments: list[str]) -> int:
         else:
             text = run.task.show(model, params, run.data.saved, seed, False)
         if not text:
-            raise UserError(f"a run of {run.task.name} has nothing to show.")
+            raise UserError(f"the task {run.task.name} has no samples to show.")
         if sys.stdout.isatty():
             printable = _late("terminal").printable
             text = "\n".join(map(printable, text.split("\n")))
@@ -174,12 +172,12 @@ def _checked(how: Sample) -> Sample:
     bounds = {"length": 0, "temperature": 0, "top_k": 1, "count": 1}
     wrong = out_of_range(how, bounds, ["top_p"])
     if how.prime is not None and how.prime_file is not None:
-        wrong.append("--prime and --prime-file exclude each other: omit one")
+        wrong.append("--prime and --prime-file cannot be combined: omit one")
     elif how.prime_file is not None:
         corpus = importlib.import_module("experiments.tasks.corpus")
         how = dataclasses.replace(how, prime=corpus.read_text(how.prime_file)[1])
     if how.prime == "":
-        wrong.append("--prime is empty: give at least one character, such as a space")
+        wrong.append("--prime must have at least one character, such as a space")
     if wrong:
         raise UserError("; ".join(wrong) + ".")
     return how
@@ -200,7 +198,10 @@ def evaluate(prog: str, arguments: list[str]) -> int:
     else:
         data = run.task.load(run.options)
         if folder.identity(data) != folder.identity(run.data):
-            raise UserError(f"{how.run} was trained on other data ({run.data.name}).")
+            raise UserError(
+                f"{how.run} was trained on different data "
+                f"({run.data.name}): restore the original data."
+            )
     with terminal.waiting("scoring held-out data") as progress:
         score = run.task.score(run.options, model, params, data, progress)
     print(score.words)

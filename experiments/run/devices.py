@@ -91,7 +91,7 @@ def mesh(devices: str, batch_size: int) -> jax.sharding.Mesh:
     else:
         number = int(devices)
     if number > available:
-        raise UserError(f"--devices {number}, but there are {available}.")
+        raise UserError(f"--devices is {number}, but only {available} are available.")
     own = [
         [device for device in jax.devices() if device.process_index == process][:number]
         for process in range(hosts)

@@ -42,9 +42,8 @@ class Export:
       run: Folder of a run.
       format: safetensors, stablehlo, onnx or html.
       out: The file to write.
-      best: Use the weights of the best held-out score during the training, not the
-        last ones.
-      platforms: Where a program of StableHLO runs: cpu, cuda, tpu.
+      best: Use the weights with the best held-out score instead of the last ones.
+      platforms: Platforms of a StableHLO program: cpu, cuda, tpu.
     """
 
     run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
@@ -175,7 +174,7 @@ def onnx_model(
     if importlib.util.find_spec("onnx") is None:
         raise UserError("--format onnx needs onnx: `pip install 'jrnn[interop]'`.")
     if not isinstance(model, Layer):
-        raise ValueError("its model is not a layer from sequences to sequences.")
+        raise ValueError("its model is not a layer that maps sequences to sequences.")
     from jrnn.interop.onnx import to_model  # noqa: PLC0415  optional
 
     state = model.over_time == "causal"
@@ -233,4 +232,6 @@ def _compare(wanted: Any, found: Any, tolerance: float = TOLERANCE) -> None:
     for one, other in zip(*map(jax.tree.leaves, (wanted, found)), strict=True):
         if not np.allclose(one, other, rtol=tolerance, atol=tolerance, equal_nan=True):
             largest = np.max(np.abs(np.asarray(one) - np.asarray(other)))
-            raise ValueError(f"what it computes differs by {largest}.")
+            raise ValueError(
+                f"its outputs differ from those of the model by {largest}."
+            )

@@ -118,10 +118,12 @@ def read(path: Path, task: Task | None = None) -> Run:
         written = content["format"]
         if written != FORMAT:
             raise UserError(
-                f"it has format {written}, and this program reads format {FORMAT}."
+                f"it has format {written}, but this version reads format {FORMAT}."
             )
         if task is not None and content["task"] != task.name:
-            raise UserError(f"it is a run of {content['task']}, not of {task.name}.")
+            raise UserError(
+                f"it is a run of the task {content['task']}, not {task.name}."
+            )
         found = tasks.find(content["task"])
         described = content["data"]
         data = Data(described["name"], described["facts"], described["saved"], None)
@@ -180,14 +182,14 @@ def load(file: Path, template: Any) -> tuple[Any, dict[str, Any]]:
     facts = {name: json.loads(text) for name, text in texts.items()}
     if facts.get("format") != FORMAT:
         raise files.FileError(
-            f"{file} has format {facts.get('format')}; this program reads {FORMAT}."
+            f"{file} has format {facts.get('format')}, but this version reads {FORMAT}."
         )
     try:
         return files.restore(template, arrays), facts
     except files.FileError as error:  # the hash is right, so this is no damage
         raise UserError(
-            f"config.json describes another model than {file}, which is intact: "
-            f"{error} Restore the original config.json."
+            f"config.json describes a different model than {file}: {error} Restore "
+            "the original config.json."
         ) from None
 
 
@@ -234,5 +236,5 @@ def trained(path: Path, best: bool = False) -> tuple[Run, Any, Any]:
     except files.FileError as error:
         raise UserError(str(error)) from None
     if facts["data"] != identity(run.data):
-        raise UserError(f"{weights} and config.json are of different data.")
+        raise UserError(f"{weights} and config.json belong to different data.")
     return run, model, params

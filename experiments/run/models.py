@@ -97,8 +97,8 @@ def make_cell(options: Options) -> Cell:
     near = difflib.get_close_matches(options.cell, known, n=1)
     hint = f" Do you mean {near[0]}?" if near else ""
     raise UserError(
-        f"--cell {options.cell} is not a cell.{hint} Cells are {', '.join(known)}, and "
-        f"these around a cell, as in 'multihead(gru)': {', '.join(WRAPPERS)}."
+        f"--cell {options.cell} is not a cell.{hint} Cells are {', '.join(known)}. "
+        f"Wrappers, as in 'multihead(gru)', are {', '.join(WRAPPERS)}."
     )
 
 
@@ -131,7 +131,8 @@ def recurrent(
     """
     if options.method not in ["auto", *kernels.METHODS]:
         raise UserError(
-            f"--method {options.method} is none of auto, {', '.join(kernels.METHODS)}."
+            f"--method must be auto or one of {', '.join(kernels.METHODS)}, got "
+            f"{options.method}."
         )
     cell = make_cell(options)
     below = [jrnn.Dense(options.hidden_size)] if isinstance(cell, SAME_SIZE) else []

@@ -28,38 +28,37 @@ class Options:
     """Options of all tasks. A task adds its own, and may give other defaults.
 
     Attributes:
-      minutes: Length of the training in minutes, without compilation, samples and
-        evaluation.
-      steps: Length of the training in updates. The learning rate decays over this
-        length. Default without --minutes: that of the task, or 2 minutes.
-      stop_after: Stop the run after this many updates in total, as Ctrl-C does. It can
-        be continued with --resume.
+      minutes: Training time in minutes, without compilation, samples and evaluation.
+      steps: Number of training updates. The learning rate decays over this number.
+        Default without --minutes: the default of the task, or 2 minutes.
+      stop_after: Stop the run after this many updates in total, as Ctrl-C does. You can
+        continue it with --resume.
       out: Folder of the run. Default: runs/TASK-DATE-TIME.
-      preset: Name of options to start from, which other options replace: quick, or a
-        name that the task defines.
+      preset: Name of a set of options: quick, or a name that the task defines. Other
+        options override it.
       weights: Weights to start from: the folder of a run, or a file such as
-        .safetensors. The model must be the same.
+        weights.safetensors. The model must be the same.
       resume: Folder of a run to continue with the same options. Only the length, the
         number of samples, the time between checkpoints, --learning-rate, --warmup,
         --clip and --devices may change.
-      cell: Kind of recurrent layer: the name of any cell of jrnn that needs only a
+      cell: Recurrent cell: the name of any jrnn cell whose only required option is its
         size, such as lstm, gru, mingru or lem.
       hidden_size: Units of each recurrent layer.
       layers: Number of recurrent layers.
       dropout: Probability of dropping an output of a recurrent layer. The mask is the
         same for all steps of a sequence.
       batch_size: Number of rows of the batch.
-      learning_rate: Learning rate of Adam after the warmup. It decays along a cosine.
+      learning_rate: Learning rate of Adam after the warmup, followed by a cosine decay.
       warmup: Fraction of the training in which the learning rate grows from zero.
-      clip: Largest norm of the gradient.
-      method: How recurrent layers are computed, a name in jrnn.kernels.METHODS.
+      clip: Clip gradients to this global norm.
+      method: Kernel of the recurrent layers: auto, or a name in jrnn.kernels.METHODS.
       seed: Random seed.
-      devices: Number of devices over which the batch is split, or auto for all cores or
-        accelerators. With several processes: of each process.
-      coordinator: Host and port of process 0, if several processes train together; or
-        auto under SLURM, Open MPI or Kubernetes.
+      devices: Number of devices that share the batch, or auto for all cores or
+        accelerators. With several processes, the number per process.
+      coordinator: Host and port of process 0, if several processes train together, or
+        auto under SLURM, Open MPI and Kubernetes.
       processes: Number of processes that train together.
-      process: Number of this process, from 0.
+      process: Index of this process, starting from 0.
       profile: Trace this many updates with the profiler of JAX.
       samples: Number of short samples shown during training.
       save_minutes: Minutes between two checkpoints.
@@ -156,9 +155,11 @@ class Options:
                 f"--devices must be auto or a positive number, got {self.devices!r}"
             )
         if self.resume and self.out:
-            found.append("--resume continues in the folder of the run: omit --out")
+            found.append("--resume continues the run in its own folder: omit --out")
         if self.resume and self.preset:
-            found.append("--resume continues with the same options: omit --preset")
+            found.append(
+                "--resume continues with the options of the run: omit --preset"
+            )
         numbers = (self.processes, self.process)
         if self.coordinator in (None, "auto") and numbers != (None, None):
             found.append("--processes and --process need --coordinator HOST:PORT")
@@ -219,7 +220,7 @@ class Options:
         fields = {f.name: f for f in dataclasses.fields(cls)}
         odd = sorted(set(plain) - set(fields))
         if odd:
-            raise UserError(f"its configuration has unknown options: {odd}.")
+            raise UserError(f"config.json has unknown options: {odd}.")
         values = dict(plain)
         for name, value in plain.items():
             default = fields[name].default
@@ -229,7 +230,10 @@ class Options:
             if isinstance(value, bool) != isinstance(default, bool) or not isinstance(
                 value, types
             ):
-                raise UserError(f"the option {name} of its configuration is {value!r}.")
+                raise UserError(
+                    f"the option {name} in config.json is {value!r}, "
+                    "which has the wrong type."
+                )
             if isinstance(value, str) and "Path" in str(fields[name].type):
                 values[name] = Path(value)
         made = cls(**values)

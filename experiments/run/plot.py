@@ -41,7 +41,7 @@ def main(prog: str, arguments: list[str]) -> int:
     runs = [folder.read(path) for path in paths]
     names = sorted({run.task.name for run in runs})
     if len(names) > 1:
-        raise UserError(f"the runs are of several tasks: {', '.join(names)}.")
+        raise UserError(f"all runs must belong to one task, got {', '.join(names)}.")
     figures.save(draw(paths, runs), how.out)
     print(how.out)
     return 0

@@ -89,7 +89,9 @@ def main(prog: str, arguments: list[str]) -> int:
         if result is not None:
             results.append(result)
     if not results:
-        raise UserError(f"none of {len(paths)} runs is finished: nothing is written.")
+        raise UserError(
+            f"none of {len(paths)} runs is finished, so no page was written."
+        )
     text = page(results)
     with disk.writing(how.out, len(text)):
         files.write_whole(how.out, [text.encode()])
@@ -108,7 +110,9 @@ def find(places: Iterable[Path]) -> list[Path]:
     for place in places:
         runs = sorted(file.parent for file in place.rglob("config.json"))
         if not runs:
-            raise UserError(f"{place} contains no run: pass the folder of a run.")
+            raise UserError(
+                f"{place} contains no run: pass the folder of a run or of several runs."
+            )
         found |= dict.fromkeys(runs)
     return list(found)
 

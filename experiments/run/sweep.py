@@ -42,8 +42,8 @@ class Sweep:
     Attributes:
       grid: An option of the task and its values, such as hidden_size=64,128. It can be
         given several times.
-      seeds: How many seeds, counted from --seed.
-      vmap_seeds: Train the seeds of equal options at once, in one compiled program.
+      seeds: Number of seeds: --seed, --seed + 1 and so on.
+      vmap_seeds: Train all seeds of a combination at once, in one compiled program.
       out: Folder of the runs. Default: runs/sweep-TASK.
     """
 
@@ -110,7 +110,7 @@ def plan(
     if "seed" not in values:
         values["seed"] = [str(base.seed + n) for n in range(how.seeds)]
     elif how.seeds > 1:
-        raise UserError("--seeds and --grid seed= exclude each other: omit one.")
+        raise UserError("--seeds and --grid seed= cannot be combined: omit one.")
     points = []
     for chosen in itertools.product(*values.values()):
         pairs = list(zip(values, chosen, strict=True))
@@ -145,10 +145,13 @@ def grid(task: Task, given: Sequence[str]) -> dict[str, list[str]]:
             near = difflib.get_close_matches(name, names, n=1)
             hint = f" Do you mean {near[0]}?" if near else ""
             raise UserError(
-                f"--grid {text}: {task.name} has no option {name} to vary.{hint}"
+                f"--grid {text}: {task.name} has no option {name} that can vary.{hint}"
             )
         if name in found:
-            raise UserError(f"--grid {name} is given twice: join its values.")
+            raise UserError(
+                f"--grid {name} is given twice: list all its values once, "
+                "as in KEY=A,B."
+            )
         found[name] = list(dict.fromkeys(values.split(",")))
     return found
 
@@ -235,8 +238,8 @@ def _point(task: Task, path: Path, options: Any) -> Point:
     other = [name for name in now if name not in free and now[name] != before[name]]
     if other:
         raise UserError(
-            f"{path} has a run with another {', '.join(other)}: pass another "
-            "folder with --out."
+            f"{path} contains a run with a different {', '.join(other)}: choose "
+            "another folder with --out."
         )
     finished = old.budget == options.budget and results.read(path) is not None
     return Point(path, options, old, finished)

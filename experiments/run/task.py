@@ -1,4 +1,4 @@
-"""The protocol of a task: what a stranger writes to add one."""
+"""The protocol of a task: the methods to write in order to add one."""
 
 import abc
 from collections.abc import Callable
@@ -47,19 +47,19 @@ class Data(NamedTuple):
     arrays: Any  # what batches are made of, copied to every device; or a `Stream`
     held_out: Any = None  # what is scored
     about: dict[str, str] = {}  # lines to print
-    # Figures of a score that need no training, by what they are of.
+    # Scores that need no training, by name.
     baselines: dict[str, dict[str, float]] = {}
 
 
 class Score(NamedTuple):
-    """How good a model is: the main figure first."""
+    """Scores of a model by name, the main one first."""
 
     figures: dict[str, float]
     words: str  # in a sentence, such as "1.90 bits per character"
 
 
 class Goal(NamedTuple):
-    """What a figure of a score should reach, such as a published number."""
+    """The target of a score, such as a published result."""
 
     figure: str  # its name in the score
     bound: float
@@ -86,7 +86,7 @@ class Alignment(NamedTuple):
 
 
 class Generator(NamedTuple):
-    """A network that writes symbols, one at a time, for the report."""
+    """A network that generates symbols, one at a time, for the report."""
 
     step: Callable[[State, Array], tuple[State, Array]]  # id -> logits [symbols]
     starts: dict[str, State]  # states to start from, by name
@@ -98,10 +98,10 @@ class Generator(NamedTuple):
 
 
 class Translator(NamedTuple):
-    """A network that answers a text with a text, for the report.
+    """A network that maps a text to a text, for the report.
 
-    `answer` takes ids [width] and how many of them count. It returns the ids of the
-    answer [T] and, if the network attends, the weights [T, width].
+    `answer` takes ids [width] and the number of valid ids. It returns the ids of the
+    answer [T] and, if the network has attention, its weights [T, width].
     """
 
     answer: Callable[[Array, Array], tuple[Array, ...]]
@@ -149,7 +149,7 @@ class Task(abc.ABC):
 
         Args:
           options: The recipe.
-          arrays: Of the data. This is not called if they are a `Stream`.
+          arrays: `Data.arrays`. This method is not called if they are a `Stream`.
           step: The number of updates before this one.
           rows: Integers [rows], which rows of the batch this device computes.
         """
@@ -161,7 +161,7 @@ class Task(abc.ABC):
         """Returns the mean loss of a batch, and the state to carry to the next one."""
 
     def weight(self, batch: Any) -> Array | int:
-        """Returns over how many values the loss of a batch is a mean.
+        """Returns the number of values over which the loss of a batch is averaged.
 
         If the batch is split over devices, their losses are averaged with these
         weights. The default is the number of rows.
@@ -181,7 +181,9 @@ class Task(abc.ABC):
           UserError: If the task is not about texts.
         """
         del data
-        raise UserError(f"{self.name} scores no texts such as {file}: omit --text.")
+        raise UserError(
+            f"the task {self.name} cannot score a text such as {file}: omit --text."
+        )
 
     def init(self, model: Any, key: PRNGKey) -> Params:
         """Draws the parameters of the model."""
@@ -194,7 +196,7 @@ class Task(abc.ABC):
         return ()
 
     def goals(self, options: Any, data: Data) -> list[Goal]:
-        """Returns what a run of these options should reach; `data` has no arrays."""
+        """Returns the targets of a run with these options; `data` has no arrays."""
         del options, data
         return []
 
@@ -203,13 +205,13 @@ class Task(abc.ABC):
         return bool(options.dropout)
 
     def glance(self, options: Any, model: Any, params: Params, data: Data) -> Score:
-        """Returns an estimate of the score, in a moment."""
+        """Returns a fast estimate of the score."""
         return self.score(options, model, params, data, lambda fraction: None)
 
     def show(
         self, model: Any, params: Params, saved: dict[str, Any], seed: int, short: bool
     ) -> str:
-        """Returns what the model makes, as text to print; empty for nothing."""
+        """Returns a sample or an answer of the model as text; empty for none."""
         del model, params, saved, seed, short
         return ""
 
@@ -263,7 +265,8 @@ class Task(abc.ABC):
     ) -> tuple[Callable[..., Any], tuple[Any, ...]] | None:
         """Returns a function of arrays to export, and the shapes of its arguments.
 
-        A model that is a layer needs none. `batch` and `time` are symbolic sizes.
+        A model that is a layer does not need one. `batch` and `time` are symbolic
+        sizes.
         """
         del model, params, saved, batch, time
         return None

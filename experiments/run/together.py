@@ -120,7 +120,9 @@ def _run_until(
 ) -> list[int]:
     data = task.load(options[0])
     if isinstance(data.arrays, Stream):
-        raise UserError("data that streams trains one seed at a time.")
+        raise UserError(
+            "streamed data can only train one seed at a time: omit --vmap-seeds."
+        )
     sessions = [Session(one.resume or one.out, task, one, data) for one in options]
     with contextlib.ExitStack() as stack:
         for session, old in zip(sessions, olds, strict=True):

@@ -92,8 +92,8 @@ def check_resumed(path: Path, task: Task, old: Any, new: Any, data: Data) -> lis
         differing.append("vocabulary" if "vocabulary" in data.saved else "data")
     if differing:
         raise UserError(
-            f"{path} was trained on other data ({saved.name}): {'; '.join(differing)}. "
-            "Pass the original data, or start a new run."
+            f"{path} was trained on different data ({saved.name}): "
+            f"{'; '.join(differing)}. Pass the original data, or start a new run."
         )
     return warnings
 
@@ -128,7 +128,8 @@ def train(session: Session, request: StopRequest) -> int:
     )
     if diverged:
         terminal.warn(
-            "the loss is larger than at the start. Lower --learning-rate or --clip."
+            "the loss is larger than at the start. Try a smaller --learning-rate or "
+            "--clip."
         )
     if request.signal == signal.SIGTERM:
         terminal.say(

@@ -48,7 +48,7 @@ def read(path: Path, template: Params, options: Any, data: Data) -> Params:
     if wrong:
         more = [f"and {len(wrong) - _SHOWN} more"] if len(wrong) > _SHOWN else []
         raise UserError(
-            f"--weights {file} are of another model: "
+            f"--weights {file} do not match the model: "
             f"{'; '.join([*wrong[:_SHOWN], *more])}. Change the options or the data."
         )
     return files.restore(template, arrays, cast=True)

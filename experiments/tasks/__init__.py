@@ -55,7 +55,7 @@ def find(name: str) -> "Task":
         near = difflib.get_close_matches(name, TABLE, n=1)
         hint = f" Do you mean {near[0]}?" if near else ""
         raise UserError(
-            f"no task is called {name!r}.{hint} Tasks are {', '.join(TABLE)}."
+            f"there is no task {name!r}.{hint} Tasks are {', '.join(TABLE)}."
         )
     return pkgutil.resolve_name(f"experiments.tasks.{name}:TASK")
 

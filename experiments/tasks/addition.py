@@ -44,7 +44,7 @@ class AdditionOptions(Options):
     Attributes:
       digits: Largest number of digits of both numbers.
       examples: Number of questions.
-      held_out: How many of them are scored.
+      held_out: Number of them that are held out and scored.
       embedding_size: Features of the embedding of a character.
     """
 

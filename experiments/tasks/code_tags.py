@@ -38,7 +38,7 @@ class CodeOptions(Options):
       folder: Folder of Python files. Default: the standard library.
       length: Characters of a window in training.
       embedding_size: Features of the embedding of a character.
-      held_out: Every so manieth module is scored.
+      held_out: One module in this many is held out and scored.
       score: Largest number of held-out characters to score.
     """
 
@@ -85,8 +85,8 @@ class CodeTags(Task):
         arrays, held_out = (_joined(some, vocabulary) for some in (train, scored))
         if arrays.shape[1] <= options.length:
             raise UserError(
-                f"there are {arrays.shape[1]} characters to train on, too few for "
-                f"--length {options.length}."
+                f"there are only {arrays.shape[1]} characters to train on, too few "
+                f"for --length {options.length}: lower it, or pass a larger --folder."
             )
         ids, tags = held_out[:, : options.score]
         known = float(np.mean(guess_by_character(arrays, ids) == tags))

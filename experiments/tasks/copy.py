@@ -1,6 +1,6 @@
 """The copy problem: repeat ten symbols after a long gap [1].
 
-    input    10 symbols of 8, `gap` blanks, the last of them a mark, 10 blanks
+    input    10 of 8 symbols, `gap` blanks whose last one is a marker, 10 blanks
     target   blanks, and the 10 symbols at the end
 
 Without memory, blanks and a uniform guess give a loss of 10 log(8) / (gap + 20).

@@ -109,8 +109,8 @@ class TokenCorpus(Stream):
             raise UserError(_reason(path, error)) from None
         if self.file.vocabulary.unit != unit:
             raise UserError(
-                f"{path} has tokens of the unit {self.file.vocabulary.unit!r}, but "
-                f"this task needs {unit!r}."
+                f"{path} has tokens of unit {self.file.vocabulary.unit!r}, but this "
+                f"task needs {unit!r}."
             )
         self.size = border(len(self.file))
 

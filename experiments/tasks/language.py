@@ -1,8 +1,9 @@
 """The base of language models of one text.
 
 Row b of the batch starts at position b/B of the text, and continues at the beginning
-when it reaches the end. The state is carried from chunk to chunk, and is the initial
-one again in every 40th update, because samples and scores begin with that.
+when it reaches the end. The state is carried from chunk to chunk. Once every 40
+updates, each row restarts from the initial state, because sampling and scoring start
+from it.
 """
 
 import abc
@@ -35,8 +36,8 @@ class TextOptions(Options):
     """Options of models of a text.
 
     Attributes:
-      text: UTF-8 file to train on, or a file that the command tokens made of one, which
-        need not fit in memory. Default: the Python language reference that ships with
+      text: UTF-8 file to train on, or a token file from the command tokens, which need
+        not fit in memory. Default: the Python language reference that ships with
         Python, half a million characters. The last 10 % are held out.
       chunk: Tokens per update, and the largest number of steps that gradients flow
         back. The state is carried to the next chunk.
@@ -142,7 +143,8 @@ class LanguageModel(Task):
         tokens = _vocabulary(data.saved["vocabulary"]).encode(text)
         if len(tokens) < 2:
             raise UserError(
-                f"{file} has {len(tokens)} {self.tokens}: at least 2 are needed."
+                f"{file} has only {len(tokens)} {self.tokens}, but at least 2 are "
+                "needed."
             )
         return data._replace(name=name, arrays=tokens[:1], held_out=tokens[1:])
 
@@ -218,7 +220,8 @@ class LanguageModel(Task):
         start = _first(vocabulary) if how.prime is None else how.prime
         if unknown := vocabulary.unknown(start):
             print(
-                f"warning: not in the vocabulary, read as <unk>: {''.join(unknown)!r}",
+                f"warning: these characters are not in the vocabulary and are read as "
+                f"<unk>: {''.join(unknown)!r}",
                 file=sys.stderr,
             )
         _, ids = jrnn.generate(

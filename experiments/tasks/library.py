@@ -42,8 +42,8 @@ def modules(folder: Path | None) -> list[tuple[str, np.ndarray]]:
             continue  # not source code of this version of Python
     if len(found) < 2:
         raise UserError(
-            f"{folder} has {len(found)} files of Python source code, and 2 are needed: "
-            "one to train on, and one to score."
+            f"{folder} has {len(found)} files of Python source code, but at least 2 "
+            "are needed: one to train on, and one to score."
         )
     return found
 

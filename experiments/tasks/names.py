@@ -41,7 +41,7 @@ class NamesOptions(Options):
     Attributes:
       text: UTF-8 file with one name per line. Default: names of several languages.
       embedding_size: Features of the embedding of a character.
-      held_out: Every so manieth name is scored.
+      held_out: One name in this many is held out and scored.
     """
 
     text: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
@@ -267,7 +267,9 @@ def _lines(path: Path) -> tuple[str, dict[str, list[str]]]:
     lines = dict.fromkeys(line.strip() for line in text.splitlines())
     names = [line for line in lines if line]
     if len(names) < 2:
-        raise UserError(f"{path} holds {len(names)} names, too few to train on.")
+        raise UserError(
+            f"{path} contains only {len(names)} names, too few to train on."
+        )
     return name, {"all": names}
 
 

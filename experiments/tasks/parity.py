@@ -1,8 +1,8 @@
 """Parity: whether the number of ones so far is odd, at every step.
 
-A network whose state moves linearly, with gates that read the input only, cannot learn
-it for all lengths [1]: it stays at half of the answers right on sequences longer than
-those it was trained on. Networks with a nonlinear state can.
+A linear recurrence whose gates depend only on the input cannot learn this for all
+lengths [1]: on sequences longer than those in training, only half of its answers are
+right. Nonlinear recurrent networks can learn it.
 
 [1] Merrill et al., 2024, https://arxiv.org/abs/2404.08819
 """

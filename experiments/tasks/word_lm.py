@@ -1,9 +1,10 @@
 """A word model of any text, with the recipe of AWD-LSTM for small texts [1].
 
-Words, punctuation and line ends are tokens; rare ones become <unk>. The table of word
-vectors is that of the output too. With `--variant regularized`, recurrent weights are
-dropped, and word vectors and layers have one dropout mask per chunk; with `plain`
-nothing is dropped. The perplexity is exp(mean negative log-likelihood).
+Words, punctuation and line ends are tokens; rare ones become <unk>. The embedding and
+the output layer share one table of word vectors. With `--variant regularized`,
+recurrent weights are dropped, and word vectors and layers have one dropout mask per
+chunk; with `plain`, nothing is dropped. The perplexity is exp(mean negative
+log-likelihood).
 
 [1] Merity et al., 2017, https://arxiv.org/abs/1708.02182
 """

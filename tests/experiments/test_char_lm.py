@@ -106,7 +106,7 @@ def test_another_size_or_text_cannot_be_resumed(tiny, text, tmp_path):
         resume(path, chunk=8)
     other = tmp_path / "other.txt"
     other.write_text(TEXT.replace("fox", "cat"))
-    with pytest.raises(UserError, match="other data .*sha256 was"):
+    with pytest.raises(UserError, match="different data .*sha256 was"):
         resume(path, text=other)
     moved = tmp_path / "moved.txt"
     moved.write_text(TEXT)

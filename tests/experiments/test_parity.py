@@ -57,5 +57,5 @@ def test_runs_become_a_table_and_a_figure(tmp_path, capsys):
 
 
 def test_a_run_of_another_task_is_refused(finished):
-    with pytest.raises(UserError, match="is a run of char_lm, not of parity"):
+    with pytest.raises(UserError, match="is a run of the task char_lm, not parity"):
         main(["parity", str(finished)])

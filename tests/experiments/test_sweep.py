@@ -86,12 +86,12 @@ def test_a_table_has_the_values_of_the_grid(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("--grid hiden=4", "no option hiden to vary. Do you mean hidden_size"),
-        ("--grid devices=1,2", "no option devices to vary"),
+        ("--grid hiden=4", "no option hiden that can vary. Do you mean hidden_size"),
+        ("--grid devices=1,2", "no option devices that can vary"),
         ("--grid cell", "must be KEY=A,B, such as"),
         ("--grid cell=", "must be KEY=A,B, such as"),
         ("--grid cell=gru,lstn", "--cell lstn is not a cell. Do you mean lstm"),
-        ("--grid seed=1,2 --seeds 2", "exclude each other"),
+        ("--grid seed=1,2 --seeds 2", "cannot be combined"),
         ("--grid cell=gru --grid cell=lstm", "cell is given twice"),
         ("--grid learning-rate=-1,1", "--learning-rate must be positive"),
         ("--seeds 0", "--seeds must be at least 1"),
@@ -111,5 +111,7 @@ def test_a_folder_of_other_options_is_named(tmp_path):
     path = tmp_path / "seed=0"
     path.mkdir()
     folder.create(path, task, task.options(hidden_size=7), task.load(task.options()))
-    with pytest.raises(UserError, match="seed=0 has a run with another hidden_size"):
+    with pytest.raises(
+        UserError, match="seed=0 contains a run with a different hidden_size"
+    ):
         main(["sweep", "parity", "--out", str(tmp_path)])

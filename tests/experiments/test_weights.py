@@ -125,12 +125,12 @@ def test_several_samples_and_a_prime_from_a_file(finished, tmp_path, capsys):
     assert one[2:] != other[2:]
     assert main([*words, "--seed", "5"]) == 0
     assert capsys.readouterr().out == other[2:]
-    with pytest.raises(UserError, match="--prime and --prime-file exclude each other"):
+    with pytest.raises(UserError, match="--prime and --prime-file cannot be combined"):
         main([*words, "--prime", "The"])
     with pytest.raises(UserError, match="--count must be at least 1"):
         main([*words, "--count", "0"])
     file.write_text("")
-    with pytest.raises(UserError, match="--prime is empty"):
+    with pytest.raises(UserError, match="--prime must have at least one"):
         main(words)
     with pytest.raises(UserError, match="cannot read .*none"):
         main(["sample", str(finished), "--prime-file", str(tmp_path / "none")])

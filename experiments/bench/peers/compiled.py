@@ -16,7 +16,9 @@ def prepare(
 ) -> tuple[Callable[[], Any], Callable[[], int | None]]:
     """Returns the call to time, and a function that returns its temporary bytes."""
     if size.batch % devices:
-        raise ValueError(f"a batch of {size.batch} does not divide by {devices}")
+        raise ValueError(
+            f"a batch of {size.batch} is not divisible by {devices} devices"
+        )
     jax.config.update("jax_num_cpu_devices", devices)
     peer = importlib.import_module(f"experiments.bench.peers.{library}")
     if mode == "sampler":
