@@ -35,11 +35,14 @@ def inlines(lines: list[str]) -> list[str]:
 
 
 def prose(lines: list[str]) -> list[str]:
-    """Converts text in which equations and code are indented."""
+    """Converts text in which equations and code are indented.
+
+    An apostrophe in an equation, as in h', would start a string in Python.
+    """
     out, literal = [], False
     for line in lines:
         if line.startswith("    ") and (literal or not out or not out[-1].strip()):
-            out += [] if literal else ["::", ""]
+            out += [] if literal else [".. code-block:: text", ""]
             literal = True
         elif line.strip():
             literal = False
