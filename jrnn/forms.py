@@ -5,7 +5,7 @@ methods and diagnostics dispatch on it:
 
     Gated     one linear map of the state, then an elementwise update
     Linear    h' = a * h + b, with a and b that do not depend on h
-    Plain     any other step, with what is known of its Jacobian
+    Plain     any other step, with the structure of its Jacobian
 
 A wrapper returns the form of the cell inside, mapped: `focus` finds the parameters and
 the projected input of the inner cell, `wrap` changes what one step does to the state.
@@ -50,9 +50,9 @@ def add_gates(params: Any, u: Any, v: Array) -> Any:
 
 
 def check_around(around: Around, params: Any, u: Any, state: Any) -> None:
-    """Raises unless `around` can be transposed, as what is linear can.
+    """Raises unless `around` is linear, so that JAX can transpose it.
 
-    Arrays or their shapes; nothing is computed.
+    The arguments are arrays or their shapes; nothing is computed.
 
     Raises:
       TypeError: if it is not linear in the state and in what `advance` returns.
@@ -101,10 +101,11 @@ class Gated(NamedTuple):
         state' = update(params, state, p)
 
     The gated kernel computes the map once per step, and its weight gradient as one
-    matmul for many steps. `around` lets a wrapper intervene: the state after a step is
-    `around(params, u, state, advance)`, where `advance` does the above. `around` calls
-    `advance` once. Kernels apply it to tangents too: it is linear in the state and in
-    what `advance` returns, and uses only masks and shapes of `params` and `u`.
+    matmul for many steps. A wrapper can change the step with `around`: the state after
+    a step is `around(params, u, state, advance)`, where `advance` computes the above.
+    `around` calls `advance` once. Kernels also apply it to tangents, so it must be
+    linear in the state and in what `advance` returns, and may use only masks and shapes
+    of `params` and `u`.
     """
 
     hidden: Callable[[Any], Array]  # state -> [..., H], what is multiplied
@@ -241,10 +242,10 @@ class Linear(NamedTuple):
 
 
 class Plain(NamedTuple):
-    """Any other step, with what is known about the Jacobian of the state.
+    """Any other step, with the structure of the Jacobian of the state.
 
-    "dense"         nothing
-    "diagonal"      each unit depends on itself only; one leaf of shape [..., H]
+    "dense"         no structure is known
+    "diagonal"      each unit depends only on itself; one leaf of shape [..., H]
     ("block", k)    the same with k leaves, whose entries i belong to unit i
     """
 

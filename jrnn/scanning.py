@@ -86,7 +86,7 @@ def scan(
     between steps t and t-1, as it does forward.
 
     Args:
-      cell: What to compute in each step.
+      cell: The cell to wrap.
       params: Parameters, from `cell.init`.
       state: State before the first step, from `cell.initial_state` or from an earlier
         scan, which then continues; None for the initial state.

@@ -72,7 +72,7 @@ def test_numbers_that_are_too_large_are_clipped_or_named():
     assert float(jax.jit(run)(jnp.array([2**31 + 3], jnp.uint32))[1].sum()) == 5
     embed = jrnn.Embed(4, 3)
     table = embed.init(jax.random.key(0))
-    with pytest.raises(ValueError, match="xs holds 4294967299"):
+    with pytest.raises(ValueError, match="xs contains 4294967299"):
         embed.apply(table, (), huge)
     ids = jnp.array([2**32 - 1, 3], jnp.uint32)  # -1 and 3 in 32 signed bits
     rows = jax.jit(lambda ids: embed.apply(table, (), ids)[1])(ids)

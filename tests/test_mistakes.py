@@ -68,7 +68,8 @@ MISTAKES = {
     "nested lists": (
         lambda: jrnn.scan(LSTM, PARAMS, None, [[[1.0, 2.0]]]),
         TypeError,
-        r"xs must hold arrays, got list with 1.0 in it. Make one array: `jnp.asarray",
+        r"xs must contain arrays, got list with 1.0 in it. Make one array: "
+        "`jnp.asarray",
     ),
     "lists of unequal lengths": (
         lambda: jrnn.scan(LSTM, PARAMS, None, np.array([[1], [1, 2]], object)),
@@ -78,12 +79,12 @@ MISTAKES = {
     "a tensor of PyTorch": (
         lambda: jrnn.scan(LSTM, PARAMS, None, Tensor()),
         TypeError,
-        r"xs holds a torch.Tensor. Convert it with `jnp.asarray\(x.detach",
+        r"xs contains a torch.Tensor. Convert it with `jnp.asarray\(x.detach",
     ),
     "a tensor of PyTorch, in a layer": (
         lambda: MODEL.layers[2].apply(MODEL_PARAMS[2], (), Tensor()),
         TypeError,
-        "xs holds a torch.Tensor. Convert it",
+        "xs contains a torch.Tensor. Convert it",
     ),
     "a packed sequence of PyTorch": (
         lambda: jrnn.scan(LSTM, PARAMS, None, PACKED),
@@ -93,7 +94,7 @@ MISTAKES = {
     "a tensor of PyTorch for one step": (
         lambda: jrnn.step(LSTM, PARAMS, None, Tensor()),
         TypeError,
-        "x holds a torch.Tensor",
+        "x contains a torch.Tensor",
     ),
     "ids without an embedding": (
         lambda: jrnn.scan(LSTM, PARAMS, None, jnp.ones((4, 3), int)),

@@ -207,7 +207,7 @@ def test_a_wide_clip_changes_nothing_and_a_narrow_one_bounds_each_example():
     assert float(jnp.linalg.norm(exact.h, axis=-1).min()) > 2e-3
     by_value = slope(state, jrnn.ClipCotangent(EXPLODING, value=1e-3))
     assert float(jnp.abs(by_value.h).max()) <= 1e-3
-    with pytest.raises(ValueError, match="give one of them"):
+    with pytest.raises(ValueError, match="needs exactly one of"):
         jrnn.ClipCotangent(EXPLODING)
 
 

@@ -1,8 +1,8 @@
 """Activations as plain values: they print, pickle, hash and compare.
 
-Those with nothing to choose are functions; the others are frozen dataclasses that are
+Activations without options are functions; the others are frozen dataclasses that are
 called like functions: `HardSigmoid(slope=1 / 6)`. `jnp.tanh` and `jax.nn.sigmoid` work
-too, but are compiled objects that do not pickle.
+too, but they are compiled objects that cannot be pickled.
 """
 
 import jax

@@ -19,7 +19,7 @@ from jrnn.values import exportable, value
 class AntisymmetricParams(NamedTuple):
     """Arrays of an antisymmetric network with F input features and H hidden units.
 
-    The gates lie side by side along the last axis, in the order n, z; k is 1 or 2.
+    The gates are concatenated along the last axis, in the order n, z; k is 1 or 2.
     """
 
     w_x: Array  # [F, k*H] input to candidate and gate

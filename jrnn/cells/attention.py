@@ -15,7 +15,7 @@ SCORES = ("additive", "dot")
 
 @exportable
 class Memory(NamedTuple):
-    """What is attended to: the outputs of an encoder at S places."""
+    """The memory of an attention: the outputs of an encoder at S positions."""
 
     keys: Array  # [*batch, S, A] places, as they are compared with a query
     values: Array  # [*batch, S, M]
@@ -48,15 +48,15 @@ def init_attention(
 def attend_to(
     params: Params, values: Array, *, lengths: Any = None, mask: Any = None
 ) -> Params:
-    """Returns parameters in which every attention attends to a memory.
+    """Returns parameters with a memory for every attention in them.
 
     Gradients flow into the memory. Keys are computed here, once.
 
     Args:
       params: Parameters of a cell, a layer or a model that holds attentions.
       values: The memory [*batch, S, M], such as the outputs of an encoder.
-      lengths: Integers [*batch], the number of valid places of each row.
-      mask: Booleans [*batch, S], which places are valid; None for all.
+      lengths: Integers [*batch], the number of valid positions of each row.
+      mask: Booleans [*batch, S], which positions are valid; None for all.
 
     Raises:
       ValueError: if there is no attention in `params`, or if a shape does not fit.
@@ -91,7 +91,7 @@ def attend_to(
     )
     if not found:
         raise ValueError(
-            "params hold no attention. Use a decoder with a `jrnn.Attention` or a "
+            "params contain no attention. Use a decoder with a `jrnn.Attention` or a "
             "`jrnn.AttentionCell`."
         )
     return params
@@ -156,13 +156,13 @@ class AttentionCell(Cell):
         y_t, state_t   = cell([x_t, c_t], state_t-1)
         output           [y_t, c_t]
 
-    The query is the output of the step before, so the loop holds the attention and the
-    whole matmul with the input. `jrnn.Attention`, a layer above the recurrence, is
+    The query is the output of the previous step, so the attention and the matmul with
+    the input run inside the loop. `jrnn.Attention`, a layer above the recurrence, is
     faster: it attends for all steps at once. Set the memory with
     `jrnn.layers.attend_to`.
 
     Attributes:
-      cell: What to compute from input and context.
+      cell: The cell, whose input is [x_t, c_t].
       memory_size: The number of features of the memory.
       hidden_size: The number of features in which queries and keys are compared.
       score: "additive": v . tanh(W q + U k) [1]; or "dot": W q . U k / sqrt(A) [2].
@@ -255,7 +255,7 @@ class AttentionCell(Cell):
     def weights(
         self, params: AttentionCellParams, state: AttentionState | None, ys: Array
     ) -> Array:
-        """Returns where each step of a scan looked, for a picture.
+        """Returns the attention weights of each step of a scan.
 
         Args:
           params: Parameters with a memory.

@@ -100,7 +100,7 @@ class HiddenCell(VectorCell):
 class GatedParams(NamedTuple):
     """Arrays of a gated cell with F input features, H hidden units and k gates.
 
-    The gates lie side by side along the last axis, in the order of the cell's equation.
+    The gates are concatenated along the last axis, in the order of the cell's equation.
     """
 
     w_x: Array  # [F, k*H] input to gates
@@ -111,7 +111,7 @@ class GatedParams(NamedTuple):
 
 @exportable
 class HiddenState(NamedTuple):
-    """State of a cell with one number for each unit."""
+    """State of a cell with one entry for each unit."""
 
     h: Array  # [..., H]
 
@@ -122,15 +122,15 @@ class GatedCell(HiddenCell):
         p      = x Wx + b + h Wh              k arrays [..., H]
         state' = update(params, state, p)     elementwise; its leaf h is the output
 
-    Subclasses have a field `hidden_size` and define `blocks` and `update`. Fields
-    `bias`, `separate_biases`, `scheme` and `forget_bias` work as in `jrnn.LSTM` where a
-    subclass has them.
+    Subclasses have a field `hidden_size` and define `blocks` and `update`. If a
+    subclass has the fields `bias`, `separate_biases`, `scheme` or `forget_bias`, they
+    work as in `jrnn.LSTM`.
 
     Attributes:
       blocks: The number k of gates.
-      kind: Whose initializers a scheme takes: "elman", "gru" or "lstm".
-      remembers: For each gate the sign, 1, -1 or 0, with which its bias takes
-        `forget_bias`.
+      kind: Which initializers of a scheme to use: "elman", "gru" or "lstm".
+      remembers: For each gate 1, -1 or 0: the factor of `forget_bias` that is added to
+        its bias.
       params_type: The class of the parameters.
       state_type: The class of the state.
       gates: None, or a method (params, state, p) that returns gates by name, for

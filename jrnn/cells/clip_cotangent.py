@@ -19,16 +19,16 @@ class ClipCotangent(Wrapper):
         forward      s = s
         backward     ds = clip(ds)       the gradient of the state before a step
 
-    A gradient that explodes over hundreds of steps is infinite before an optimizer can
-    clip it, and scaling infinity down gives zero or NaN. Clipped at every step it stays
-    finite, and earlier steps still receive a contribution. The result is not the
-    gradient of any loss, but a direction of descent.
+    If a gradient explodes over hundreds of steps, it is infinite before an optimizer
+    can clip it, and scaling infinity down gives zero or NaN. If it is clipped at every
+    step, it stays finite, and earlier steps still contribute to the gradient. The
+    result is not the gradient of a loss.
 
-    Forward-mode derivatives are not clipped. A clipped gradient is no product of
-    Jacobians, so the structure of the cell counts as dense.
+    Forward-mode derivatives are not clipped. A clipped gradient is not a product of
+    Jacobians, so the structure of the cell is dense.
 
     Attributes:
-      cell: What to compute in each step; values are unchanged.
+      cell: The cell to wrap; its values are unchanged.
       value: Clips each entry to [-value, value], or:
       norm: scales the gradient of each example's state, all leaves together, down to
         this norm.
@@ -56,9 +56,7 @@ class ClipCotangent(Wrapper):
         super().__post_init__()
         bounds = [bound for bound in (self.value, self.norm) if bound is not None]
         if len(bounds) != 1:
-            raise ValueError(
-                "ClipCotangent clips by `value=` or by `norm=`: give one of them."
-            )
+            raise ValueError("ClipCotangent needs exactly one of `value=` and `norm=`.")
         checks.positive("the bound of ClipCotangent", bounds[0])
 
     @property

@@ -18,18 +18,17 @@ class ClipState(Wrapper):
 
         s' = min(max(cell(s), -bound), bound)
 
-    for every entry of every leaf and every step. An entry that is clipped passes no
-    gradient on. The output is read from the clipped state. There is nothing random: a
-    key goes to the cell inside, and `key=None` changes nothing here.
+    for every entry of every leaf and every step. The gradient of a clipped entry is
+    zero. The output is read from the clipped state.
 
-    The cell clipping of [1] and TensorFlow clips the memory of an LSTM before it is
-    read, which is to clip it in both places:
+    The cell clipping of [1] and TensorFlow clips the memory of an LSTM before the
+    output is computed, so clip it in both places:
 
         out = activations.Clipped(activations.tanh, bound=3.0)
         ClipState(LSTM(4, output_activation=out), bounds=(None, 3.0))
 
     Attributes:
-      cell: What to compute in each step.
+      cell: The cell to wrap.
       bounds: One number, or one for each leaf of the state, for an LSTM those of (h,
         c); None for a leaf that is not clipped.
 

@@ -18,7 +18,7 @@ from jrnn.values import exportable, init_only, value
 class ConvGRUParams(NamedTuple):
     """Arrays of a convolutional GRU with F input channels and H channels.
 
-    K stands for the spatial axes of the weights. The gates lie side by side along the
+    K stands for the spatial axes of the weights. The gates are concatenated along the
     last axis, in the order r, z, n.
     """
 

@@ -17,7 +17,7 @@ from jrnn.values import exportable, init_only, value
 class ConvLSTMParams(NamedTuple):
     """Arrays of a convolutional LSTM with F input channels and H channels.
 
-    K stands for the spatial axes of the weights. The gates lie side by side along the
+    K stands for the spatial axes of the weights. The gates are concatenated along the
     last axis, in the order i, f, g, o.
     """
 
@@ -53,7 +53,7 @@ class ConvLSTM(ConvCell):
       gate: Activation of the gates.
       activation: Activation of the candidate, and of the memory in the output.
       bias: Whether there is a bias.
-      separate_biases: Whether there are two, one for each convolution.
+      separate_biases: Whether there are two biases, one for each convolution.
       forget_bias: Initial bias of the forget gate; a number, or a function that draws
         it for each channel, as in `LSTM`. None is zero.
 
@@ -104,7 +104,7 @@ class ConvLSTM(ConvCell):
         Args:
           key: Source of randomness.
           input_size: The number of channels, or (*spatial, channels).
-          dtype: Of the parameters.
+          dtype: The dtype of the parameters.
 
         Raises:
           ValueError: if `input_size` has other spatial sizes than the cell.

@@ -155,7 +155,7 @@ class ConvCell(PlainCell):
         Args:
           key: Source of randomness.
           input_size: The number of channels, or (*spatial, channels).
-          dtype: Of the parameters.
+          dtype: The dtype of the parameters.
 
         Raises:
           ValueError: if `input_size` has other spatial sizes than the cell.

@@ -18,12 +18,11 @@ class CutRecurrentGradient(Wrapper):
         backward     dh from the matmul is zero; the gradient of Wh stays
 
     Gradients still flow along the other paths from state to state: the memory of an
-    LSTM, the update z h of a GRU. Those have no weights that could make them explode.
-    An `Elman` network has no other path, and learns as with truncation after one step.
-    Tangents in forward mode are cut too. The result is not the gradient of the loss.
-
-    There is nothing random: a key goes to the cell inside, and `key=None` changes
-    nothing here. FlashRNN [1] has this as `gradient_recurrent_cut`.
+    LSTM, the update z h of a GRU. These paths contain no weights that could make
+    gradients explode. An `Elman` network has no other path, so it learns as with
+    truncation after one step. Tangents in forward mode are cut too. The result is not
+    the gradient of the loss. In FlashRNN [1], this is the option
+    `gradient_recurrent_cut`.
 
     Attributes:
       cell: A cell whose form is gated: `Elman`, `LSTM`, `GRU`, `ConvLSTM`, ...; values

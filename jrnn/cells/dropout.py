@@ -25,15 +25,16 @@ class InputDropout(Wrapper):
 
         u = project(x * m / (1 - rate)),    each entry of m is 0 with probability `rate`
 
-    By default each step has its own mask. With `locked`, variational dropout [1], all
+    By default each step has its own mask. With `locked` (variational dropout [1]), all
     steps of a sequence share one mask, and each row of a batch has its own. Without a
     key, in evaluation, the input is unchanged.
 
-    `jrnn.Dropout` in front of a `jrnn.Recurrent` does the same for a whole sequence.
-    This is for what takes a cell. Each call of `jrnn.step` with a key draws a new mask.
+    `jrnn.Dropout` before a `jrnn.Recurrent` computes the same for a whole sequence. Use
+    this wrapper where a cell is needed. Each call of `jrnn.step` with a key draws a new
+    mask.
 
     Attributes:
-      cell: What to compute in each step.
+      cell: The cell to wrap.
       rate: The probability of dropping a feature, in [0, 1).
       locked: Whether all time steps of a sequence use the same mask.
 
@@ -123,14 +124,14 @@ class RecurrentDropout(Wrapper):
 
         v = (h * m / (1 - rate)) Wh,    each entry of m is 0 with probability `rate`
 
-    instead of v = h Wh: one mask for a whole sequence, for each row of a batch, for all
-    gates. The state itself is kept: the path h' = z h + ... of a GRU, the memory of an
-    LSTM and the output are not dropped. This is the recurrent part of variational
-    dropout. Keras's `recurrent_dropout` draws one mask for each gate instead. Without a
-    key, in evaluation, nothing is dropped.
+    instead of v = h Wh. Each row of a batch has one mask for the whole sequence and for
+    all gates. Only the input of the matmul is masked: the path h' = z h + ... of a GRU,
+    the memory of an LSTM and the output are not dropped. This is the recurrent part of
+    variational dropout. Keras's `recurrent_dropout` draws one mask for each gate
+    instead. Without a key, in evaluation, nothing is dropped.
 
-    Each call of `jrnn.step` with a key draws a new mask. `Zoneout` instead keeps
-    units, and `WeightDrop` drops weights.
+    Each call of `jrnn.step` with a key draws a new mask. `Zoneout` keeps the values of
+    random units instead, and `WeightDrop` drops weights.
 
     Attributes:
       cell: A cell whose form is gated: `Elman`, `LSTM`, `GRU`, `ConvLSTM`, ...

@@ -44,9 +44,9 @@ class Elman(GatedCell):
       hidden_size: The number H of hidden units.
       activation: A module-level function; `activations.relu` for ReLU networks.
       bias: Whether there is a bias.
-      separate_biases: Whether there are two, `b_x` and `b_h`, as PyTorch trains.
-      scheme: How parameters are drawn: "jrnn" (LeCun-normal input, orthogonal state),
-        "torch", "keras", "flax", "nnx", "haiku" or "irnn".
+      separate_biases: Whether there are two biases, `b_x` and `b_h`, as in PyTorch.
+      scheme: How parameters are initialized: "jrnn" (LeCun-normal input, orthogonal
+        state), "torch", "keras", "flax", "nnx", "haiku" or "irnn".
 
     Example:
       >>> import jax, jax.numpy as jnp, jrnn

@@ -18,7 +18,7 @@ GRU_REMEMBERS = (0, 1, 0)  # signs of the gates' biases, see `GatedCell`
 class GRUParams(NamedTuple):
     """Arrays of a GRU with F input features and H hidden units.
 
-    The gates lie side by side along the last axis, in the order r, z, n.
+    The gates are concatenated along the last axis, in the order r, z, n.
     """
 
     w_x: Array  # [F, 3H] input to gates
@@ -43,9 +43,9 @@ class GRU(HiddenCell):
         n  = activation(x Wxn + bn + r * (h Whn + b_h))   candidate
         h' = (1 - z) * n + z * h
 
-    The reset gate acts after the matmul with the state, and one matmul serves all three
-    gates. `ResetBeforeGRU` is the other variant; the weights of one do not fit the
-    other. The output is the new state.
+    The reset gate acts after the matmul with the state, so one matmul computes all
+    three gates. `ResetBeforeGRU` is the other variant; the weights of the two variants
+    are not interchangeable. The output is the new state.
 
     Attributes:
       hidden_size: The number H of hidden units.
@@ -53,10 +53,10 @@ class GRU(HiddenCell):
       activation: Activation of the candidate.
       bias: Whether there is one bias for each gate, and `b_h` [H].
       separate_biases: Whether `b_h` is [3H], as in PyTorch and Keras.
-      forget_bias: Initial bias of the update gate, which keeps the state where it is
-        open; a number, or a function that draws it, as in `LSTM`. None is zero.
-      scheme: How parameters are drawn: "jrnn" (LeCun-normal input, each gate of the
-        state orthogonal, zero bias), "torch", "keras", "flax", "nnx" or "haiku".
+      forget_bias: Initial bias of the update gate, which keeps the state if it is near
+        one; a number, or a function that draws it, as in `LSTM`. None is zero.
+      scheme: How parameters are initialized: "jrnn" (LeCun-normal input, each gate of
+        the state orthogonal, zero bias), "torch", "keras", "flax", "nnx" or "haiku".
 
     Example:
       >>> import jax, jax.numpy as jnp, jrnn
@@ -152,7 +152,7 @@ class ResetBeforeGRU(HiddenCell):
       activation: Activation of the candidate.
       bias: Whether there is a bias.
       forget_bias: Initial bias of the update gate, as in `GRU`.
-      scheme: How parameters are drawn, as in `GRU`.
+      scheme: How parameters are initialized, as in `GRU`.
 
     Example:
       >>> import jax, jax.numpy as jnp, jrnn

@@ -18,9 +18,9 @@ class HGRN(InputGated):
         h' = f * h + (1 - f) * c
         y  = sigmoid(x Wg + bg) * h'                     output gate
 
-    In a stack the bound rises with the layer, so upper layers remember longer. This is
-    the real form, without the phases and the normalization of the paper: put a
-    `jrnn.LayerNorm` above it.
+    In a stack, use a higher bound in upper layers, so that they remember longer. This
+    is the real-valued form, without the phases and the normalization of the paper: add
+    a `jrnn.LayerNorm` after it.
 
     Attributes:
       hidden_size: The number H of hidden units.

@@ -1,4 +1,4 @@
-"""Independently recurrent network: each unit depends on itself only."""
+"""Independently recurrent network: each unit depends only on itself."""
 
 from typing import NamedTuple
 
@@ -37,17 +37,17 @@ class IndRNN(HiddenCell):
 
         h' = activation(x Wx + b + w_h * h)
 
-    Units do not mix within a layer, so layers are stacked. The gradient over a lag of T
-    steps has the factor w_h^T. With `longest=T`, recurrent weights are drawn between 0
-    and 2^(1/T), and that factor is at most 2. Clip `w_h` after each update to keep the
-    bound in training.
+    Units do not interact within a layer, so several layers are stacked. The gradient
+    over a lag of T steps has the factor w_h^T. With `longest=T`, recurrent weights are
+    drawn between 0 and 2^(1/T), and that factor is at most 2. Clip `w_h` after each
+    update to keep the bound in training.
 
     Attributes:
       hidden_size: The number H of hidden units.
       activation: A module-level function; ReLU as in the paper.
       bias: Whether there is a bias.
-      longest: The number of steps over which the gradient may double at the start; None
-        for recurrent weights between 0 and 1.
+      longest: The number of steps over which the gradient may at most double at
+        initialization; None for recurrent weights between 0 and 1.
 
     Example:
       >>> import jax, jax.numpy as jnp, jrnn

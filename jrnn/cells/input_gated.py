@@ -1,4 +1,4 @@
-"""What cells share that are linear in the state: their gates read the input only."""
+"""The base of cells whose gates depend only on the input, so they are linear."""
 
 import abc
 from typing import Any, NamedTuple, final

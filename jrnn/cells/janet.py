@@ -20,14 +20,14 @@ class JANET(GatedCell):
 
     Attributes:
       hidden_size: The number H of hidden units.
-      beta: How much more of the candidate gets in than the gate lets go; 1 in the
-        paper. With 0 this is `MGU(reset=False)`.
+      beta: Increases the weight of the candidate compared with 1 - gate(s); 1 in the
+        paper. With 0, this is `MGU(reset=False)`.
       gate: Activation of the gate.
       activation: Activation of the candidate.
       bias: Whether there is a bias.
       forget_bias: Initial bias of the gate; a number, or a function that draws it. The
         paper draws it with `initializers.Chrono(longest=...)`, the number of steps.
-      scheme: How parameters are drawn, as in `GRU`.
+      scheme: How parameters are initialized, as in `GRU`.
 
     Example:
       >>> import jax, jax.numpy as jnp, jrnn

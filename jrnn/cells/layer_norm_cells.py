@@ -20,7 +20,7 @@ from jrnn.values import exportable, init_only, value
 class LayerNormLSTMParams(NamedTuple):
     """Arrays of a layer-normalized LSTM with F input features and H hidden units.
 
-    The gates lie side by side along the last axis, in the order i, f, g, o.
+    The gates are concatenated along the last axis, in the order i, f, g, o.
     """
 
     w_x: Array  # [F, 4H] input to gates
@@ -34,7 +34,7 @@ class LayerNormLSTMParams(NamedTuple):
 
 @value
 class LayerNormLSTM(HiddenCell):
-    """LSTM with layer normalization of both matmuls and of the memory it reads [1].
+    """LSTM with layer normalization of both matmuls and of the output memory [1].
 
         pre = LN(x Wx) * scale_x + LN(h Wh) * scale_h + b      gates i, f, g, o
         c'  = gate(f) * c + gate(i) * activation(g)
@@ -42,8 +42,8 @@ class LayerNormLSTM(HiddenCell):
         h'  = gate(o) * activation(s)
 
     with LN(a) = (a - mean(a)) / sqrt(var(a) + epsilon), over all gates together. Two
-    forms are published, and the weights of one do not fit the other. They differ in the
-    memory that the next step starts from:
+    forms are published, whose weights are not interchangeable. They differ in the
+    memory that is carried to the next step:
 
         carry="raw"          c', as Ba et al. [1] and haste [2]
         carry="normalized"   s, as the LSTM of PyTorch's custom_lstms.py [3]
@@ -58,7 +58,8 @@ class LayerNormLSTM(HiddenCell):
       bias: Whether there is a bias.
       epsilon: Keeps the square root away from zero.
       forget_bias: Initial bias of the forget gate, as in `LSTM`.
-      scheme: How parameters are drawn, as in `LSTM`; scales are one and shifts zero.
+      scheme: How parameters are initialized, as in `LSTM`; scales are one and shifts
+        zero.
 
     Example:
       >>> import jax, jax.numpy as jnp, jrnn
@@ -150,7 +151,7 @@ class LayerNormLSTM(HiddenCell):
 class LayerNormGRUParams(NamedTuple):
     """Arrays of a layer-normalized GRU with F input features and H hidden units.
 
-    The gates lie side by side along the last axis, in the order r, z, n.
+    The gates are concatenated along the last axis, in the order r, z, n.
     """
 
     w_x: Array  # [F, 3H] input to gates
@@ -183,7 +184,7 @@ class LayerNormGRU(HiddenCell):
       bias: Whether there is one bias for each gate, and `b_h` [H].
       epsilon: Keeps the square root away from zero.
       forget_bias: Initial bias of the update gate, as in `GRU`.
-      scheme: How parameters are drawn, as in `GRU`; scales are one.
+      scheme: How parameters are initialized, as in `GRU`; scales are one.
 
     Example:
       >>> import jax, jax.numpy as jnp, jrnn

@@ -36,7 +36,7 @@ class LayerNormed(Wrapper):
 
     Attributes:
       cell: A cell whose form is gated and whose projected input is its matmul: `Elman`,
-        `LSTM`, `GRU`. `Zoneout` and `ResidualCell` go around the normalized cell.
+        `LSTM`, `GRU`. Put `Zoneout` and `ResidualCell` around the normalized cell.
       epsilon: Keeps the square root away from zero.
 
     Example:

@@ -1,4 +1,4 @@
-"""Long expressive memory: two states that move at learned speeds."""
+"""Long expressive memory: two states with learned step sizes."""
 
 from typing import NamedTuple
 
@@ -15,7 +15,7 @@ from jrnn.values import exportable, value
 class LEMParams(NamedTuple):
     """Arrays of a long expressive memory with F input features and H hidden units.
 
-    The blocks lie side by side along the last axis, in the order a, b, z, y.
+    The blocks are concatenated along the last axis, in the order a, b, z, y.
     """
 
     w_x: Array  # [F, 4H] input to all four

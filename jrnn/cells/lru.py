@@ -55,10 +55,10 @@ class LRU(VectorCell):
         h'     = lambda * h + exp(gamma) * (x W)         W = w_re + i w_im
         y      = Re(h' C) + x D                          C = c_re + i c_im
 
-    |lambda| < 1 whatever the parameters are, so the recurrence is stable. `init` draws
+    |lambda| < 1 for all parameters, so the recurrence is stable. `init` draws
     lambda uniformly on a ring of the complex plane, and the gain
     exp(gamma) = sqrt(1 - |lambda|^2) gives h the scale of x W. There is no activation:
-    put `jrnn.Dense` or a gated layer between two of these.
+    put a nonlinear layer, such as a `jrnn.Map` of an activation, between two of these.
 
     Attributes:
       hidden_size: The number H of complex hidden units.

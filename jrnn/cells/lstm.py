@@ -15,7 +15,7 @@ LSTM_REMEMBERS = (-1, 1, 0, 0)  # signs of the gates' biases, see `GatedCell`
 class LSTMParams(NamedTuple):
     """Arrays of an LSTM with F input features and H hidden units.
 
-    The gates lie side by side along the last axis, in the order i, f, g, o.
+    The gates are concatenated along the last axis, in the order i, f, g, o.
     """
 
     w_x: Array  # [F, 4H] input to gates
@@ -52,13 +52,14 @@ class LSTM(GatedCell):
       output_activation: Activation of the memory in the output; None for that of the
         candidate.
       bias: Whether there is a bias.
-      separate_biases: Whether there are two, `b_x` and `b_h`, as PyTorch trains.
+      separate_biases: Whether there are two biases, `b_x` and `b_h`, as in PyTorch.
       forget_bias: Initial bias of the forget gate [3]. It is stored in the parameter;
-        nothing is added later. None takes the value of the scheme. Also a function that
-        draws it for each unit, `initializers.Chrono(longest=784)` [4] or
-        `initializers.uniform_gate` [5]; the input gate then has the negative.
-      scheme: How parameters are drawn: "jrnn" (LeCun-normal input, each gate of the
-        state orthogonal, forget bias 1), "torch", "keras", "flax", "nnx" or "haiku".
+        nothing is added in the forward pass. None is the value of the scheme. A
+        function draws it for each unit, such as `initializers.Chrono(longest=784)` [4]
+        or `initializers.uniform_gate` [5]; the input gate then gets the negative.
+      scheme: How parameters are initialized: "jrnn" (LeCun-normal input, each gate of
+        the state orthogonal, forget bias 1), "torch", "keras", "flax", "nnx" or
+        "haiku".
 
     Example:
       >>> import jax, jax.numpy as jnp, jrnn

@@ -16,7 +16,7 @@ from jrnn.values import exportable, init_only, value
 class MGUParams(NamedTuple):
     """Arrays of a minimal gated unit with F input features and H hidden units.
 
-    The gate and the candidate lie side by side along the last axis, in the order f, n.
+    The gate and the candidate are concatenated along the last axis, in the order f, n.
     """
 
     w_x: Array  # [F, 2H] input to gate and candidate
@@ -40,9 +40,8 @@ class MGU(HiddenCell):
         n  = activation(x Wxn + bn + f * (h Whn + b_h))   candidate
         h' = (1 - f) * n + f * h
 
-    The gate acts after the matmul with the state. An open gate keeps the state, as in
-    Flax; the paper's f is 1 - f here. `MGU(reset=False)` is the update gate RNN (UGRNN)
-    [2].
+    The gate acts after the matmul with the state. f = 1 keeps the state, as in Flax;
+    the paper's f is 1 - f here. `MGU(reset=False)` is the update gate RNN (UGRNN) [2].
 
     Attributes:
       hidden_size: The number H of hidden units.
@@ -53,7 +52,7 @@ class MGU(HiddenCell):
       bias: Whether there is a bias.
       forget_bias: Initial bias of the gate; a number, or a function that draws it, as
         in `LSTM`.
-      scheme: How parameters are drawn, as in `GRU`.
+      scheme: How parameters are initialized, as in `GRU`.
 
     Example:
       >>> import jax, jax.numpy as jnp, jrnn

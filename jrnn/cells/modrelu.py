@@ -1,4 +1,4 @@
-"""Recurrent network with modReLU, which keeps the sign and moves the size."""
+"""Recurrent network with the activation modReLU."""
 
 from typing import NamedTuple
 
@@ -28,14 +28,14 @@ class ModReLURNN(GatedCell):
         p  = x Wx + h Wh
         h' = sign(p) * relu(|p| + b)
 
-    A ReLU of the size of p that keeps its sign: with b = 0 the network is linear. It
-    goes with recurrent weights that keep lengths. `Orthogonal(ModReLURNN(...))` is
-    scoRNN [2] with the Cayley transform and expRNN [3] with the exponential. The state
-    is a `HiddenState`.
+    modReLU applies a ReLU to |p| + b and keeps the sign of p. With b = 0, the network
+    is linear. It is used with orthogonal recurrent weights, which preserve norms.
+    `Orthogonal(ModReLURNN(...))` is scoRNN [2] with the Cayley transform and expRNN [3]
+    with the exponential. The state is a `HiddenState`.
 
     Attributes:
       hidden_size: The number H of hidden units.
-      scheme: How weights are drawn, as in `Elman`; thresholds start at zero.
+      scheme: How weights are initialized, as in `Elman`; thresholds start at zero.
 
     Example:
       >>> import jax, jax.numpy as jnp, jrnn

@@ -1,4 +1,4 @@
-"""Recurrent weights in blocks: heads of units that do not mix within a step."""
+"""Block-diagonal recurrent weights: heads of units that do not interact."""
 
 import dataclasses
 from typing import Any
@@ -15,7 +15,7 @@ from jrnn.values import value
 
 @value
 class MultiHead(Wrapper):
-    """Splits the units of a gated cell into heads that do not mix within the layer [1].
+    """Splits the units of a gated cell into heads that do not interact in a layer [1].
 
         v[head] = h[head] w_h[head]        instead of  v = h Wh
 
@@ -26,8 +26,8 @@ class MultiHead(Wrapper):
 
     Attributes:
       cell: A cell with a field `hidden_size` whose recurrent map is one matrix `w_h`,
-        such as `Elman`, `LSTM`, `GRU`, `MGU` or a `GatedCell`. Other wrappers go around
-        this one.
+        such as `Elman`, `LSTM`, `GRU`, `MGU` or a `GatedCell`. Put other wrappers
+        around this one.
       heads: The number of heads; it divides H.
 
     Example:

@@ -16,7 +16,7 @@ from jrnn.values import value
 
 
 def skew(packed: Array) -> Array:
-    """Returns skew-symmetric matrices [..., n, n] from what is below their diagonals.
+    """Returns skew-symmetric matrices [..., n, n] from the entries below the diagonals.
 
     Example:
       >>> import jax.numpy as jnp
@@ -59,22 +59,23 @@ class Orthogonal(Wrapper):
         W = (I + A)^-1 (I - A) D      "cayley" [1]
         W = exp(A) D                  "expm" [2]
 
-    for each gate, with A skew-symmetric and D a diagonal of ones. The parameter `w_h`
-    becomes what is below the diagonal of A, [k, H (H - 1) / 2], which any optimizer may
-    change in any way. The weights are computed once per scan, outside the loop.
-    Gradients through a linear step keep their length; a gate or an activation shrinks
-    them.
+    for each gate, with A skew-symmetric and D diagonal with entries 1 or -1. The
+    parameter `w_h` is replaced by the entries below the diagonal of A, [k, H (H - 1) /
+    2], which any optimizer can update without constraints. The weights are computed
+    once per scan, outside the loop. A linear step preserves the norm of gradients; a
+    gate or an activation can shrink it.
 
-    A starts as H / 2 planes that turn by random angles: uniform between 0 and pi / 2
-    for "cayley" as in [1], and between -pi and pi for "expm" as in [2]. Both maps give
-    matrices of determinant 1 times that of D.
+    A is initialized as rotations of H / 2 planes by random angles: uniform between 0
+    and pi / 2 for "cayley" as in [1], and between -pi and pi for "expm" as in [2]. Both
+    maps give matrices of determinant 1 times that of D.
 
     Attributes:
       cell: A cell with a parameter `w_h` [H, k*H], or [heads, H, k*H]: `ModReLURNN`,
         `Elman`, `LSTM`, `GRU`, `ResetBeforeGRU`, `MultiHead`, ...
-      parametrization: "cayley", whose gradient is cheap, or "expm".
-      negative: How many entries of D are -1, the last ones [1]; None for none. The
-        Cayley transform reaches no matrix near the eigenvalue -1 without.
+      parametrization: "cayley", whose gradient is cheaper, or "expm".
+      negative: The number of entries of D that are -1, at the end of the diagonal [1];
+        None for 0. Without them, the Cayley transform cannot represent a matrix with an
+        eigenvalue near -1.
 
     Example:
       >>> import jax, jax.numpy as jnp, jrnn

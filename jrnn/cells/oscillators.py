@@ -82,13 +82,13 @@ class CoRNN(_Oscillators):
         z' = z + dt * (activation(x Wx + b + [y, z] Wh) - gamma * y - epsilon * z)
         y' = y + dt * z'
 
-    Oscillators with the frequency gamma and the damping epsilon, coupled and driven
-    through one nonlinear force. For small dt, gradients neither vanish nor explode. The
-    state is an `OscillatorState`.
+    Oscillators with squared frequency gamma and damping epsilon, coupled and driven by
+    one nonlinear force. For small dt, gradients neither vanish nor explode. The state
+    is an `OscillatorState`.
 
     Attributes:
       hidden_size: The number H of oscillators.
-      dt: Size of a step of time. The defaults are those of the authors for digits
+      dt: Size of a time step. The defaults are those of the authors for digits read
         pixel by pixel.
       gamma: Squared frequency.
       epsilon: Damping.
@@ -157,20 +157,20 @@ class UnICORNNParams(NamedTuple):
 
 @value
 class UnICORNN(_Oscillators):
-    """Undamped independent oscillators at learned speeds, UnICORNN [1].
+    """Undamped independent oscillators with learned step sizes, UnICORNN [1].
 
         s  = dt * sigmoid(c)                       step of each oscillator
         z' = z - s * (activation(x Wx + b + w_h * y) + alpha * y)
         y' = y + s * z'
 
-    Oscillators do not interact within a layer, so layers are stacked. A step keeps
-    volume and can be inverted. The Jacobian has a block of 2 x 2 for each oscillator:
-    real-time recurrent learning is exact with few traces. The state is an
+    Oscillators do not interact within a layer, so several layers are stacked. A step
+    preserves volume and is invertible. The Jacobian has one 2 x 2 block per oscillator,
+    so real-time recurrent learning is exact with few traces. The state is an
     `OscillatorState`, and the output is y'.
 
     Attributes:
       hidden_size: The number H of oscillators.
-      dt: The largest step of time.
+      dt: The largest time step.
       alpha: Squared frequency without input.
       activation: Activation of the force.
       bias: Whether there is a bias.

@@ -26,7 +26,7 @@ class OutputParams(NamedTuple):
 
 @exportable
 class OutputState(NamedTuple):
-    """State of a network that remembers nothing but its output."""
+    """State of a network that carries only its output."""
 
     y: Array  # [..., O]
 
@@ -76,9 +76,9 @@ class Jordan(_OutputCell):
         h  = activation(x Wx + b + y Wy)
         y' = output_activation(h Wo + bo)
 
-    This is output-to-hidden recurrence; in an `Elman` network the hidden units read
-    themselves. All that is remembered passes through the output, so a network with few
-    outputs remembers little. The state is the output, an `OutputState`.
+    This is output-to-hidden recurrence; in an `Elman` network, the hidden units read
+    their own previous values. All memory passes through the output, so a network with
+    few outputs remembers little. The state is the output, an `OutputState`.
 
     Attributes:
       hidden_size: The number H of hidden units.
@@ -137,7 +137,7 @@ class OutputToOutput(_OutputCell):
     of O units on top of a dense layer. The state is an `OutputState`.
 
     Attributes:
-      hidden_size: The number H of hidden units, which no step remembers.
+      hidden_size: The number H of hidden units, which are not carried to the next step.
       output_features: The number O of outputs.
       activation: Activation of the hidden units.
       output_activation: Activation of the outputs.

@@ -19,7 +19,7 @@ from jrnn.values import exportable, value
 class ParaGRUParams(NamedTuple):
     """Arrays of a ParaGRU with F input features and H hidden units.
 
-    The gates lie side by side along the last axis, in the order r, z, n.
+    The gates are concatenated along the last axis, in the order r, z, n.
     """
 
     w_x: Array  # [F, 3H] input to gates
@@ -36,16 +36,16 @@ class ParaGRUState(NamedTuple):
 
 @value
 class ParaGRU(HiddenCell):
-    """GRU whose units depend on themselves only [1]; the output is the new state.
+    """GRU with diagonal recurrent weights [1]; the output is the new state.
 
         r  = gate(x Wxr + br + w_r * h)                  reset gate
         z  = gate(x Wxz + bz + w_z * h)                  update gate
         n  = activation(x Wxn + bn + w_n * (r * h))      candidate
         h' = (1 - z) * h + z * n
 
-    As in the paper, an open update gate lets the candidate in; in `GRU` it keeps the
-    state. The Jacobian of the state is diagonal: real-time recurrent learning is exact
-    with one trace per parameter, and Newton's method solves all steps at once.
+    As in the paper, z = 1 takes the candidate; in `GRU`, z = 1 keeps the state. The
+    Jacobian of the state is diagonal: real-time recurrent learning is exact with one
+    trace per parameter, and Newton's method solves all steps at once.
 
     Attributes:
       hidden_size: The number H of hidden units.

@@ -19,7 +19,7 @@ from jrnn.values import exportable, value
 class ParaLSTMParams(NamedTuple):
     """Arrays of a ParaLSTM with F input features and H hidden units.
 
-    Blocks lie side by side along the last axis, in the order f, z, o.
+    Blocks are concatenated along the last axis, in the order f, z, o.
     """
 
     w_x: Array  # [F, 3H] input to blocks
@@ -38,7 +38,7 @@ class ParaLSTMState(NamedTuple):
 
 @value
 class ParaLSTM(HiddenCell):
-    """LSTM with coupled gates whose units depend on themselves only [1].
+    """LSTM with coupled gates and diagonal recurrent weights [1].
 
         f  = sigmoid(x Wf + bf + wf * h + pf * c)        forget gate
         z  = tanh(x Wz + bz + wz * h)                    candidate

@@ -18,7 +18,7 @@ from jrnn.values import exportable, init_only, value
 class PeepholeLSTMParams(NamedTuple):
     """Arrays of a peephole LSTM with F input features and H hidden units.
 
-    The gates lie side by side along the last axis, in the order i, f, g, o. Coupled
+    The gates are concatenated along the last axis, in the order i, f, g, o. Coupled
     gates have no f: k is 3 instead of 4, and p is [2H].
     """
 
@@ -52,11 +52,11 @@ class PeepholeLSTM(GatedCell):
       output_activation: Activation of the memory in the output; None for that of the
         candidate.
       bias: Whether there is a bias.
-      separate_biases: Whether there are two, `b_x` and `b_h`, as PyTorch trains.
+      separate_biases: Whether there are two biases, `b_x` and `b_h`, as in PyTorch.
       forget_bias: Initial bias of the forget gate, stored in the parameter; if coupled,
         that of the input gate is its negative. None takes the value of the scheme, and
         functions draw it, as in `LSTM`.
-      scheme: How parameters are drawn, as in `LSTM`; peepholes are uniform in
+      scheme: How parameters are initialized, as in `LSTM`; peepholes are uniform in
         +-1/sqrt(H).
 
     Example:

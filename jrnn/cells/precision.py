@@ -1,4 +1,4 @@
-"""Mixed precision: matmuls in few bits, a state in many."""
+"""Mixed precision: matmuls in half precision, the state in float32."""
 
 from typing import Any
 
@@ -27,7 +27,7 @@ class MixedPrecision(Wrapper):
     The output is in `compute`, and gradients are in the precision of the parameters.
 
     Attributes:
-      cell: What to compute in each step.
+      cell: The cell to wrap.
       compute: Precision of matmuls and outputs.
       state: Precision of the state.
 

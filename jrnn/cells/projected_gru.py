@@ -17,7 +17,7 @@ from jrnn.values import exportable, init_only, value
 class ProjectedGRUParams(NamedTuple):
     """Arrays of a projected GRU with F input features, H units and P outputs.
 
-    The gates lie side by side along the last axis, in the order r, z, n.
+    The gates are concatenated along the last axis, in the order r, z, n.
     """
 
     w_x: Array  # [F, 3H] input to gates
@@ -55,7 +55,7 @@ class ProjectedGRU(VectorCell):
       activation: Activation of the candidate.
       bias: Whether there is one bias for each gate, and `b_h` [H].
       forget_bias: Initial bias of the update gate, as in `GRU`.
-      scheme: How parameters are drawn, as in `GRU`.
+      scheme: How parameters are initialized, as in `GRU`.
 
     Example:
       >>> import jax, jax.numpy as jnp, jrnn

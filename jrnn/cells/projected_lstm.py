@@ -16,7 +16,7 @@ from jrnn.values import exportable, init_only, value
 class ProjectedLSTMParams(NamedTuple):
     """Arrays of a projected LSTM with F input features, H units and P outputs.
 
-    The gates lie side by side along the last axis, in the order i, f, g, o.
+    The gates are concatenated along the last axis, in the order i, f, g, o.
     """
 
     w_x: Array  # [F, 4H] input to gates
@@ -46,9 +46,9 @@ class ProjectedLSTM(VectorCell):
       gate: Activation of the gates.
       activation: Activation of the candidate, and of the memory in the output.
       bias: Whether there is a bias.
-      separate_biases: Whether there are two, `b_x` and `b_h`, as PyTorch trains.
+      separate_biases: Whether there are two biases, `b_x` and `b_h`, as in PyTorch.
       forget_bias: Initial bias of the forget gate, as in `LSTM`.
-      scheme: How parameters are drawn, as in `LSTM`.
+      scheme: How parameters are initialized, as in `LSTM`.
 
     Example:
       >>> import jax, jax.numpy as jnp, jrnn

@@ -41,10 +41,10 @@ class QRNN(VectorCell):
         c' = f * c + (1 - f) * z
         y  = o * c'                                      k = 0 ... window - 1
 
-    Every input is multiplied with the weights of all K places of the window at once,
-    outside the loop, and the state carries what that adds to later steps. So a run can
-    be cut anywhere, padding and resets act on the window too, and the steps are
-    elementwise. With a window of one step the cell is linear in its state.
+    Every input is multiplied by the weights of all K positions of the window at once,
+    outside the loop, and the state carries the contributions to later steps. So a
+    sequence can be split anywhere, padding and resets apply to the window too, and the
+    steps are elementwise. With a window of one step, the cell is linear in its state.
 
     Attributes:
       hidden_size: The number H of hidden units.

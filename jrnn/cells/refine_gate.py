@@ -21,8 +21,8 @@ class RefineGateLSTM(GatedCell):
         c' = e * c + (1 - e) * g
         h' = o * activation(c')
 
-    The refine gate moves the effective gate between f^2 and 1 - (1 - f)^2. So e reaches
-    values near 1 while the gradient of both gates is still large. The parameters are a
+    The refine gate moves the effective gate between f^2 and 1 - (1 - f)^2. So e can be
+    close to 1 while the gradients of both gates are still large. The parameters are a
     `GatedParams` with the gates f, r, g, o, and the state is an `LSTMState`.
 
     Attributes:
@@ -32,7 +32,7 @@ class RefineGateLSTM(GatedCell):
       bias: Whether there is a bias.
       forget_bias: Initial bias of the forget gate; a number, or a function that draws
         it. If drawn, as by default, that of the refine gate is its negative.
-      scheme: How parameters are drawn, as in `LSTM`.
+      scheme: How parameters are initialized, as in `LSTM`.
 
     Example:
       >>> import jax, jax.numpy as jnp, jrnn

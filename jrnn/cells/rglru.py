@@ -59,8 +59,9 @@ class RGLRU(VectorCell):
     Attributes:
       hidden_size: The number H of hidden units, and of input features.
       heads: The number of blocks of Wr and Wi, which divides H.
-      first_unscaled: Whether the first step of a sequence takes i * x as it is, as in
-        the published code: its state is another, and the cell is not linear in it.
+      first_unscaled: Whether the first step of a sequence adds i * x without the factor
+        sqrt(1 - a^2), as in the published code. The cell then has another state, and is
+        not linear in it.
 
     Example:
       >>> import jax, jax.numpy as jnp, jrnn

@@ -18,7 +18,7 @@ from jrnn.values import exportable, value
 class SLSTMParams(NamedTuple):
     """Arrays of an sLSTM with F inputs and H units in heads of D = H / heads.
 
-    Gates lie side by side along the last axis, in the order i, f, z, o.
+    Gates are concatenated along the last axis, in the order i, f, z, o.
     """
 
     w_x: Array  # [F, 4H] input to gates

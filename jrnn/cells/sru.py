@@ -33,7 +33,7 @@ class SRUState(NamedTuple):
 
 
 class SRUInput(NamedTuple):
-    """A projected input: its contributions to the blocks, and what skips the cell."""
+    """A projected input: its contributions to the blocks, and the skip connection."""
 
     c: Array  # [..., H]
     f: Array

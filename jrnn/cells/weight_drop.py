@@ -21,9 +21,10 @@ class WeightDrop(Wrapper):
     Without a key, in evaluation, weights are unchanged.
 
     Attributes:
-      cell: What to compute in each step.
+      cell: The cell to wrap.
       rate: Probability of dropping a weight, in [0, 1).
-      leaves: Names of the parameters to drop from, also of a cell further inside.
+      leaves: Names of the parameters to drop from, also in cells that are wrapped
+        inside.
 
     Example:
       >>> import jax, jax.numpy as jnp, jrnn

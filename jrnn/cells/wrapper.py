@@ -10,7 +10,7 @@ from jrnn.types import Array, Cell, DType, Params, PRNGKey, Shape, State
 
 
 class Wrapper(Cell):
-    """A cell around the cell in its field `cell`: delegates what it does not change.
+    """A cell around the cell in its field `cell`, which it delegates to by default.
 
     Example:
       >>> import jax, jax.numpy as jnp, jrnn

@@ -1,4 +1,4 @@
-"""Cells around a cell: what it keeps, where it starts, what is added to its output."""
+"""Wrappers: zoneout, residual connections, learned initial states."""
 
 from typing import Any, NamedTuple
 
@@ -22,7 +22,7 @@ class Zoneout(Wrapper):
     mean: s' = rate * s + (1 - rate) * cell(s). The output is read from the new state.
 
     Attributes:
-      cell: What to compute in each step.
+      cell: The cell to wrap.
       rates: Probability that a unit keeps its value, in [0, 1): one number, or one for
         each leaf of the state, for an LSTM those of (h, c).
 
@@ -177,10 +177,10 @@ class LearnedStateParams(NamedTuple):
 class LearnedState(Wrapper):
     """Learns the initial state of a sequence, or of an episode after a reset.
 
-    It starts as the initial state of the cell. All examples have the same.
+    It is initialized as the initial state of the cell, and shared by all examples.
 
     Attributes:
-      cell: What to compute in each step.
+      cell: The cell to wrap.
 
     Example:
       >>> import jax, jax.numpy as jnp, jrnn

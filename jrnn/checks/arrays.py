@@ -46,7 +46,8 @@ def integers(name: str, value: Any, hint: str = "") -> Array:
         for extreme in extremes:
             if not limits.min <= extreme <= limits.max:
                 raise ValueError(
-                    f"{name} holds {extreme}, which {limits.dtype} cannot hold. Enable "
+                    f"{name} contains {extreme}, which is out of range for "
+                    f"{limits.dtype}. Enable "
                     "64 bits with `jax.config.update('jax_enable_x64', True)`."
                 )
         return jnp.asarray(given.astype(dtype))
@@ -69,9 +70,10 @@ def ids(name: str, value: Any, vocabulary: int) -> Array:
         if bad.size:
             place = tuple(bad[0].tolist())
             raise ValueError(
-                f"{name} holds the id {known[place]}, but ids are 0 to "
-                f"{vocabulary - 1} in a vocabulary of {vocabulary} symbols. It is at "
-                f"the position {list(place)}."
+                f"{name} contains the id {known[place]} at position {list(place)}, "
+                "but ids "
+                f"must be 0 to {vocabulary - 1} for a vocabulary of {vocabulary} "
+                "symbols."
             )
     return value
 
@@ -113,7 +115,7 @@ def sequence_axes(xs: Any, feature_axes: int, time_major: bool) -> tuple[Shape, 
         layout = layout.replace("features", f"{feature_axes} feature axes")
     leaves = named_leaves("xs", xs)
     if not leaves:
-        raise ValueError("xs holds no array; it must have at least one leaf.")
+        raise ValueError("xs must contain at least one array, got none.")
     leading = {}
     for name, leaf in leaves.items():
         shape = np.shape(leaf)
@@ -154,7 +156,7 @@ def flags(name: str, value: Array | None, batch: Shape, time: int, major: bool) 
 def lengths(value: Array | None, batch: Shape, time: int, least: int = 0) -> None:
     """Raises unless `value` is None or integers [*batch] in [least, time].
 
-    They are those of `jrnn.masks.as_lengths`.
+    They are the result of `jrnn.masks.as_lengths`.
     """
     if value is None:
         return

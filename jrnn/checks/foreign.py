@@ -1,4 +1,4 @@
-"""What people hand over that is no array of JAX, and what to do instead."""
+"""Checks for inputs that are not JAX arrays, which say what to pass instead."""
 
 from typing import Any
 
@@ -19,13 +19,13 @@ def as_arrays(name: str, tree: Any) -> Any:
         refuse_foreign(name, leaf)
         if not isinstance(leaf, jax.Array) and not hasattr(leaf, "__array__"):
             raise TypeError(
-                f"{name} must hold arrays, got {type(tree).__name__} with "
+                f"{name} must contain arrays, got {type(tree).__name__} with "
                 f"{_short(leaf)} in it. Make one array: `jnp.asarray({name})`, or of "
                 "sequences of different lengths, `jrnn.sequences.pad`."
             )
         if isinstance(leaf, np.ndarray) and leaf.dtype.kind in "OUS":
             raise TypeError(
-                f"{name} must hold numbers, got an array of {leaf.dtype}. Pad "
+                f"{name} must contain numbers, got an array of {leaf.dtype}. Pad "
                 "sequences of different lengths by `jrnn.sequences.pad`."
             )
         return jnp.asarray(leaf)
@@ -49,7 +49,7 @@ def refuse_foreign(name: str, value: Any) -> None:
             "`jnp.asarray(padded.numpy())` with `lengths=lengths.numpy()`."
         )
     raise TypeError(
-        f"{name} holds a torch.{kind.__name__}. Convert it with "
+        f"{name} contains a torch.{kind.__name__}. Convert it with "
         "`jnp.asarray(x.detach().cpu().numpy())`."
     )
 

@@ -82,21 +82,21 @@ def probability(name: str, value: float) -> None:
     """Raises unless `value` is in [0, 1)."""
     number(name, value)
     if not 0 <= value < 1:
-        raise ValueError(f"{name} is a probability in [0, 1), got {value!r}.")
+        raise ValueError(f"{name} must be a probability in [0, 1), got {value!r}.")
 
 
 def count(name: str, value: Any, number: int, meaning: str) -> None:
     """Raises unless `value` has `number` entries."""
     if len(value) != number:
         raise ValueError(
-            f"{name} must hold {number} entries ({meaning}), got {len(value)}."
+            f"{name} must have {number} entries ({meaning}), got {len(value)}."
         )
 
 
 def divides(name: str, value: int, whole: str, size: int) -> None:
     """Raises unless `value` divides `size`."""
     if size % value:
-        raise ValueError(f"{name} must divide {whole}, {size}, got {value}.")
+        raise ValueError(f"{name} must divide {whole} = {size}, got {value}.")
 
 
 def equal_sizes(name: str, size: int, expected: int) -> None:

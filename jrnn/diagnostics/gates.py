@@ -21,11 +21,11 @@ class Saturation(NamedTuple):
 def gates(cell: Cell, params: Params, state: State | None, xs: Any) -> dict[str, Array]:
     """Returns the values of a cell's gates at every step.
 
-    A cell names its gates in the field `gates` of its form, see `jrnn.forms`. Wrappers
-    keep them.
+    A cell defines its gates in the field `gates` of its form; see `jrnn.forms`.
+    Wrappers keep them.
 
     Args:
-      cell: What computes the steps.
+      cell: The cell.
       params: Its parameters.
       state: State before the first step; None for the initial state.
       xs: Inputs [*batch, T, features].
@@ -100,7 +100,7 @@ def gate_saturation(
 
 
 def half_life(forget: Array) -> Array:
-    """Returns after how many steps a forget gate has halved the memory of a unit.
+    """Returns the number of steps in which a forget gate halves the memory of a unit.
 
         log(1/2) / mean(log f)
 

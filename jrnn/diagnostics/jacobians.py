@@ -20,7 +20,7 @@ def state_jacobians(cell: Cell, params: Params, state: State | None, xs: Any) ->
     """Returns the Jacobian of every step: dh_t / dh_t-1 for t = 1, ..., T.
 
     Args:
-      cell: What computes the steps.
+      cell: The cell.
       params: Its parameters.
       state: State before the first step; None for the initial state.
       xs: Inputs [*batch, T, features].
@@ -57,7 +57,7 @@ def jacobian_product(
         dh_t / dh_k = (dh_t / dh_t-1) ... (dh_k+1 / dh_k)
 
     Args:
-      cell: What computes the steps.
+      cell: The cell.
       params: Its parameters.
       state: State before the first step; None for the initial state.
       xs: Inputs [*batch, T, features].
@@ -100,11 +100,11 @@ def jacobian_product(
 def jacobian_norms(cell: Cell, params: Params, state: State | None, xs: Any) -> Array:
     """Returns the spectral norm of dh_t / dh_k for every pair of steps.
 
-    It bounds how much any gradient can grow from step t back to step k. Cells that
-    declare a diagonal or block structure are computed with unit by unit.
+    It bounds how much any gradient can grow from step t back to step k. If a cell
+    declares a diagonal or block structure, each unit is computed separately.
 
     Args:
-      cell: What computes the steps.
+      cell: The cell.
       params: Its parameters.
       state: State before the first step; None for the initial state.
       xs: Inputs [*batch, T, features].

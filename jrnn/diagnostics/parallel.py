@@ -26,7 +26,7 @@ def parallel_info(
     """Returns how Newton's method converges in a scan with `method="parallel"`.
 
     Args:
-      cell: What to compute in each step.
+      cell: The cell to wrap.
       params: Its parameters.
       state: State before the first step; None for the initial state.
       xs: Inputs [*batch, T, features].
@@ -83,17 +83,17 @@ def parallelizable(
 ) -> Parallelizable:
     """Returns whether all time steps of a cell can be computed at once, and why.
 
-    A recurrence that is linear in the state always can be. Any other can while it is
-    predictable: if the largest Lyapunov exponent is negative, small errors of a guess
-    fade, and Newton's method needs few iterations [1]. The exponent is a mean over
-    time. If the norms of single Jacobians are far above one, errors grow at first, and
-    more iterations are needed. So the iterations are counted, not estimated; other
-    inputs of this kind take about as many, at any length.
+    A recurrence that is linear in the state always can. Any other recurrence can if it
+    is predictable: if the largest Lyapunov exponent is negative, small errors of a
+    guess decay, and Newton's method needs few iterations [1]. The exponent is a mean
+    over time. If the norms of single Jacobians are far above one, errors first grow,
+    and more iterations are needed. So this function counts the iterations instead of
+    estimating them. Similar inputs need about the same number, for any length.
 
     It returns Python numbers and strings, and cannot be called under `jax.jit`.
 
     Args:
-      cell: What to compute in each step.
+      cell: The cell to wrap.
       params: Its parameters.
       xs: Inputs [*batch, T, features], such as those of one batch.
       state: State before the first step; None for the initial state.

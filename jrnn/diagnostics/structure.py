@@ -1,4 +1,4 @@
-"""Compares the structure that a cell declares with its derivatives."""
+"""Checks the structure that a cell declares against its derivatives."""
 
 import functools
 from typing import Any
@@ -20,7 +20,7 @@ def check_structure(
     draws: int = 3,
     tolerance: float = 1e-4,
 ) -> None:
-    """Compares what the form of a cell declares with what its step does.
+    """Checks that the step of a cell has the structure that its form declares.
 
     Kernels, gradients and diagnostics trust the form. At random states and inputs, and
     along random directions v, this compares derivatives of a step with what the form
@@ -28,17 +28,18 @@ def check_structure(
 
         diagonal, block    J v unit by unit, from one derivative per leaf of the state
         linear             the same, and J does not depend on the state
-        local              each parameter reaches one unit, that of its last axis
+        local              each parameter affects only one unit, that of its last axis
 
     A form that is dense and not gated declares nothing and passes.
 
     Args:
       cell: The cell to check.
-      params: Its parameters; take random ones, as zeros hide what they multiply.
+      params: Its parameters. Use random values, because zeros hide what they multiply.
       input_size: The number of input features; None for the number of rows of the
         first matrix in `params`.
-      draws: How many random points are tried.
-      tolerance: How far derivatives may differ, relative to the largest.
+      draws: The number of random points.
+      tolerance: The largest difference of derivatives, relative to the largest
+        derivative.
 
     Raises:
       ValueError: if a derivative differs from what the form implies.
@@ -202,5 +203,7 @@ def _random_like(rng: Any, tree: Any) -> Any:
 def _rows(params: Params) -> int:
     matrices = [leaf for leaf in jax.tree.leaves(params) if leaf.ndim == 2]
     if not matrices:
-        raise ValueError("There is no matrix in params: pass `input_size=`.")
+        raise ValueError(
+            "params contain no matrix to read the input size from: pass `input_size=`."
+        )
     return matrices[0].shape[0]

@@ -30,7 +30,7 @@ class TappedState(NamedTuple):
 
 @value
 class Tapped(Wrapper):
-    """A cell that records how large the gradient is at each of its steps.
+    """A wrapper that records the norm of the gradient at each step.
 
     The values are those of the cell. In the backward pass, the gradient of a loss with
     respect to the state h_t passes through the tap unchanged and leaves its squared
@@ -39,9 +39,9 @@ class Tapped(Wrapper):
     `tapped_norms` reads it.
 
     Steps are counted from the initial state: in the order of the run, without padding,
-    and from zero after a reset. The gradient of `tap` is a record and not the
-    derivative of anything: do not train with it. In float32, norms below 1e-19 read as
-    zero and norms above 1e19 as infinite, because their squares are.
+    and from zero after a reset. The gradient of `tap` is a record, not a derivative: do
+    not train with it. In float32, norms below 1e-19 read as zero and norms above 1e19
+    as infinite, because their squares are.
 
     Attributes:
       cell: The cell to watch.

@@ -63,7 +63,7 @@ class Bridge:
           key: Source of randomness.
           input_size: The number of features of the vector.
           params: The parameters of the layer, which tell the shape of its state.
-          dtype: Of the parameters.
+          dtype: The dtype of the parameters.
         """
         input_size = checks.integer("input_size", input_size, 1)
         leaves = jax.tree.leaves(_state_read(self.layer, params))

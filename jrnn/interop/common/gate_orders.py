@@ -1,4 +1,4 @@
-"""The order in which each library lays the gates of a cell side by side."""
+"""The order in which each library concatenates the gates of a cell."""
 
 import jax.numpy as jnp
 
@@ -20,7 +20,7 @@ def reorder(a: Array, cell: str, source: str, target: str, axis: int = -1) -> Ar
     """Moves the gates of an array from one library's order to another's.
 
     Args:
-      a: Gates side by side along `axis`.
+      a: Gates concatenated along `axis`.
       cell: "lstm" or "gru". Other cells have no gates to move.
       source: The library whose order `a` has.
       target: The library whose order the result has.

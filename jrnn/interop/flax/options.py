@@ -1,4 +1,4 @@
-"""The options of Flax cells, which weights do not tell."""
+"""The options of Flax cells, which cannot be read from weights."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ def of_module(module: Any, given: dict[str, Any]) -> dict[str, Any]:
 
     Args:
       module: A cell, an `RNN`, a `Bidirectional`, a `Sequential` of these, or None.
-      given: The options where the module does not tell: `gate`, `activation` and
+      given: The options that the module does not have: `gate`, `activation` and
         `residual`.
 
     Raises:
@@ -27,7 +27,7 @@ def of_module(module: Any, given: dict[str, Any]) -> dict[str, Any]:
     if not cells:
         raise ValueError(
             f"module must contain recurrent cells, got {type(module).__name__}. Pass "
-            "the module that the parameters are of."
+            "the module of the parameters."
         )
     options = dict(given)
     names = {"gate": "gate_fn", "activation": "activation_fn", "residual": "residual"}

@@ -1,8 +1,8 @@
 """Weights and states of the recurrent modules of Flax, in Linen and NNX.
 
 All functions here work on nested dictionaries of arrays. Flax does not need to be
-installed. Weights do not tell options such as `reverse` and `merge_fn`; set the same
-options in the layer of jrnn.
+installed. Options such as `reverse` and `merge_fn` cannot be read from weights; set
+them in the jrnn layer yourself.
 """
 
 from collections.abc import Mapping
@@ -33,9 +33,9 @@ def from_linen_params(
         `GRUCell`, `MGUCell` or `ConvLSTMCell`; with or without the outer "params".
       gate: The cells' `gate_fn`.
       activation: The cells' `activation_fn`.
-      residual: Whether a `SimpleCell` has `residual=True`. Its parameters do not tell,
-        and without this option the result computes something else. The residual
-        connection becomes the identity matrix, added to the recurrent weights.
+      residual: Whether a `SimpleCell` has `residual=True`, which cannot be read from
+        its parameters. The residual connection becomes the identity matrix, added to
+        the recurrent weights.
       module: The module of the parameters. The three options above are read from it.
       spatial: Spatial sizes of the images that a `ConvLSTMCell` reads.
 

@@ -17,7 +17,7 @@ class RandomCut(Wrapper):
     """A cell that scales the gradient of the state before a step by 0 or 1 / (1 - p).
 
     Attributes:
-      cell: What to compute in each step; values are unchanged.
+      cell: The cell to wrap; its values are unchanged.
       probability: p, the probability of 0.
     """
 
