@@ -86,7 +86,7 @@ def scan(
     between steps t and t-1, as it does forward.
 
     Args:
-      cell: The cell to wrap.
+      cell: The cell to run.
       params: Parameters, from `cell.init`.
       state: State before the first step, from `cell.initial_state` or from an earlier
         scan, which then continues; None for the initial state.

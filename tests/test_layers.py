@@ -146,7 +146,7 @@ def test_what_stands_in_padding_need_not_be_an_id():
     ids = jnp.array([[0, 3, -1], [1, 2, 3]])
     ys = embed.apply(params, (), ids, lengths=[2, 3])[1]
     np.testing.assert_array_equal(ys[0, :2], params.table[ids[0, :2]])
-    with pytest.raises(ValueError, match="holds the id -1"):
+    with pytest.raises(ValueError, match="contains the id -1"):
         embed.apply(params, (), ids, lengths=[3, 3])
 
 
@@ -159,7 +159,7 @@ def test_embed_never_returns_another_symbol():
     np.testing.assert_array_equal(traced(ids), params.table[ids])
     for bad in (4, -1):
         assert np.all(np.isnan(traced(jnp.array([bad]))))
-        with pytest.raises(ValueError, match=f"holds the id {bad}"):
+        with pytest.raises(ValueError, match=f"contains the id {bad}"):
             embed.apply(params, (), jnp.array([bad]))
     with pytest.raises(TypeError, match="integer ids"):
         embed.apply(params, (), jnp.ones(3))
@@ -180,7 +180,7 @@ def test_dropout_keeps_the_mean_and_its_mask(locked):
     np.testing.assert_array_equal(
         jrnn.Dropout(0.0).apply((), (), ones, key=key)[1], ones
     )
-    with pytest.raises(ValueError, match="rate is a probability"):
+    with pytest.raises(ValueError, match="rate must be a probability"):
         jrnn.Dropout(1.0).init(key, 3)
 
 
@@ -196,7 +196,7 @@ def test_sequential_threads_sizes_states_and_keys():
     assert_close((final, jnp.concatenate([head, tail], 1)), (state, ys))
     assert_close(model.apply(params, model.initial_state(params, (B,)), XS)[1], ys)
     assert np.any(model.apply(params, None, XS, key=jax.random.key(0))[1] != ys)
-    with pytest.raises(ValueError, match="params must hold 4 entries"):
+    with pytest.raises(ValueError, match="params must have 4 entries"):
         model.apply(params[:3], None, XS)
     with pytest.raises(ValueError, match="at least 1"):
         jrnn.Sequential().init(jax.random.key(0), 3)

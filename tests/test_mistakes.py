@@ -145,7 +145,7 @@ MISTAKES = {
     "parameters of a part": (
         lambda: MODEL.apply(MODEL_PARAMS[1:], None, IDS),
         ValueError,
-        "params must hold 3 entries",
+        "params must have 3 entries",
     ),
     "a forgotten wrapper": (
         lambda: jrnn.scan(jrnn.LearnedState(LSTM), PARAMS, None, XS),
@@ -217,7 +217,7 @@ MISTAKES = {
     "percent": (
         lambda: jrnn.Dropout(50),
         ValueError,
-        r"rate is a probability in \[0, 1",
+        r"rate must be a probability in \[0, 1",
     ),
     "a cell in a stack of layers": (
         lambda: jrnn.Sequential(LSTM, jrnn.Dense(2)),
@@ -295,5 +295,5 @@ def test_the_accuracy_is_that_of_valid_steps():
     assert training.accuracy(jnp.array(logits), labels, jnp.zeros_like(mask)) == 0
     bad = jnp.full((1, 2, 4), jnp.nan)
     assert training.accuracy(bad, jnp.zeros((1, 2), int)) == 0
-    with pytest.raises(ValueError, match="holds the id 4"):
+    with pytest.raises(ValueError, match="contains the id 4"):
         training.accuracy(jnp.ones((1, 1, 4)), jnp.array([[4]]))

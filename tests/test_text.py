@@ -103,7 +103,7 @@ def test_bytes_that_are_not_utf8_are_replaced():
             ValueError,
             "'<eos>' among the specials",
         ),
-        (lambda: Vocabulary.build("ab").decode([4]), ValueError, "holds the id 4"),
+        (lambda: Vocabulary.build("ab").decode([4]), ValueError, "contains the id 4"),
         (lambda: Vocabulary.build("ab").decode([0.5]), TypeError, "integer"),
         (lambda: Vocabulary.from_json("[]"), ValueError, "not JSON of a vocabulary"),
         (

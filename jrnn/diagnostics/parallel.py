@@ -26,7 +26,7 @@ def parallel_info(
     """Returns how Newton's method converges in a scan with `method="parallel"`.
 
     Args:
-      cell: The cell to wrap.
+      cell: The cell.
       params: Its parameters.
       state: State before the first step; None for the initial state.
       xs: Inputs [*batch, T, features].
@@ -93,7 +93,7 @@ def parallelizable(
     It returns Python numbers and strings, and cannot be called under `jax.jit`.
 
     Args:
-      cell: The cell to wrap.
+      cell: The cell.
       params: Its parameters.
       xs: Inputs [*batch, T, features], such as those of one batch.
       state: State before the first step; None for the initial state.

@@ -30,7 +30,7 @@ def run(kernel: Kernel, cell: Cell, loop: Loop, options: Options) -> Trajectory:
 
     Args:
       kernel: What runs a piece.
-      cell: The cell to wrap.
+      cell: The cell to run.
       loop: The arrays of the whole sequence.
       options: Direction, unrolling, and what to keep.
 

@@ -19,7 +19,7 @@ class Recurrent:
     """A cell run over a sequence; parameters and state are those of the cell.
 
     Attributes:
-      cell: The cell to wrap.
+      cell: The cell to run over time.
       reverse: Whether to run from the last valid step to the first. Outputs keep the
         order of the inputs.
       return_sequence: False returns only the output of the last valid step,
