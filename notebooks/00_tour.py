@@ -1,8 +1,8 @@
 # %% [markdown]
 # # A tour: from nothing to a trained model
 #
-# You will see one step of a recurrent network, then a whole sequence, then a model that learns to write the numbers from
-# one to ten. A model without memory gets the same text and fails, and the picture shows by how much. The notebook takes
+# You will run one step of a recurrent network, then a whole sequence, and then train a model that writes the words for one
+# to ten. A model without memory is trained on the same text and fails, and a picture shows by how much. The notebook takes
 # about twenty seconds on two CPU cores.
 
 # %%
@@ -33,9 +33,13 @@ plt.style.use(plots.STYLE)
 # %% [markdown]
 # ## One step
 #
+# A recurrent network reads a sequence one element at a time. It carries a *state*, which summarizes what it has read so
+# far. One *step* has two inputs, the state and the element $x_t$, and two outputs, the next state and the output $y_t$.
+#
 # jrnn computes recurrent networks as pure functions. A *cell* defines one time step. It is a plain value: you can print,
 # compare and hash it. You keep the arrays. The parameters are a NamedTuple, drawn with an explicit key, and the state is
-# another NamedTuple. One step maps the state and the input $x_t$ to the next state and the output $y_t$.
+# another NamedTuple. The cell here is a GRU, and the model below has an LSTM. [Notebook 04](04_lstm.ipynb) explains both;
+# here it only matters that they are cells.
 
 # %%
 cell = jrnn.GRU(hidden_size=4)
@@ -53,7 +57,8 @@ assert y.shape == (2, 4)
 # ## A sequence
 #
 # `jrnn.scan` runs the cell over time, similar to `jax.lax.scan`. Sequences are `[*batch, time, features]`, with any number
-# of batch axes, including none. The state is the first argument and the first result, and `None` means the initial state.
+# of batch axes, including none. The state comes first, before the inputs and before the outputs. `None` means the initial
+# state, which is zero.
 
 # %%
 xs = jax.random.normal(jax.random.key(2), (2, 5, 3))
@@ -61,15 +66,20 @@ state, ys = jrnn.scan(cell, params, None, xs)
 assert ys.shape == (2, 5, 4)
 assert jnp.allclose(ys[:, -1], state.h)
 
+zero = cell.initial_state(params, (2,))
+assert not zero.h.any()
+assert jnp.array_equal(jrnn.scan(cell, params, zero, xs)[1], ys)
+
 # The state is all that the network remembers: a sequence can be continued.
 first, _ = jrnn.scan(cell, params, None, xs[:, :2])
 again, _ = jrnn.scan(cell, params, first, xs[:, 2:])
 assert jnp.allclose(again.h, state.h, atol=1e-6)
 
 # %% [markdown]
-# Sequences of one batch often have different lengths. A fully connected network needs inputs of one size, so padding
-# becomes part of its input. Here padding has no effect: the state of a padded row does not change, its outputs are zero,
-# and even a NaN in the padding does not affect a gradient.
+# Sequences of one batch often have different lengths, so short ones are padded. A fully connected network needs inputs of
+# one size, so padding becomes part of its input. A recurrent network stops at the end of each sequence. In jrnn, padding
+# has no effect: the state does not change in a padded step, the outputs are zero there, and even a NaN in the padding
+# does not affect a gradient.
 
 # %%
 padded = xs.at[0, 2:].set(jnp.nan)
@@ -91,11 +101,11 @@ assert training.all_finite(gradient)
 # %% [markdown]
 # ## A model
 #
-# Layers map sequences to sequences, and a model is a layer too. The task is *language modeling*: read a text character by
-# character and predict the next character at every step. The text is the words for one to ten, over and over.
+# Layers map sequences to sequences, and a model is a layer too. The task is *language modeling*: read a text and predict,
+# at every step, what comes next. Here the text is read character by character. It repeats the words for one to ten.
 #
-# There are two approaches to sequences. The model with memory has a recurrent layer. The model without memory has
-# none, and sees the current character only.
+# There are two approaches to sequences. The model with memory has a recurrent layer. The model without memory is a
+# feed-forward network: it reads the current character only.
 
 # %%
 words = "one two three four five six seven eight nine ten "
@@ -119,8 +129,9 @@ without_memory = jrnn.Sequential(
 # ## Training
 #
 # The text is reshaped into contiguous rows and split into chunks of equal length. The state is carried from chunk to
-# chunk, and the gradient stops between them. That is truncated backpropagation through time. You only write the loss of
-# one chunk: the cross entropy, which is minus the log probability of the character that comes next.
+# chunk, and the gradient stops between them. That is truncated backpropagation through time, the topic of
+# [notebook 07](07_clipping_and_truncation.ipynb). You only write the loss of one chunk: the cross entropy, which is minus
+# the log probability of the next character. With the natural logarithm, its unit is the *nat*.
 
 # %%
 inputs, targets = training.stream_to_rows(ids, batch=8)
@@ -155,9 +166,12 @@ _, history_without = train(without_memory, epochs)
 
 # %% [markdown]
 # How good can a model without memory become? It can learn how often each character follows each other one. The entropy of
-# that frequency is a lower bound for its loss. For example, after a space any of the letters `o`, `t`, `f`, `s`, `e` and
-# `n` may follow, and only the words before tell which one. The small peaks are the first chunks of each epoch, when the
-# state is zero again and the memory is empty.
+# these frequencies is a lower bound for its loss. For example, any of the letters `o`, `t`, `f`, `s`, `e` and `n` may
+# follow a space, and only the words before determine which one.
+#
+# In the picture, compare each curve with the dashed line. The model without memory reaches the line and stays there. The
+# model with memory goes far below it. Its small peaks are the first chunks of each epoch, where the state is zero again,
+# so the memory is empty.
 
 # %%
 counts = np.zeros((len(alphabet), len(alphabet)))
@@ -171,25 +185,24 @@ fig, ax = plt.subplots()
 ax.plot(history_without, label="without memory")
 ax.plot(history, label="with memory (LSTM)")
 ax.axhline(bound, color="0.4", ls="--", lw=1)
-ax.text(len(history), bound + 0.08, "bound without memory", color="0.3", ha="right")
+ax.text(len(history), bound + 0.1, "bound without memory", color="0.3", ha="right")
 ax.set(xlabel="update", ylabel="loss (nats per character)", ylim=(0, None))
 ax.set_title("Memory predicts what the last character alone cannot")
 ax.legend(loc=(0.6, 0.6))
 plt.show()
 
+reached, reached_without = np.mean(history[-20:]), np.mean(history_without[-20:])
 print(f"guessing {guessing:.2f}, bound without memory {bound:.2f} nats per character")
-print(
-    f"reached: without memory {np.mean(history_without[-20:]):.2f}, with memory {np.mean(history[-20:]):.2f}"
-)
-assert 0.95 * bound < np.mean(history_without[-20:]) < 1.2 * bound
-assert np.mean(history[-20:]) < 0.5 * bound
+print(f"reached: without memory {reached_without:.2f}, with memory {reached:.2f}")
+assert 0.95 * bound < reached_without < 1.2 * bound
+assert reached < 0.5 * bound
 
 # %% [markdown]
 # ## Generation
 #
 # A model that predicts the next character can write: take a prediction, append it to the text, and repeat. `jrnn.generate`
 # does this in one compiled loop. With `key=None`, it takes the most probable character. Without a key there is no
-# randomness, so there is no dropout either. With a key, it samples.
+# randomness, so there is no dropout either.
 
 # %%
 start = "one two three f"
@@ -198,6 +211,10 @@ _, out = jrnn.generate(with_memory, params, None, prime, 40)
 written = start + "".join(alphabet[i] for i in out[0])
 print("most probable:", written)
 assert written.startswith("one two three four five six seven eight nine ten")
+
+# %% [markdown]
+# With a key, it samples from the predicted probabilities. A *temperature* above one makes less probable characters more
+# likely, so these rows contain words that are not in the text.
 
 # %%
 _, out = jrnn.generate(
@@ -209,14 +226,17 @@ _, out = jrnn.generate(
     key=jax.random.key(3),
     temperature=2.0,
 )
-for row in out:
-    print("sampled:      ", start + "".join(alphabet[i] for i in row))
+samples = [start + "".join(alphabet[i] for i in row) for row in out]
+for sample in samples:
+    print("sampled:", sample)
+assert len(set(samples)) == 3
+assert not set(" ".join(samples).split()) <= set(words.split())
 
 # %% [markdown]
 # ## What to remember
 #
 # * A cell is one step. `jrnn.scan` runs it over time: `state, ys = jrnn.scan(cell, params, state, xs)`.
-# * The state is the memory of the network. With it, a model predicts what no model of the last character can predict.
+# * The state is the memory of the network. With it, a model predicts what the last character alone cannot predict.
 # * Layers, models, training steps and generation are pure functions of arrays that you hold.
 #
 # Next: [one computation, three ways to write it](01_unfolding.ipynb). More: [the design of jrnn](../docs/design.md).

@@ -1,9 +1,9 @@
 # %% [markdown]
 # # Parity: the numbers of Keras and PyTorch
 #
-# You will run the `SimpleRNN` examples of Keras and the `nn.RNN` example of PyTorch from the lecture notes, with jrnn. The
-# shapes are those of Keras. The values are those that PyTorch prints, up to the rounding of float32. The notebook takes
-# about ten seconds on two CPU cores.
+# You will compute the `SimpleRNN` examples of Keras and the `nn.RNN` example of PyTorch from the lecture notes with jrnn.
+# The shapes are those of Keras. The values are those that PyTorch prints, up to the rounding of float32. The notebook
+# takes about ten seconds on two CPU cores.
 
 # %%
 try:
@@ -28,8 +28,8 @@ plt.style.use(plots.STYLE)
 # %% [markdown]
 # ## Keras: the last output, all outputs, the state
 #
-# The input is `[B, N, I]` = `[32, 10, 8]`: 32 sequences of 10 elements with 8 features each. The layer has $O = 4$ units.
-# `scheme="keras"` draws the parameters as Keras does.
+# The input is `[B, N, I]` = `[32, 10, 8]`: 32 sequences of 10 elements with 8 features each. The layer has $O = 4$ units,
+# so the output of each step has 4 values, and so has the state. `scheme="keras"` draws the parameters as Keras does.
 #
 # | Keras | jrnn |
 # |---|---|
@@ -54,8 +54,9 @@ assert whole_outputs.shape == (32, 10, 4)
 assert last_state.h.shape == (32, 4)
 
 # %% [markdown]
-# In a simple recurrent network, the memory *is* the output: $C_t \equiv h_t$. So the last output, the last row of all
-# outputs and the last state are one array. A state of an LSTM is more than its output: it has the memory $c$ as well.
+# In a simple recurrent network, the memory *is* the output: $C_t \equiv h_t$. So the last output, the last step of all
+# outputs and the last state are equal. The picture shows the outputs of one sequence, one column for each step, and frames
+# the last one. The state of an LSTM contains more than its output: it has the memory $c$ as well.
 
 # %%
 fig, ax = plt.subplots(figsize=(6.4, 2.4))
@@ -65,9 +66,7 @@ ax.grid(visible=False)
 ax.set_xticks(range(10), [f"$h_{{{t}}}$" for t in range(1, 11)])
 ax.set_yticks(range(4), range(1, 5))
 ax.set(xlabel="time step of one sequence", ylabel="unit")
-ax.set_title(
-    "The last output (framed) is the last column of all outputs, and the state"
-)
+ax.set_title("The last column (framed) is the last output and the last state")
 fig.colorbar(image, ax=ax, label="value")
 plt.show()
 
@@ -79,8 +78,8 @@ assert (lstm_state.h == lstm_ys[:, -1]).all()
 assert abs(lstm_state.c - lstm_ys[:, -1]).max() > 0.1
 
 # %% [markdown]
-# The simple network has three arrays: $W_x$ `[8, 4]`, $W_h$ `[4, 4]` and the bias `[4]`. None of them depends on the number
-# of steps, so the same parameters read a sequence of 3 or 300 elements.
+# The simple recurrent network has three arrays: $W_x$ `[8, 4]`, $W_h$ `[4, 4]` and the bias `[4]`. Their sizes do not
+# depend on the number of steps, so the same parameters read a sequence of 3 or 300 elements.
 
 # %%
 count = sum(leaf.size for leaf in jax.tree.leaves(params))
@@ -93,12 +92,12 @@ for steps in (3, 300):
 # %% [markdown]
 # ## PyTorch: every printed number
 #
-# The notes run `nn.RNN(5, 2)` on the rows `[1]*5`, `[2]*5`, `[3]*5` after `torch.manual_seed(1)`. These are the weights that
-# PyTorch draws, and the numbers that the notes print. PyTorch computes
+# The notes run `nn.RNN(5, 2)` on the rows `[1]*5`, `[2]*5`, `[3]*5` after `torch.manual_seed(1)`. The arrays below are the
+# weights that PyTorch draws, and the numbers that the notes print. PyTorch computes
 #
 # $$h_t = \tanh(x_t W_{xh}^\top + b_{xh} + h_{t-1} W_{hh}^\top + b_{hh}).$$
 #
-# With `separate_biases=True`, the cell has the two biases of PyTorch. Its matrices are the transposes.
+# With `separate_biases=True`, the cell has the two biases of PyTorch. The matrices of jrnn are the transposes.
 
 # %%
 w_xh = np.array(
@@ -146,7 +145,7 @@ for t in range(3):
 # A float32 number has about seven significant digits, and print shows up to eight. The last digit depends on the order in
 # which a sum is computed and on how tanh is rounded, so it may differ between machines, between versions of one library,
 # and here. The picture counts the difference in *units in the last place*: the distance between a float32 number and the
-# next one. No number is more than two such units away, which is less than three parts in ten million.
+# next one. No bar is higher than two units, which is less than three parts in ten million.
 
 # %%
 
@@ -165,7 +164,7 @@ for shift, (name, values) in zip((-0.15, 0.15), found.items(), strict=True):
     ax.bar(np.arange(6) + shift, values.ravel(), 0.3, label=name)
 ax.set_xticks(range(6), [f"step {t}\nunit {u}" for t in range(3) for u in (1, 2)])
 ax.set_yticks([0, 1, 2])
-ax.set(ylabel="units in the last place", ylim=(0, 3), xlabel="number of the notes")
+ax.set(ylabel="units in the last place", ylim=(0, 3), xlabel="value in the notes")
 ax.set_title("jrnn and the printed numbers differ by rounding only")
 ax.legend(ncols=2)
 plt.show()
@@ -173,12 +172,12 @@ plt.show()
 assert max(values.max() for values in found.values()) <= 2
 
 # %% [markdown]
-# The comparison can fail. With the transposes forgotten, or with one bias left out, the numbers are others.
+# The comparison can fail. Without the transpose of $W_{hh}$, or without one of the two biases, the outputs are different.
 
 # %%
 without_bias = torch_params._replace(b_h=jnp.zeros(2))
-turned = torch_params._replace(w_h=jnp.asarray(w_hh))
-for wrong in (without_bias, turned):
+without_transpose = torch_params._replace(w_h=jnp.asarray(w_hh))
+for wrong in (without_bias, without_transpose):
     _, ys = jrnn.scan(torch_cell, wrong, None, sequence)
     assert last_places(ys, printed_output).max() > 1000
 
@@ -186,7 +185,7 @@ for wrong in (without_bias, turned):
 # ## What to remember
 #
 # * Sequences are `[B, N, I]`; all outputs are `[B, N, O]`; the last output and the state are `[B, O]`.
-# * In a simple recurrent network, the state is the last output. In an LSTM, it is more.
+# * In a simple recurrent network, the state is the last output. In an LSTM, it contains the memory $c$ as well.
 # * The same weights give the same numbers in PyTorch and jrnn, up to the last digit of float32.
 #
 # Next: [other recurrences](03_recurrences.ipynb). More: [code of PyTorch, Keras, Flax and Haiku in

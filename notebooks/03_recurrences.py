@@ -1,9 +1,9 @@
 # %% [markdown]
-# # Recurrences: from where to where
+# # Recurrences: hidden units, outputs, layers and directions
 #
-# A recurrent connection can lead from the hidden units or from the outputs, and back to either. You will compute all three
-# kinds by hand and with jrnn, stack layers, and read a sentence in both directions to find out who "Rex" is. The notebook
-# takes about twenty seconds on two CPU cores.
+# A recurrent connection can start at the hidden units or at the outputs, and lead to either. You will compute three kinds
+# by hand and with jrnn, stack layers, and read a sentence in both directions to find out who "Rex" is. The notebook takes
+# about twenty seconds on two CPU cores.
 
 # %%
 try:
@@ -34,7 +34,8 @@ plt.style.use(plots.STYLE)
 # ## Three kinds of recurrence
 #
 # A network with hidden units $h_t$ and outputs $o_t$ has weights from input to hidden units, $W_{xh}$, and from hidden
-# units to outputs, $W_{ho}$. The recurrent weights are of one of three kinds.
+# units to outputs, $W_{ho}$. The recurrent weights are of one of three kinds. What follows $h_t W_{ho} + b_o$ depends on the
+# task: nothing for a real number, as here, and a softmax for the probabilities of classes.
 #
 # | Recurrence | Hidden units | Outputs | In jrnn |
 # |---|---|---|---|
@@ -84,9 +85,10 @@ for name, network in networks.items():
 # ## How much can each remember?
 #
 # Everything that a network remembers passes through its recurrent connection. With hidden-to-hidden recurrence these are
-# $H = 6$ numbers, with the other two only the $O = 2$ outputs. To see it, change the first inputs a little in all possible
-# directions, and look at how the later outputs change. The singular values of this matrix of derivatives count the
-# directions that survive.
+# the $H = 6$ hidden units. With the other two kinds these are only the $O = 2$ outputs. To see it, we change the first
+# inputs a little in all possible directions and look at how the later outputs change. The derivatives form a matrix. The
+# number of its singular values above rounding is the number of directions that reach the later outputs. In the picture,
+# count the points above the dashed line: six for hidden-to-hidden recurrence, two for the others.
 
 # %%
 past = 6  # inputs 1 to 6 are the past, outputs 7 to 12 the future
@@ -114,20 +116,23 @@ ax.axhline(1e-5, color="0.3", ls="--", lw=1)
 ax.text(8, 1.2e-5, "rounding", color="0.3", ha="right", va="bottom")
 ax.set(xlabel="direction", ylabel="singular value", ylim=(1e-10, 10))
 ax.set_title("Outputs carry fewer directions of the past than hidden units")
-ax.legend(loc="lower left")
+fig.legend(*ax.get_legend_handles_labels(), loc="outside right")
 plt.show()
 
-survive = {name: int(jnp.sum(values > 1e-5)) for name, values in singular.items()}
-print("directions of the past that reach the future:", survive)
-assert survive["hidden-to-hidden"] == H
-assert survive["output-to-hidden"] == survive["output-to-output"] == O
+reached = {name: int(jnp.sum(values > 1e-5)) for name, values in singular.items()}
+print("directions of the past that reach the later outputs:", reached)
+assert reached["hidden-to-hidden"] == H
+assert reached["output-to-hidden"] == reached["output-to-output"] == O
 
 # %% [markdown]
 # ## Several layers
 #
 # The second layer reads the outputs of the first: $h^1_t$ depends on $x_t$ and $h^1_{t-1}$, and $h^2_t$ on $h^1_t$ and
 # $h^2_{t-1}$. So every layer except the last must return a whole sequence (in Keras `return_sequences=True`). jrnn returns
-# the sequence unless told otherwise, and refuses a stack that lost it.
+# the sequence by default. If a layer below another one returns its last output only, `init` raises an error.
+#
+# The picture shows all hidden units of both layers. To compute one column of layer 2, the network needs the column of
+# layer 1 below it, and the column of layer 2 to its left.
 
 # %%
 stack = jrnn.Stack(jrnn.Elman(5), jrnn.Elman(4))
@@ -159,18 +164,20 @@ ax.grid(visible=False)
 ax.set_xticks(range(T), range(1, T + 1))
 ax.set_yticks([2, 6.5], ["layer 1", "layer 2"])
 ax.set(xlabel="time step", ylabel="hidden units")
-ax.set_title("Two layers: the second reads the first in every step")
+ax.set_title("Layer 2 reads layer 1 in every step")
 fig.colorbar(image, ax=ax, label="value", shrink=0.8)
 plt.show()
 
 # %% [markdown]
 # ## Both directions: who is Rex?
 #
-# A network that reads from left to right knows only the words before. In "Rex is a dog", nothing before "Rex" tells
-# whether Rex is a dog or a dinosaur. The word that tells comes later. A *bidirectional* layer has a second cell that reads
-# from right to left, so each output depends on the whole sentence.
+# A network that reads from left to right knows only the words before. In "Rex is a dog", no word before "Rex" shows
+# whether Rex is a dog or a dinosaur. The word that shows it comes later. A *bidirectional* layer has a second cell that
+# reads from right to left, so each output depends on the whole sentence.
 #
-# Both networks are trained to answer at the word "Rex": dog or dinosaur?
+# Both networks are trained to answer at the word "Rex": dog or dinosaur? The bars are the probability of "dinosaur", and a
+# bar that cannot be seen is a probability near zero. For the first two sentences, the network that reads from left to
+# right can only guess, so its bars end at the dashed line. The bidirectional network is right in all four.
 
 # %%
 sentences = [
@@ -213,9 +220,10 @@ fig, ax = plt.subplots()
 for shift, (name, values) in zip((-0.18, 0.18), probability.items(), strict=True):
     ax.bar(np.arange(4) + shift, values, 0.34, label=name)
 ax.axhline(0.5, color="0.3", ls="--", lw=1)
+ax.text(2.5, 0.51, "guess", color="0.3", ha="center", va="bottom")
 ax.set_xticks(range(4), sentences, fontsize=9)
 ax.set(xlabel="sentence", ylabel="probability of “dinosaur”", ylim=(0, 1.25))
-ax.set_title("At “Rex”, only both directions know what comes later")
+ax.set_title("At “Rex”, only the bidirectional network knows the later words")
 ax.legend(ncols=2, loc="upper left")
 plt.show()
 
@@ -228,8 +236,8 @@ assert abs(forward[0] - 0.5) < 0.1  # it can only guess
 # %% [markdown]
 # ## What to remember
 #
-# * Recurrence goes from hidden units or outputs, to hidden units or outputs. It limits what can be remembered.
+# * A recurrent connection leads from hidden units or outputs to hidden units or outputs. Its size limits the memory.
 # * Layers stack: each reads the sequence that the layer below returns.
-# * A bidirectional layer knows the future. It needs the whole sequence, so it cannot write text step by step.
+# * A bidirectional layer knows later words. It needs the whole sequence, so it cannot write text step by step.
 #
 # Next: [the LSTM in stages](04_lstm.ipynb). More: [all cells](../docs/cells.md).

@@ -1,9 +1,8 @@
 # %% [markdown]
 # # Backpropagation through time, by hand
 #
-# You will compute the gradient of a recurrent network with the formula of the lecture notes, term by term, with one term
-# for each pair of steps. The sum of all terms is what `jax.grad` returns. The notebook takes about fifteen seconds on two
-# CPU cores.
+# You will compute the gradient of a recurrent network with the formula of the lecture notes, one term for each pair of
+# steps. The sum of all terms is what `jax.grad` returns. The notebook takes about fifteen seconds on two CPU cores.
 
 # %%
 try:
@@ -29,7 +28,8 @@ plt.style.use(plots.STYLE)
 # %% [markdown]
 # ## The network and its loss
 #
-# The network has hidden units and an output layer, and every step has a loss of its own. The total loss is their sum:
+# The network has hidden units and an output layer, and every step has a loss of its own: the squared distance of the output
+# $o_t$ from a target $y_t$. The total loss is their sum:
 #
 # $$h_t = \tanh(x_t W_{xh} + h_{t-1} W_{hh} + b_h), \qquad o_t = h_t W_{ho} + b_o, \qquad L = \sum_{t=1}^{T} L_t,
 # \quad L_t = \tfrac12 \lVert o_t - y_t \rVert^2$$
@@ -43,13 +43,13 @@ model = jrnn.Sequential(jrnn.Recurrent(jrnn.Elman(H)), jrnn.Dense(O))
 params = model.init(jax.random.key(0), I)
 cell, (hidden, output) = jrnn.Elman(H), params
 xs = jax.random.normal(jax.random.key(1), (T, I))
-goal = jax.random.normal(jax.random.key(2), (T, O))
+targets = jax.random.normal(jax.random.key(2), (T, O))
 
 
 def losses(params):
     """L_1, ..., L_T."""
     _, outputs = model.apply(params, None, xs)
-    return 0.5 * jnp.sum((outputs - goal) ** 2, axis=-1)
+    return 0.5 * jnp.sum((outputs - targets) ** 2, axis=-1)
 
 
 _, (_, states) = jrnn.scan(cell, hidden, None, xs, return_states=True)
@@ -70,7 +70,7 @@ assert np.allclose(hs[1:] @ w_ho + np.asarray(output.b), outputs, atol=1e-5)
 #
 # $W_{hh}$ is used in every step. $\partial^{+}$ is the derivative with respect to its use in step $k$ only, with $h_{k-1}$
 # held fixed. The Jacobian of one step is $\partial h_i / \partial h_{i-1} = \mathrm{diag}(1 - h_i^2) \, W_{hh}^\top$, with
-# rows for $h_i$. `diagnostics.jacobian_product` computes the product too.
+# one row for each element of $h_i$. `diagnostics.jacobian_product` computes the product too.
 
 # %%
 
@@ -93,8 +93,8 @@ for t, k in ((8, 7), (8, 3), (5, 5)):
     assert np.allclose(through(t, k), theirs, atol=1e-5)
 
 # %% [markdown]
-# One unit shows the numbers. With $w = 0.5$ and inputs 1, 0, 0, the states are 0.762, 0.363 and 0.180, and
-# $\partial h_3 / \partial h_1$ is a product of two factors $w (1 - h_i^2)$.
+# With one unit, you can check the values by hand. With $w = 0.5$ and inputs 1, 0, 0, the states are 0.762, 0.363 and 0.180,
+# and $\partial h_3 / \partial h_1$ is a product of two factors $w (1 - h_i^2)$.
 
 # %%
 single = jrnn.Elman(1, bias=False)
@@ -113,7 +113,7 @@ np.testing.assert_allclose(jnp.prod(factors), 0.20997625, atol=1e-7)
 # %%
 terms = np.zeros((T + 1, T + 1, H, H))  # [t, k] from 1
 for t in range(1, T + 1):
-    loss_by_output = np.asarray(outputs[t - 1] - goal[t - 1])  # dL_t / do_t
+    loss_by_output = np.asarray(outputs[t - 1] - targets[t - 1])  # dL_t / do_t
     loss_by_state = loss_by_output @ w_ho.T  # times do_t / dh_t
     for k in range(1, t + 1):
         loss_by_earlier = loss_by_state @ through(t, k)  # times dh_t / dh_k
@@ -131,9 +131,9 @@ print(
 )
 
 # %% [markdown]
-# The picture shows the size of every term. A loss does not depend on later steps, so the terms with $k > t$ are
-# zero. The first column is zero because $h_0 = 0$. Terms with a large distance $t - k$ are small: the gradient mostly
-# comes from recent steps.
+# The picture shows the norm of every term; white means zero. A loss does not depend on later steps, so the terms with
+# $k > t$ are zero. The first column is zero because $h_0 = 0$. Follow one row from the diagonal to the left: the distance
+# $t - k$ grows, and most terms become smaller. The gradient mostly comes from recent steps.
 
 # %%
 sizes = np.linalg.norm(terms[1:, 1:], axis=(-2, -1))
@@ -144,7 +144,7 @@ ax.grid(visible=False)
 ax.set_xticks(range(T), range(1, T + 1))
 ax.set_yticks(range(T), range(1, T + 1))
 ax.set(xlabel="step $k$ in which $W_{hh}$ is used", ylabel="step $t$ of the loss")
-ax.set_title("The terms of the gradient, one for each pair")
+ax.set_title("The terms of the gradient, for each pair of steps")
 fig.colorbar(image, ax=ax, label="norm of the term")
 plt.show()
 
@@ -158,13 +158,13 @@ assert far < 0.3 * near
 # ## The backward pass does not compute all pairs
 #
 # There are $T (T + 1) / 2$ pairs, each with a product of matrices. Backpropagation needs one pass instead, because terms
-# with the same $k$ share their factors. It goes from the last step to the first and carries
-# $\delta_t = \partial L / \partial h_t$, the sum over all later losses. This is what `jax.grad` does.
+# with the same $k$ share their factors. It starts at the last step, goes back to the first, and carries
+# $\delta_t = \partial L / \partial h_t$, the sum over the losses at $t$ and all later steps. This is what `jax.grad` does.
 
 # %%
 delta, gradient = np.zeros(H), np.zeros((H, H))
 for t in reversed(range(1, T + 1)):
-    delta = delta + np.asarray(outputs[t - 1] - goal[t - 1]) @ w_ho.T  # the loss at t
+    delta += np.asarray(outputs[t - 1] - targets[t - 1]) @ w_ho.T  # the loss at t
     slope = delta * (1 - hs[t] ** 2)
     gradient += np.outer(hs[t - 1], slope)
     delta = w_hh @ slope  # one step back
@@ -172,12 +172,12 @@ assert np.allclose(gradient, whole, atol=1e-4)
 
 # %% [markdown]
 # `diagnostics.gradient_terms` computes the contribution of each step for the loss at the last step, for any cell. The
-# bars compare it with the last row of the picture above.
+# bars compare it with the last row of the picture above: each pair of bars is equal.
 
 
 # %%
 def last_loss(h):
-    return 0.5 * jnp.sum((h @ output.w + output.b - goal[-1]) ** 2)
+    return 0.5 * jnp.sum((h @ output.w + output.b - targets[-1]) ** 2)
 
 
 last = diagnostics.gradient_terms(cell, hidden, None, xs, loss=last_loss).w_h
@@ -197,8 +197,8 @@ assert sizes[-1].argmax() >= T // 2
 # %% [markdown]
 # ## What to remember
 #
-# * The gradient is a sum over pairs of steps: where the loss is, and where the weight is used.
-# * Between them is a product of Jacobians, one for each step of the distance.
+# * The gradient is a sum over pairs of steps: the step of the loss, and the step in which the weight is used.
+# * Each term contains a product of Jacobians, one for each step between the two.
 # * Backpropagation through time computes the sum in one backward pass, and `jax.grad` of a scan is exactly that.
 #
 # Next: [products that vanish or explode](06_vanishing_and_exploding.ipynb). More: [gradients through

@@ -1,9 +1,10 @@
 # %% [markdown]
 # # Vanishing and exploding gradients
 #
-# The gradient through many steps is a product of many Jacobians, so it tends to vanish or to explode. You will see both in
-# networks of one unit and of many, then in an Elman network, a GRU and an LSTM, and why an LSTM with open forget gates
-# keeps its gradient. The notebook takes about twenty seconds on two CPU cores.
+# An unfolded network of 100 steps is a feed-forward network of 100 layers. The gradient through many layers is a product of
+# many Jacobians, so it tends to vanish or to explode. You will see both in networks of one unit and of many, then in an
+# Elman network (the simple recurrent network), a GRU and an LSTM. And you will see why an LSTM with open forget gates
+# keeps its gradient. The notebook takes about half a minute on two CPU cores.
 
 # %%
 try:
@@ -33,7 +34,8 @@ plt.style.use(plots.STYLE)
 # ## One number, fifty times
 #
 # In a linear network of one unit, $h_t = w h_{t-1} + x_t$. Each step multiplies the gradient by $w$, so
-# $\partial h_{50} / \partial h_0 = w^{50}$. With 0.8 that is nearly zero, with 2.3 it is huge.
+# $\partial h_{50} / \partial h_0 = w^{50}$. With $w = 0.8$ this is about $10^{-5}$, and with $w = 2.3$ it is about $10^{18}$.
+# The vertical axis of the picture is logarithmic, so each power is a straight line.
 
 # %%
 unit = jrnn.Elman(1, activation=jrnn.activations.identity, bias=False)
@@ -51,7 +53,7 @@ for w in (0.8, 1.0, 2.3):
     print(f"{w}^50 = {w**50:.3g}   gradient through 50 steps = {float(curve[50]):.3g}")
     np.testing.assert_allclose(curve[50], w**50, rtol=1e-4)
 ax.set(xlabel="steps back from the loss", ylabel="gradient (relative)")
-ax.set_title("A factor that is not one vanishes or explodes")
+ax.set_title("Powers of a factor vanish or explode, except if it is one")
 ax.legend()
 plt.show()
 assert by_lag(0.8)[50] < 2e-5 and by_lag(2.3)[50] > 1e18
@@ -60,9 +62,9 @@ assert by_lag(0.8)[50] < 2e-5 and by_lag(2.3)[50] > 1e18
 # ## A matrix instead of a number
 #
 # With many units, the factor is the Jacobian $\partial h_t / \partial h_{t-1}$. In a linear network it is the matrix
-# $W_h^\top$ in every step, so the product is a power of the matrix. If $W_h$ is an orthogonal matrix times $\rho$, the
-# gradient changes by exactly the factor $\rho$ in every step. With tanh, a factor of at most one comes in addition, so the
-# gradient shrinks faster.
+# $W_h^\top$ in every step, so the product is a power of the matrix. If $W_h$ is an orthogonal matrix times $\rho$, each
+# step multiplies the norm of the gradient by exactly $\rho$. With tanh, its derivative is one more factor, which is at most
+# one. So the solid line, with $\rho = 1$, falls below the dashed line with $\rho = 1$.
 
 # %%
 T, H = (40 if FAST else 100), 32
@@ -106,16 +108,18 @@ ax.set(
     ylim=(1e-9, 1e5),
 )
 ax.set_title("Each step multiplies the gradient by ρ; tanh makes it smaller")
-ax.legend(ncols=2, loc="lower left")
+fig.legend(*ax.get_legend_handles_labels(), loc="outside right")
 plt.show()
 assert (curves["tanh, ρ = 1"][5:] < 0.5 * curves["linear, ρ = 1.0"][5:]).all()
 
 # %% [markdown]
 # ## From every step to every earlier step
 #
-# The norm of $\partial h_t / \partial h_k$ says how much a gradient can grow from step $t$ back to step $k$. Here it is for
-# all pairs, for three networks before training. White means one: the gradient passes unchanged. Blue means that it
-# vanishes. The distance from the diagonal is the lag.
+# The norm of $\partial h_t / \partial h_k$ is the largest factor by which a gradient can grow from step $t$ back to step
+# $k$. The picture shows it for all pairs, for three networks before training. White means one: the gradient keeps its
+# norm. Blue means that it vanishes, and red means that it may grow. The distance from the diagonal is the *lag* $t - k$.
+# Compare the upper left corners, where the lag is largest: dark blue for Elman, light blue for the GRU, and light red for
+# the LSTM.
 
 # %%
 span = 30 if FAST else 60
@@ -158,16 +162,18 @@ assert reach["LSTM, bias 3"] > 0.1
 #
 # The memory of an LSTM is updated by $c_t = f_t c_{t-1} + i_t g_t$. There is no weight matrix on the path from $c_{t-1}$
 # to $c_t$. Along it, the factor of each step is the forget gate $f_t$, and the gate can be near one. The initial bias of
-# the gate decides where it starts. We compare the gradient with the product of the forget gates of the same run. If the gates are
-# nearly open, the gradient follows this product. If they are half open, it is larger, because the paths through $h_t$ and
-# the weight matrix add to it.
+# the gate, its *forget bias*, determines its first value: the sigmoid of 0, 1 and 3 is 0.5, 0.73 and 0.95.
+#
+# The dotted lines are the product of the forget gates: the part of the gradient that takes this path only. The solid lines
+# are the whole gradient. A larger bias lifts both. In the end each solid line is above its dotted line, because other
+# paths, through $h_t$ and the weight matrix, add to the gradient.
 
 # %%
 lstms = {
     f"forget bias {bias}": jrnn.LSTM(H, forget_bias=bias) for bias in (0.0, 1.0, 3.0)
 }
 fig, ax = plt.subplots()
-last, products = {}, {}
+last, end_to_product = {}, {}
 for color, (name, cell) in zip(plots.COLORS, lstms.items(), strict=False):
     params = cell.init(jax.random.key(4), H)
     curve = relative(cell, params)
@@ -175,7 +181,7 @@ for color, (name, cell) in zip(plots.COLORS, lstms.items(), strict=False):
     path = np.exp(np.cumsum(np.mean(np.log(f[::-1]), axis=1)))
     ax.semilogy(curve, color=color, label=name)
     ax.semilogy(np.arange(1, T + 1), path, color=color, ls=":")
-    last[name], products[name] = curve[20], path[19]
+    last[name], end_to_product[name] = curve[20], curve[T] / path[-1]
 ax.plot([], [], color="0.3", ls=":", label="product of forget gates")
 ax.set(
     xlabel="steps back from the loss",
@@ -183,25 +189,25 @@ ax.set(
     ylim=(1e-9, 1e2),
 )
 ax.set_title("Open forget gates keep the gradient of an LSTM")
-ax.legend()
+fig.legend(*ax.get_legend_handles_labels(), loc="outside right")
 plt.show()
 
 print("after 20 steps:", {name: f"{value:.2g}" for name, value in last.items()})
 assert last["forget bias 0.0"] < 1e-2 * last["forget bias 3.0"]
 assert last["forget bias 0.0"] < last["forget bias 1.0"] < last["forget bias 3.0"]
-ratio = {name: last[name] / products[name] for name in last}
 print(
-    "gradient / product of forget gates:",
-    {name: f"{value:.2g}" for name, value in ratio.items()},
+    f"gradient / product of forget gates, after {T} steps:",
+    {name: f"{value:.2g}" for name, value in end_to_product.items()},
 )
-assert abs(np.log(ratio["forget bias 3.0"])) / 20 < 0.05  # for each step
-assert ratio["forget bias 0.0"] > 2  # other paths
+assert min(end_to_product.values()) > 2  # other paths add to it
 
 # %% [markdown]
 # ## The state mostly remembers recent inputs
 #
-# The same Jacobians say what a state remembers. If $\partial h_t / \partial h_k$ is small, then an input at step $k$ has
-# hardly any influence on $h_t$. We change the first input of a sequence and look at the difference of the states.
+# The same Jacobians determine what a state remembers. If $\partial h_t / \partial h_k$ is small, then an input at step $k$
+# has hardly any influence on $h_t$. We change the first input of a sequence and look at the difference of the outputs
+# $h_t$. In the picture, the difference of the Elman network falls to the rounding of float32, about $10^{-7}$. That of the
+# LSTM stays.
 
 # %%
 other = xs.at[0].set(-xs[0])
@@ -226,15 +232,18 @@ plt.show()
 assert left["Elman"][30] < 1e-2 < left["LSTM, forget bias 3"][30]
 
 # %% [markdown]
-# Gates make the problem smaller. They do not remove it: a forget gate below one still multiplies, only more slowly.
+# Gates make the problem smaller. They do not remove it: a forget gate below one still multiplies in every step. At 0.95, a
+# memory loses half of its value in 14 steps.
 
 # %%
-assert last["forget bias 3.0"] < 1 and curves["linear, ρ = 0.9"][-1] < 0.02
+typical = float(jax.nn.sigmoid(3.0))  # a gate with a forget bias of 3
+print(f"forget gate {typical:.2f}; after 14 steps {typical**14:.2f}")
+assert 0.45 < typical**14 < 0.55 and last["forget bias 3.0"] < 1
 
 # %% [markdown]
 # ## What to remember
 #
-# * The gradient through $t - k$ steps is a product of $t - k$ Jacobians. It vanishes or explodes exponentially.
+# * The gradient through $t - k$ steps is a product of $t - k$ Jacobians. It tends to vanish or explode exponentially.
 # * A network whose gradient does not reach an input does not remember that input either.
 # * An LSTM has a path without a weight matrix, whose factors are its forget gates. A large forget bias opens it.
 #

@@ -1,9 +1,11 @@
 # %% [markdown]
 # # Clipping and truncated backpropagation
 #
-# Clipping makes an exploding gradient small without changing its direction. Truncation stops the gradient after a number
-# of steps, which saves memory and makes the gradient biased. You will see a training run with and without clipping, and
-# how the bias depends on the window. The notebook takes about twenty seconds on two CPU cores.
+# The last notebook showed gradients that vanish or explode. There are three solutions: gated cells such as the LSTM,
+# gradient clipping, and truncated backpropagation. This notebook is about the last two. Clipping makes an exploding
+# gradient small without changing its direction. Truncation stops the gradient after a number of steps, which saves memory
+# and makes the gradient biased. You will see gradient descent with and without clipping, and how the bias depends on the
+# window. The notebook takes about twenty seconds on two CPU cores.
 
 # %%
 try:
@@ -33,8 +35,8 @@ plt.style.use(plots.STYLE)
 # %% [markdown]
 # ## Clipping keeps the direction
 #
-# If the norm of the gradient $g$ is larger than a maximum, the gradient is scaled: $g \min(1, m / \lVert g \rVert)$. A gradient
-# that is not finite has no direction. `training.optimizer` skips such a step and counts it.
+# If the norm of the gradient $g$ is larger than a maximum $m$, the gradient is scaled: $g \min(1, m / \lVert g \rVert)$. A
+# gradient that is not finite has no direction. `training.optimizer` skips such an update and counts it.
 
 # %%
 clip = training.clip_gradients(1.0)
@@ -52,8 +54,11 @@ assert not updates.any() and int(after.skipped) == 1
 # ## A cliff
 #
 # A network of one unit, $h_t = w h_{t-1}$ with $h_0 = 1$, should end at $h_{20} = 1$. The loss $(h_{20} - 1)^2$ is nearly flat
-# for $w < 1$. Above $w = 1$ it rises steeply, because $h_{20} = w^{20}$. One step of gradient descent on the slope is enough
-# to throw $w$ far away.
+# for $w < 1$. Above $w = 1$ it rises steeply, because $h_{20} = w^{20}$. Such a place is called a *cliff*. We start on it, at
+# $w = 1.25$.
+#
+# In the picture, one update without clipping moves $w$ below -1000. The next gradient is not finite, so the line ends
+# there. With clipping, each update is small, and $w$ reaches the minimum at 1.
 
 # %%
 unit = jrnn.Elman(1, activation=jrnn.activations.identity, bias=False)
@@ -93,29 +98,30 @@ ax.set_yscale("symlog", linthresh=2)
 ax.axhline(1, color="0.3", ls="--", lw=1)
 ax.text(30, 1.05, "minimum", color="0.3", ha="right", va="bottom")
 ax.set(xlabel="update", ylabel="weight $w$")
-ax.set_title("One step on the cliff is lost; a clipped step is not")
+ax.set_title("Without clipping, one update on the cliff moves the weight far away")
 ax.legend(loc="lower right")
 plt.show()
 
 print("first gradient:", float(slope(1.25)))
 assert abs(slope(1.25)) > 1000
-assert abs(paths["without clipping"][1]) > 10
+assert paths["without clipping"][1] < -1000
+assert not np.isfinite(paths["without clipping"][2:]).any()
 assert abs(paths["norm clipped to 1"][-1] - 1) < 0.02
 
 # %% [markdown]
-# ## Truncation: the state goes on, the gradient stops
+# ## Truncation: the state is carried, the gradient stops
 #
 # A long sequence is split into chunks. The state is carried from chunk to chunk, so the outputs are those of the whole
-# sequence. The gradient stops at each border. The linear example $h_t = w h_{t-1} + x_t$ with $w = 1/2$ and four inputs of
-# one can be checked by hand: $h_4 = 1.875$, and the full gradient of $h_4$ is
-# $h_3 + w h_2 + w^2 h_1 = 1.75 + 0.75 + 0.25 = 2.75$.
+# sequence. But the gradient stops at each border between chunks. The linear example $h_t = w h_{t-1} + x_t$ with $w = 1/2$
+# and four inputs of one can be checked by hand: $h_4 = 1.875$, and the full gradient of $h_4$ is
+# $h_3 + w h_2 + w^2 h_1 = 1.75 + 0.75 + 0.25 = 2.75$. A chunk keeps the terms of its own steps.
 
 # %%
 exact = jrnn.cells.ElmanParams(jnp.ones((1, 1)), jnp.full((1, 1), 0.5), None)
 
 
 def last_state(params, state, chunk, key):
-    """The loss is h_4; the weights of the steps are part of the data."""
+    """The loss is h_4: the weights of the steps, 0 or 1, are part of the data."""
     del key
     xs, weights = chunk.data
     state, ys = jrnn.scan(unit, params, state, xs, mask=chunk.mask)
@@ -129,20 +135,23 @@ for length, expected in ((4, 2.75), (3, 1.75), (2, 2.5), (1, 1.75)):
     (value, final), gradient = training.truncated_value_and_grad(last_state)(
         exact, unit.initial_state(exact), chunks
     )
-    print(
-        f"chunks of {length}: state {float(final.h[0])}, gradient {float(gradient.w_h[0, 0])}"
-    )
-    assert float(final.h[0]) == 1.875 and float(gradient.w_h[0, 0]) == expected
+    state, slope_of_w = float(final.h[0]), float(gradient.w_h[0, 0])
+    print(f"chunks of {length}: state {state}, gradient {slope_of_w}")
+    assert state == 1.875 and slope_of_w == expected
 
 # %% [markdown]
-# The last chunk of length 3 has one step, so it loses more than chunks of 2.
+# With chunks of 3, the last chunk has only one step, so its gradient misses more than that of chunks of 2.
 #
 # ## Bias against window
 #
-# How much is lost depends on how far back the full gradient reaches. We compare the truncated gradient with the full one
-# for an Elman network, whose gradient vanishes quickly, and for an LSTM with open forget gates. The error is the norm of
-# the difference, relative to the norm of the full gradient. The solid lines have windows side by side: `TBPTT(k)`. The
-# dotted line has windows that overlap by half, `TBPTT(k // 2, k)`: it costs twice the time.
+# How much of the gradient is missing depends on how far back the full gradient reaches. We compare the truncated gradient
+# with the full one for an Elman network, whose gradient vanishes quickly, and for an LSTM with open forget gates. The error
+# is the norm of the difference, relative to the norm of the full gradient. The solid lines are for chunks of $k$ steps,
+# `TBPTT(k)`. The dotted line is for windows of $k$ steps that overlap by half, `TBPTT(k // 2, k)`, which take twice the
+# time.
+#
+# In the picture, an error of one is as large as the full gradient itself. With a window of one step, the error of the Elman
+# network is already below 0.3. For the LSTM, the longest window of the picture is still too short.
 
 # %%
 T, F, H = (64 if FAST else 128), 3, 8
@@ -185,14 +194,14 @@ ax.set(xlabel="window (steps)", ylabel="relative error of the gradient")
 ax.set_xticks(windows, windows, minor=False)
 ax.minorticks_off()
 ax.set_title("The bias depends on how far back the gradient reaches")
-ax.legend()
+fig.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=3)
 plt.show()
 
 for name, values in errors.items():
-    print(
-        f"{name}: window {windows[0]} {values[0]:.3f}, window {windows[-1]} {values[-1]:.4f}"
-    )
+    print(f"{name}: window {windows[0]} error {values[0]:.3f}", end=", ")
+    print(f"window {windows[-1]} error {values[-1]:.3f}")
     assert values[-1] < 0.9 * values[0]
+assert errors["Elman"][0] < 0.3 and errors["LSTM, forget bias 3"][-1] > 0.5
 assert errors["LSTM, forget bias 3"][-1] > 3 * errors["Elman"][-1]
 assert all(
     a < b for a, b in zip(overlapping, errors["LSTM, forget bias 3"][1:], strict=True)
@@ -202,8 +211,9 @@ assert error(model, params, training.TBPTT(T), full) < 1e-4  # one window: all o
 # %% [markdown]
 # ## Why truncate?
 #
-# The backward pass needs the values of the forward pass, and keeps them for all steps of a window. So memory grows with
-# the window. XLA reports how much temporary memory a compiled gradient takes.
+# The backward pass needs values of the forward pass, and keeps them for all steps of a window. So memory grows with the
+# window. XLA, the compiler of JAX, reports how much temporary memory a compiled gradient takes. The picture shows it for
+# one sequence of 512 steps and four windows.
 
 # %%
 model = jrnn.Sequential(jrnn.Recurrent(jrnn.LSTM(32)), jrnn.Dense(F))
@@ -219,8 +229,9 @@ for k in spans:
 fig, ax = plt.subplots()
 ax.loglog(spans, memory, "o-")
 ax.set_xticks(spans, spans, minor=False)
+ax.set_yticks(memory, [f"{m:.1f}" for m in memory], minor=False)
 ax.minorticks_off()
-ax.set(xlabel="window (steps of 512)", ylabel="temporary memory (MiB)")
+ax.set(xlabel="window (steps)", ylabel="temporary memory (MiB)")
 ax.set_title("A shorter window needs less memory")
 plt.show()
 print({k: f"{m:.2f} MiB" for k, m in zip(spans, memory, strict=True)})
@@ -229,7 +240,7 @@ assert memory[-1] > 3 * memory[0]
 # %% [markdown]
 # ## What to remember
 #
-# * Clip the norm of the gradient. The direction stays, and steps on a cliff stay small.
+# * Clip the norm of the gradient. The direction stays the same, and updates on a cliff stay small.
 # * Truncated backpropagation carries the state and stops the gradient. Its outputs are exact, its gradient is biased.
 # * The window has to be as long as the dependencies that the network should learn. Memory grows with it.
 #

@@ -59,6 +59,8 @@ def check(source: pathlib.Path) -> None:
     """Runs one script as a program, without a window for its figures."""
     command = [sys.executable, "-W", "ignore:FigureCanvasAgg", str(source)]
     environment = {**os.environ, "MPLBACKEND": "agg"}
+    if os.environ.get("JRNN_FAST"):  # most of the time is spent in the compiler
+        environment.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
     subprocess.run(command, check=True, cwd=FOLDER.parent, env=environment)
 
 
