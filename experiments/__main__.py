@@ -66,7 +66,11 @@ COMMANDS = {
     ),
     "layouts": (
         "experiments.layouts:main",
-        "time the memory layouts of the gated kernel",
+        "time the layouts of the gated kernel, and the plain scan",
+    ),
+    "parts": (
+        "experiments.parts:main",
+        "time the parts of the gradient of an LSTM in XLA and in PyTorch",
     ),
     "operations": (
         "experiments.operations:main",

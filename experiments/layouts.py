@@ -24,7 +24,6 @@ fastest call, then the median and the range of its ratios to "auto" in the same 
 "auto" is what jrnn chooses. The last lines name the choices that were faster by more
 than --margin."""
 
-CHUNKS = (4, 8, 16, 32, 64)
 UNROLLS = (2, 4)
 MODES = ("forward", "gradient")
 
@@ -41,6 +40,9 @@ class Layouts:
 
     modes: tuple[str, ...] = MODES
     """Any of forward and gradient (of the parameters)."""
+
+    chunks: tuple[int, ...] = (4, 8, 16, 32, 64)
+    """Steps of a chunk, beside the whole sequence as one chunk."""
 
     rounds: int = 5
     """Number of turns of each choice."""
@@ -71,7 +73,7 @@ def main(prog: str, arguments: list[str]) -> int:
         size = size_of(text)
         runs = {
             name: _compiled(cell, how, size, mode)
-            for name, how in choices(size.time, mode).items()
+            for name, how in choices(size.time, config.chunks, mode).items()
         }
         found = turns(runs, config.rounds, config.calls, clock)
         print(f"\n{cell} {mode} at {text}:\n\n| choice | ms | ratio to auto |")
@@ -88,9 +90,11 @@ def main(prog: str, arguments: list[str]) -> int:
     return 0
 
 
-def choices(steps: int, mode: str) -> dict[str, dict[str, Any]]:
+def choices(
+    steps: int, chunks: tuple[int, ...], mode: str
+) -> dict[str, dict[str, Any]]:
     """Returns arguments of `jrnn.scan` by the name of the choice."""
-    layouts = {f"chunk {n}": Layout(n) for n in (*CHUNKS, steps) if n <= steps}
+    layouts = {f"chunk {n}": Layout(n) for n in (*chunks, steps) if n <= steps}
     if mode == "gradient":
         again = {n: layout._replace(save=False) for n, layout in layouts.items()}
         layouts |= {f"{name} recomputed": layout for name, layout in again.items()}

@@ -5,8 +5,11 @@ import subprocess
 import sys
 import time
 
+import jax
+import numpy as np
 import pytest
 
+from experiments import layouts, parts
 from experiments.bench import command, config, report, rounds, worker
 from experiments.errors import UserError
 
@@ -102,6 +105,19 @@ def test_a_library_that_crashes_is_told(monkeypatch):
     assert row["error"] == "ended with exit code 3" and "seconds" not in row
 
 
+def test_what_is_written_by_hand_stays(tmp_path):
+    told = report.circumstances("bench")
+    settings = {"rounds": 1, "calls": 1, "base": "jrnn", "clock": "time"}
+    rows = rounds.compare([row("jrnn", [0.003])], "jrnn")
+    results = {**told, "settings": settings, "rows": rows, "sampler": [], "sweeps": []}
+    path = tmp_path / "benchmarks.md"
+    path.write_text(f"old\n{report.BY_HAND}\n\n## Why\n")
+    for _ in range(2):
+        report.write(tmp_path, results)
+        text = path.read_text()
+        assert text == f"{report.page(results)}{report.BY_HAND}\n\n## Why\n"
+
+
 def test_help_needs_no_jax():
     code = "import experiments.bench.command, sys; print('jax' in sys.modules)"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
@@ -121,3 +137,36 @@ def test_it_runs_from_end_to_end(tmp_path, capsys):
     assert "method must be one of" in wrong["error"]
     assert "jrnn:scan@2" in (tmp_path / "benchmarks.md").read_text()
     assert "elman gradient-inputs" in capsys.readouterr().out
+
+
+def test_parts_of_a_gradient_are_the_same_in_both_libraries(capsys):
+    torch = pytest.importorskip("torch")
+    size = config.Size(3, 2, 5, 4)
+    for name, (ours, theirs, arrays) in parts.parts(size, torch).items():
+        if not name.startswith("whole"):
+            made = theirs(*map(torch.from_numpy, arrays))
+            made = made if isinstance(made, tuple) else (made,)
+            expected = jax.tree.leaves(jax.jit(ours)(*arrays))
+            if "step" not in name and "transposes" not in name:
+                for a, b in zip(expected, made, strict=True):
+                    np.testing.assert_allclose(a, b.detach(), rtol=1e-5, atol=1e-6)
+    options = ["--size", "3,2,5,4", "--rounds", "1", "--calls", "1"]
+    assert parts.main("parts", options) == 0
+    assert capsys.readouterr().out.count("\n| ") == 11
+
+
+def test_layouts_are_compared_with_the_default(capsys, monkeypatch):
+    monkeypatch.setattr(layouts, "UNROLLS", ())
+    monkeypatch.setattr(
+        layouts, "turns", lambda runs, *how: dict(zip(runs, seconds, strict=True))
+    )
+    seconds = [[0.2, 0.4, 0.2], [0.3, 0.4, 0.3], [0.1, 0.3, 0.1], *[[1.0] * 3] * 4]
+    options = ["--sizes", "5,2,3,4", "--modes", "gradient", "--cells", "elman"]
+    options += ["--chunks", "2"]
+    assert layouts.main("layouts", options) == 0
+    out = capsys.readouterr().out
+    assert "| scan | 300.0 | 1.50 (1.00 to 1.50) |" in out
+    assert out.endswith(
+        "than auto by more than 5%: 1\n"
+        "  elman gradient at 5,2,3,4: chunk 2, 0.50 (0.50 to 0.75)\n"
+    )

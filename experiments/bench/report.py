@@ -101,6 +101,9 @@ def terminal_table(rows: list[Row], base: str) -> str:
     )
 
 
+BY_HAND = "<!-- The rest is written by hand, and `bench --out docs` keeps it. -->"
+
+
 def save(folder: pathlib.Path, results: dict[str, Any]) -> pathlib.Path:
     """Writes the JSON file; returns its path."""
     path = folder / "benchmarks.json"
@@ -109,9 +112,13 @@ def save(folder: pathlib.Path, results: dict[str, Any]) -> pathlib.Path:
 
 
 def write(folder: pathlib.Path, results: dict[str, Any]) -> list[pathlib.Path]:
-    """Writes the JSON file, the page and the plot; returns their paths."""
+    """Writes the JSON file, the page and the plot; returns their paths.
+
+    What a page has after `BY_HAND` stays.
+    """
     paths = [save(folder, results), folder / "benchmarks.md"]
-    paths[1].write_text(page(results))
+    before = paths[1].read_text() if paths[1].exists() else ""
+    paths[1].write_text(page(results) + "".join(before.partition(BY_HAND)[1:]))
     if results["sweeps"]:
         paths.append(folder / "benchmarks.svg")
         # Importing matplotlib takes a second.
