@@ -94,7 +94,7 @@ def restarts(reset: Array | None, keep: Array | None, reverse: bool) -> Array | 
 
 
 def hold(ys: Any, keep: Array, reverse: bool) -> Any:
-    """Repeats the last valid output where a step does nothing; zero before the first.
+    """Repeats the last valid output at padded steps; zero before the first valid step.
 
     Time comes first in the tree `ys` and in `keep` [time, *batch].
     """
@@ -136,8 +136,8 @@ def without_padding(
     """Zeroes the steps of [*batch, time, features] that are not valid.
 
     A NaN in the padding times a cotangent of zero is NaN, so it must be removed before
-    parameters multiply it. Lengths [*batch] and masks [*batch, time] tell which axis is
-    time. Without them `xs` is returned unchanged.
+    parameters multiply it. Lengths [*batch] and masks [*batch, time] determine which
+    axis is time. Without them `xs` is returned unchanged.
 
     Raises:
       ValueError: if there is no time axis, or if flags do not fit.

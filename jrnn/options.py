@@ -11,12 +11,11 @@ from jrnn.types import Activation, Cell, GateBias, Layer
 
 
 def check(node: Any) -> None:
-    """Raises unless the fields of a dataclass hold what their annotations promise.
+    """Raises unless the fields of a dataclass have the types of their annotations.
 
-    Integers count something and start from one. Numbers of NumPy and JAX become
-    Python's: these do not wrap, do not promote what they multiply, and have a hash.
-    Switches are booleans; cells are cells and layers are layers. A cell with two biases
-    has a bias.
+    Integers must be at least one. NumPy and JAX scalars are converted to Python
+    numbers, which do not overflow, do not promote dtypes, and are hashable.
+    `separate_biases` needs `bias`.
 
     Raises:
       TypeError: if a field holds another type.
@@ -32,8 +31,8 @@ def check(node: Any) -> None:
             object.__setattr__(node, field.name, checked)  # not shared yet
     if getattr(node, "separate_biases", False) and not node.bias:
         raise ValueError(
-            f"{kind} has separate_biases=True, which needs a bias, and bias=False. "
-            "Remove one of the two."
+            f"{kind} has separate_biases=True, which needs a bias, but also "
+            "bias=False. Remove one of them."
         )
 
 
@@ -48,8 +47,8 @@ def is_cell(name: str, value: Any) -> None:
         )
     if hasattr(value, "apply"):
         raise TypeError(
-            f"{name} must be a cell, got the layer {value!r}. A layer runs by its own "
-            "`apply`, and `jrnn.Recurrent(cell)` makes a layer of a cell."
+            f"{name} must be a cell, got the layer {value!r}. Run a layer with "
+            "`layer.apply`; `jrnn.Recurrent(cell)` turns a cell into a layer."
         )
     missing = sorted(n for n in Cell.__abstractmethods__ if not hasattr(value, n))
     raise TypeError(

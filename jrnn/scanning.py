@@ -1,7 +1,7 @@
 """Runs a cell along time.
 
-A cell computes single steps. What concerns a sequence as a whole is here: its layout,
-its order, its padding, its episode borders and its sharding. A kernel runs the loop.
+A cell computes single steps. This module handles a whole sequence: its layout, order,
+padding, resets and sharding. A kernel runs the loop.
 """
 
 import functools
@@ -28,7 +28,7 @@ def step(
     """Runs a cell for a single time step, as when decoding one token at a time.
 
     Args:
-      cell: What to compute.
+      cell: The cell to run.
       params: Parameters, from `cell.init`.
       state: State before the step; None for the initial state.
       x: Input [*batch, features].
@@ -82,8 +82,8 @@ def scan(
             state, ys[t] = jrnn.step(cell, params, state, xs[t])
 
     for each example, with three additions: a step whose mask is False does nothing;
-    `reverse` runs from the last step to the first; in reverse the reset flag at t acts
-    between steps t and t-1, as it does forward.
+    `reverse` runs from the last step to the first; with `reverse`, the reset flag at t
+    still marks a boundary between steps t-1 and t.
 
     Args:
       cell: The cell to run.
@@ -106,15 +106,15 @@ def scan(
       time_major: Whether `xs`, `mask`, `reset` and the outputs are [time, *batch, ...].
       return_sequence: False returns only the output of the last valid step (the first
         in reverse; zero where there is none), and stores no sequence of outputs.
-      at_padding: What a step that does nothing outputs: "zero", or "hold" for the
-        output of the last valid step before it in the order of the loop, if any.
+      at_padding: The output at steps whose mask is False: "zero", or "hold" for the
+        output of the previous valid step in the order of the loop, if any.
       return_states: True also returns the state after every step, stacked along time.
-      unroll: Number of steps per trip of the compiled loop. None is 1, but 4 where the
-        gated kernel runs on an accelerator, which waits for each operation to start.
-      method: Kernel: "auto" chooses by the form of the cell; or a name in
-        `jrnn.kernels.METHODS`, or a value such as `jrnn.kernels.Linear(order="scan")`.
+      unroll: Number of steps per iteration of the compiled loop. None is 1, or 4 if the
+        gated kernel runs on an accelerator, where launching an operation takes time.
+      method: Kernel: "auto" chooses by the form of the cell. Otherwise a name in
+        `jrnn.kernels.METHODS`, or a kernel such as `jrnn.kernels.Linear(order="scan")`.
       remat: How to rematerialize in the backward pass, to save memory: None, "step",
-        "sqrt", or the lengths of nested loops, whose product covers the time.
+        "sqrt", or the lengths of nested loops, whose product is at least T.
 
     Returns:
       The state after the last valid step of each row, and the outputs

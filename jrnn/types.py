@@ -1,4 +1,4 @@
-"""The vocabulary of jrnn: array aliases, and the contract of cells and layers."""
+"""Types of jrnn: aliases of arrays, and the interfaces of cells and layers."""
 
 import abc
 import dataclasses
@@ -27,9 +27,9 @@ _CONTRACT |= {"output_size", "feature_axes"}
 class Cell(abc.ABC):
     """A recurrent network as pure functions of explicit arrays.
 
-        u_t = project(x_t)         does not depend on the state: many steps at once
+        u_t = project(x_t)         does not depend on the state: all steps at once
         h_t = step(h_t-1, u_t)     the only sequential part, derived from `form`
-        y_t = read(h_t, u_t)       does not depend on earlier states: many at once
+        y_t = read(h_t, u_t)       does not depend on earlier states: all at once
 
     These are the transition and the emission of a state-space model. A cell is a frozen
     dataclass of hyperparameters, never arrays: equal cells have equal hashes, so
@@ -41,8 +41,9 @@ class Cell(abc.ABC):
 
     Bases with defaults are `jrnn.cells.VectorCell` and `jrnn.cells.HiddenCell` for
     cells on vectors, and `jrnn.cells.Wrapper` for cells around another cell.
-    A cell is final: a kernel computes with its parts, which must agree. To change what
-    a cell computes, wrap it; a subclass may only replace `init`.
+    A cell is final, because kernels use several of its methods, which must be
+    consistent. To change what a cell computes, wrap it; a subclass may only override
+    `init`.
 
     Example:
       >>> import jrnn
@@ -60,10 +61,11 @@ class Cell(abc.ABC):
             for name in sorted(names):
                 if getattr_static(cls, name) is not getattr_static(base, name):
                     raise TypeError(
-                        f"{cls.__name__} replaces {name} of "
-                        f"{base.__name__}, which kernels compute with and which is "
-                        "final. Define `form` in a new cell, or wrap the cell: see "
-                        "`jrnn.cells.HiddenCell` and `jrnn.cells.Wrapper`."
+                        f"{cls.__name__} overrides {name} of {base.__name__}, which "
+                        "is final "
+                        "because kernels use it. Define `form` in a new cell, or wrap "
+                        "the cell: see `jrnn.cells.HiddenCell` and "
+                        "`jrnn.cells.Wrapper`."
                     )
 
     @property
@@ -89,7 +91,7 @@ class Cell(abc.ABC):
     def initial_state(self, params: Params, batch_shape: Shape = ()) -> State:
         """Returns the state before the first step, for a batch of this shape.
 
-        `params` are those of `init`, never those of `prepare`.
+        `params` are the parameters from `init`, not those from `prepare`.
         """
 
     @abc.abstractmethod
@@ -98,16 +100,16 @@ class Cell(abc.ABC):
     ) -> Params:
         """Returns the parameters that `project`, `step` and `read` take.
 
-        A scan calls it once, outside its loop. Reparametrizations, casts and masks that
-        hold for a whole sequence go here, and the structure may differ from `params`.
-        `key=None` asks for no randomness.
+        A scan calls it once, outside the loop, for reparametrizations, casts, and masks
+        of a whole sequence. The structure of the result may differ from `params`.
+        `key=None` means no randomness.
         """
 
     @abc.abstractmethod
     def project(self, params: Params, x: Any, *, key: PRNGKey | None = None) -> Any:
-        """Does the work on an input [..., input_size] that needs no state.
+        """Computes the part of a step that depends on the input [..., input_size] only.
 
-        Noise that is drawn at every step is drawn here; `key=None` asks for none.
+        Noise that is drawn at every step is drawn here; `key=None` means no noise.
         """
 
     @abc.abstractmethod
@@ -177,7 +179,7 @@ class Layer(Protocol):
         """Returns the state after the sequence, and the outputs.
 
         `state=None` is the initial state, `key=None` is evaluation. `lengths`, `mask`
-        and `reset` are those of `jrnn.scan`: padding is inert for values and gradients
-        of valid steps. Outputs at padded steps are unspecified; those of recurrent
-        layers are zero.
+        and `reset` are those of `jrnn.scan`: padding does not affect the values and
+        gradients of valid steps. Outputs at padded steps are unspecified; those of
+        recurrent layers are zero.
         """

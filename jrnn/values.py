@@ -54,8 +54,8 @@ def init_only(default: Any) -> Any:
 def without_init_options(node: _T) -> _T:
     """Returns a cell or layer with every init-only field, at any depth, at its default.
 
-    Programs that are compiled for the result serve all nodes that differ in such
-    fields.
+    A program that is compiled for the result can be used for all nodes that differ only
+    in such fields.
 
     Example:
       >>> import jrnn
@@ -117,7 +117,7 @@ def _with_state(apply: Any) -> Any:
 
 
 def _refuse_call(self: Any, *args: Any, **options: Any) -> None:
-    """Raises with the right call: cells and layers are not functions.
+    """Raises an error that shows the right call: cells and layers are not callable.
 
     Raises:
       TypeError: always.

@@ -148,13 +148,13 @@ def test_an_incomplete_cell_says_what_is_missing():
 
 
 def test_a_cell_is_final():
-    with pytest.raises(TypeError, match="Bounded replaces project of LSTM.*wrap the"):
+    with pytest.raises(TypeError, match="Bounded overrides project of LSTM.*wrap the"):
 
         class Bounded(jrnn.LSTM):
             def project(self, params, x, *, key=None):
                 return super().project(params, jnp.tanh(x), key=key)
 
-    with pytest.raises(TypeError, match="Stepping replaces step of Cell"):
+    with pytest.raises(TypeError, match="Stepping overrides step of Cell"):
 
         class Stepping(HiddenCell):
             def step(self, params, state, u):
@@ -164,7 +164,7 @@ def test_a_cell_is_final():
         def project(self, params, x, *, key=None):
             return super().project(params, 2 * x, key=key)
 
-    with pytest.raises(TypeError, match="Mixed replaces project of LSTM"):
+    with pytest.raises(TypeError, match="Mixed overrides project of LSTM"):
 
         class Mixed(Doubling, jrnn.LSTM):
             pass

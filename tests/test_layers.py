@@ -73,7 +73,7 @@ def test_a_direction_is_a_cell_or_a_layer():
     assert mirrored.layers[1] == jrnn.Recurrent(gru, reverse=True, unroll=2)
     for make, message in [
         (lambda: jrnn.Bidirectional(jrnn.Recurrent(gru, reverse=True)), "Remove it"),
-        (lambda: jrnn.Bidirectional(gru, jrnn.Recurrent(gru)), "Give it reverse=True"),
+        (lambda: jrnn.Bidirectional(gru, jrnn.Recurrent(gru)), "Set reverse=True"),
     ]:
         with pytest.raises(ValueError, match=message):
             make()

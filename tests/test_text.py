@@ -170,7 +170,7 @@ def test_both_formats_are_read(file, header, end):
         ("5 3\n" + GLOVE, "line 4: the first line declares 5 words.*holds 3"),
         ("3 4\n" + GLOVE, "line 2: expected a word and 4 values"),
         ("\u00b2 3\n1 2\n3 4 5\n", "line 3: expected a word and 1 values"),
-        ("", "holds no word vector"),
+        ("", "contains no word vector"),
     ],
 )
 def test_a_broken_file_is_refused_with_its_line(file, content, message):

@@ -122,7 +122,7 @@ def test_an_id_out_of_range_is_noticed(path):
 def test_other_files_and_other_counts_are_refused(path, tmp_path):
     other = tmp_path / "other.tokens"
     other.write_bytes(safetensors.encode_header({}))
-    with pytest.raises(FileError, match="is no token file"):
+    with pytest.raises(FileError, match="is not a token file"):
         TokenFile(other)
     vocabulary = TokenFile(path).vocabulary
     with pytest.raises(ValueError, match="has 5 tokens, but count is 4"):
@@ -181,9 +181,9 @@ def test_it_is_written_and_read_where_folders_and_positions_are_missing(
 
 def test_what_is_no_slice_or_window_is_an_error(path, tmp_path):
     tokens = TokenFile(path)
-    with pytest.raises(TypeError, match=r"tokens\[begin:end\], got 3"):
+    with pytest.raises(TypeError, match=r"tokens\[begin:end\], got the index 3"):
         tokens[3]
-    with pytest.raises(ValueError, match="end is 1000, but there are"):
+    with pytest.raises(ValueError, match="end must be at most the number of tokens"):
         tokens.windows([1], 4, end=1000)
     with pytest.raises(TypeError, match="starts must be integers"):
         tokens.windows([1.5], 4)

@@ -130,7 +130,7 @@ def out_of_range() -> Iterator[str | None]:
         said = str(bad), str(size), "[1, 2]"
         yield refused(partial(model.apply, params, None, ids), WRONG, *said)
         write: Any = partial(jrnn.generate, model, params, None, jnp.asarray(ids), 2)
-        yield refused(write, WRONG, "outside of the vocabulary")
+        yield refused(write, WRONG, "id that is out of range")
         yield refused(partial(training.cross_entropy, logits, ids), WRONG, *said)
         yield refused(partial(training.accuracy, logits, ids), WRONG, *said)
         yield refused(partial(vocabulary.decode, ids), WRONG, str(bad), str(size))

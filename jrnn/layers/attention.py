@@ -27,8 +27,8 @@ class Attention:
         c_t, weights_t = attend(memory, x_t)
         y_t            = tanh([x_t, c_t] w + b)
 
-    All steps attend at once, so the recurrence below keeps its fast kernel. Set the
-    memory with `jrnn.layers.attend_to`; `jrnn.EncoderDecoder` does it.
+    All steps attend at once, so the recurrent layer below still uses its fast kernel.
+    Set the memory with `jrnn.layers.attend_to`; `jrnn.EncoderDecoder` does it.
 
     Attributes:
       features: The number of output features.
@@ -114,5 +114,5 @@ class Attention:
         return (), jnp.tanh(affine(joined, params.w, params.b))
 
     def weights(self, params: AttentionLayerParams, xs: Array) -> Array:
-        """Returns where each step looks: [*batch, time, S], for a picture."""
+        """Returns the attention weights of each step, [*batch, time, S]."""
         return attend(params.attention, jnp.asarray(xs))[1]

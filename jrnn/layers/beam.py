@@ -36,9 +36,10 @@ def beam_search(
 
         score(y) = log p(y | prime) / ((5 + length(y)) / 6) ** length_penalty    [1]
 
-    In every step each sequence is extended by every token, and the `beams` best are
-    kept. A sequence that has ended keeps its score and its length, and stays while it
-    is among the best. With as many beams as there are sequences the result is exact.
+    At every step, each sequence is extended by every token, and the `beams` best are
+    kept. A sequence that has ended keeps its score and its length, and stays as long as
+    it is among the best. With as many beams as there are sequences, the result is
+    exact.
 
     Args:
       model: A layer from ids [*batch, time] to logits [*batch, time, vocabulary].
@@ -47,7 +48,7 @@ def beam_search(
       prime: Ids [*batch, time] to continue, at least one per row.
       steps: The largest number of tokens.
       beams: The number of sequences to keep for each row.
-      end: The token that ends a sequence; None if none does.
+      end: The token that ends a sequence; None if there is no such token.
       length_penalty: 0 ranks by probability, which favors short sequences; larger
         values favor long ones.
       lengths: Integers [*batch], the number of valid steps of each row of the prime.

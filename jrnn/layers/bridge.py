@@ -26,8 +26,8 @@ class Bridge:
 
         leaf = tanh(x w_leaf + b_leaf)        for every leaf that the first step reads
 
-    With a category as a one-hot vector it makes a generator conditional; with the final
-    state of an encoder as the vector it starts a decoder [1].
+    If the vector is a one-hot category, the layer becomes a conditional generator. If
+    it is the final state of an encoder, the layer becomes its decoder [1].
 
     Attributes:
       layer: The layer whose state is computed.
@@ -62,7 +62,7 @@ class Bridge:
         Args:
           key: Source of randomness.
           input_size: The number of features of the vector.
-          params: The parameters of the layer, which tell the shape of its state.
+          params: The parameters of the layer, which determine the shape of its state.
           dtype: The dtype of the parameters.
         """
         input_size = checks.integer("input_size", input_size, 1)

@@ -32,19 +32,19 @@ class EncoderDecoder:
         state            = bridge(final)
         p(target_t | target_<t, source) = softmax(decoder([start, target_<t]; memory))
 
-    Without attention in the decoder, the final state of the encoder is all that the
-    decoder knows of the source [1]. With a `jrnn.Attention` or a `jrnn.AttentionCell`
-    in the decoder, every step reads all outputs of the encoder [2].
+    Without attention, the decoder only gets the final state of the encoder [1]. With a
+    `jrnn.Attention` or a `jrnn.AttentionCell` in the decoder, every step reads all
+    outputs of the encoder [2].
 
     Attributes:
-      encoder: A layer from the source to [*batch, places, features]; or to [*batch,
+      encoder: A layer from the source to [*batch, positions, features]; or to [*batch,
         features], if the decoder has no attention.
       decoder: A causal layer from target ids to logits; it usually begins with a
         `jrnn.Embed`.
       start: The target id that precedes the first one.
-      bridge: Where the state of the decoder starts. "copy": from the leaves of the
-        final state of the encoder, in order. "dense": from tanh of a linear map of
-        them. None: from its own initial state.
+      bridge: The initial state of the decoder. "copy": the leaves of the final state of
+        the encoder, in order. "dense": tanh of a linear map of them. None: the
+        decoder's own initial state.
 
     Example:
       >>> import jax, jax.numpy as jnp, jrnn
@@ -106,8 +106,8 @@ class EncoderDecoder:
         size = sum(leaf.size for leaf in jax.tree.leaves(like))
         if not size:
             raise ValueError(
-                "bridge='dense' needs an encoder with a state, and this one has none. "
-                "Use bridge=None."
+                "bridge='dense' needs an encoder with a state, but this encoder has "
+                "none. Use bridge=None."
             )
         bridge = Bridge(self.decoder).init(keys[2], size, decoder, dtype)
         return EncoderDecoderParams(encoder, decoder, bridge)
@@ -125,9 +125,9 @@ class EncoderDecoder:
 
         Args:
           params: Parameters of the model.
-          source: [*batch, places] ids, or [*batch, places, features].
-          lengths: Integers [*batch], the number of valid places.
-          mask: Booleans [*batch, places], which places are valid.
+          source: [*batch, positions] ids, or [*batch, positions, features].
+          lengths: Integers [*batch], the number of valid positions.
+          mask: Booleans [*batch, positions], which positions are valid.
           key: Source of randomness; None for evaluation.
 
         Returns:
@@ -154,8 +154,8 @@ class EncoderDecoder:
         if _attentions(decoder):
             if reduced or returns_pair(self.encoder):
                 raise ValueError(
-                    "the decoder attends to one array of outputs for all places, which "
-                    f"{self.encoder!r} does not return. Change its options."
+                    "the encoder must return one array of outputs for all positions, "
+                    f"because the decoder has attention, but {self.encoder!r} does not."
                 )
             decoder = attend_to(decoder, memory, lengths=lengths, mask=mask)
         if self.bridge == "copy":
@@ -183,17 +183,17 @@ class EncoderDecoder:
 
         Args:
           params: Parameters of the model.
-          source: [*batch, places] ids, or [*batch, places, features].
+          source: [*batch, positions] ids, or [*batch, positions, features].
           target: Ids [*batch, time].
-          lengths: Integers [*batch], the number of valid places of the source.
-          mask: Booleans [*batch, places], which places of the source are valid.
+          lengths: Integers [*batch], the number of valid positions of the source.
+          mask: Booleans [*batch, positions], which positions of the source are valid.
           target_lengths: Integers [*batch], the number of valid steps of the target.
-          teacher_forcing: The probability that the decoder reads the target of the step
-            before; else it reads its own token, sampled, or the most likely one without
-            a key. 1.0, a Python number, decodes all steps at once. A number that falls
-            from 1 during training is scheduled sampling [1]; 0 is free running. Without
-            a key, the target is read if the number is above one half. With feedback,
-            a dropout mask holds for one step, also one that is locked.
+          teacher_forcing: The probability that the decoder reads the target of the
+            previous step; otherwise it reads its own token, which is sampled, or the
+            most likely one without a key. 1.0, as a Python number, decodes all steps at
+            once. Decreasing it from 1 in training is scheduled sampling [1]. Without a
+            key, the target is read if the number is above 1/2. Below 1.0, dropout masks
+            are drawn at each step, also locked ones.
           key: Source of randomness; None for evaluation.
 
         Returns:
@@ -209,7 +209,8 @@ class EncoderDecoder:
         known = isinstance(teacher_forcing, int | float)
         if known and not 0 <= teacher_forcing <= 1:
             raise ValueError(
-                f"teacher_forcing is a probability in [0, 1], got {teacher_forcing}."
+                f"teacher_forcing must be a probability in [0, 1], got "
+                f"{teacher_forcing}."
             )
         if known and teacher_forcing == 1:
             steps = jnp.moveaxis(target, -1, 0)

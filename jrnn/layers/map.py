@@ -18,8 +18,8 @@ class Map:
         ys[..., t, :] = function(params, xs[..., t, :])        with `parameters`
 
     The function gets one step of one example, so it cannot mix time steps or examples.
-    It is part of the identity of the layer: define it at the top of a module. A lambda
-    that is made again is another layer, and compiles again.
+    Layers with the same function are equal, so define it at the top of a module. A
+    lambda that is created again makes a different layer, which is compiled again.
 
     Attributes:
       function: Maps an array [features], or with more `feature_axes` such as the frame
@@ -112,6 +112,6 @@ class Map:
         if ys.shape[: len(leading)] == ys.shape or ys.shape[-1] != size:
             raise ValueError(
                 f"Map.function returned {list(ys.shape[len(leading) :])} for one step, "
-                f"but its last axis must have {size} features. Give `output_size`."
+                f"but its last axis must have {size} features. Set `output_size`."
             )
         return (), ys

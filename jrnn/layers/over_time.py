@@ -28,8 +28,9 @@ def check_order(name: str, layers: Sequence[Layer]) -> None:
         if last is not None and layer.over_time != "pointwise":
             raise ValueError(
                 f"Layer {number} of {name}, {layer!r}, needs a time axis, but {last!r} "
-                "before it returns one output for a whole sequence. Leave out "
-                "return_sequence=False there, or put it into the last recurrent layer."
+                "before it returns one output for a whole sequence. Remove "
+                "return_sequence=False there, or set it only in the last recurrent "
+                "layer."
             )
         if layer.over_time == "reduce":
             last = layer

@@ -26,7 +26,7 @@ def check_prime(model: Layer, prime: Any, lengths: Any) -> tuple[Array, Array | 
     prime = checks.integers("prime", prime, " A prime holds integer ids.")
     if prime.ndim == 0 or prime.shape[-1] == 0:
         raise ValueError(
-            f"prime must hold at least one id per row, [*batch, time], got shape "
+            f"prime must have at least one id per row, [*batch, time], got shape "
             f"{list(prime.shape)}. Start for example with a space or a newline."
         )
     lengths = masks.as_lengths(lengths)
@@ -58,7 +58,7 @@ def read_prime(
     prime: Array,
     lengths: Array | None,
 ) -> tuple[State, Array]:
-    """Returns the state after a prime, and the logits [*batch, vocabulary] there."""
+    """Returns the state after a prime, and its last logits [*batch, vocabulary]."""
     state, logits = model.apply(params, state, prime, lengths=lengths)
     last: Any = prime.shape[-1] - 1
     if lengths is not None:
@@ -72,5 +72,5 @@ def check_finite(found: Any) -> None:
     if checks.concrete(found) and found.any():
         raise ValueError(
             "The logits of the model are NaN: its parameters are not finite, or the "
-            "prime has an id outside of the vocabulary."
+            "prime contains an id that is out of range."
         )

@@ -25,7 +25,7 @@ class Recurrent:
       return_sequence: False returns only the output of the last valid step,
         [*batch, features], for a classifier.
       at_padding: What padded steps output, "zero" or "hold", as in `jrnn.scan`.
-      unroll: Number of steps per trip of the compiled loop, as in `jrnn.scan`.
+      unroll: Number of steps per iteration of the compiled loop, as in `jrnn.scan`.
       method: Kernel, as in `jrnn.scan`.
       remat: Rematerialization in the backward pass, as in `jrnn.scan`.
 
@@ -133,15 +133,15 @@ MERGES = {
 
 @value
 class Bidirectional:
-    """Two layers that read a sequence from both ends [1]; outputs are merged.
+    """Two layers that read a sequence in both directions [1]; outputs are merged.
 
         ys[t] = merge(forward over x[0], ..., x[t];  backward over x[T-1], ..., x[t])
 
-    A cell is treated as the layer that runs it: `Bidirectional(LSTM(4))` is
-    `Bidirectional(Recurrent(LSTM(4)), Recurrent(LSTM(4), reverse=True))`. Layers take
-    options: with `Recurrent(cell, return_sequence=False)` the two merged outputs are
-    those at the end of each direction's own run, the forward one at the last valid step
-    and the backward one at the first.
+    A cell is wrapped in `Recurrent`: `Bidirectional(LSTM(4))` is
+    `Bidirectional(Recurrent(LSTM(4)), Recurrent(LSTM(4), reverse=True))`. With
+    `Recurrent(cell, return_sequence=False)`, the output merges the final output of each
+    direction: that of the forward layer at the last valid step, and that of the
+    backward layer at the first step.
 
     Attributes:
       forward: The cell or layer that runs from the first step to the last.
@@ -172,8 +172,8 @@ class Bidirectional:
         if len(reduced) > 1 and self.merge is not None:
             raise ValueError(
                 f"Bidirectional merges the outputs of {forward!r} and {backward!r}, "
-                "of which only one returns a sequence. Give return_sequence=False to "
-                "both or to none, or take the pair with merge=None."
+                "of which only one returns a sequence. Set return_sequence=False for "
+                "both or for neither, or use merge=None, which returns the pair."
             )
         if isinstance(forward, Recurrent) and forward.reverse:
             raise ValueError(
@@ -183,7 +183,7 @@ class Bidirectional:
         if isinstance(backward, Recurrent) and not backward.reverse:
             raise ValueError(
                 f"backward must run from the last step to the first, but {backward} "
-                "does not. Give it reverse=True."
+                "does not. Set reverse=True."
             )
 
     @property
@@ -201,7 +201,7 @@ class Bidirectional:
         elif isinstance(backward, type) or not isinstance(backward, Layer):
             raise TypeError(
                 f"backward must be a cell or a layer that runs in reverse, got "
-                f"{backward!r}. It may be left out where forward is a cell or a "
+                f"{backward!r}. You can omit it if forward is a cell or a "
                 "`jrnn.Recurrent`."
             )
         return forward, backward

@@ -21,10 +21,11 @@ class Stack:
         xs_n = ys_{n-1}                          output ys_N
         xs_n = [xs, ys_{n-1}]                    output [ys_1, ..., ys_N]    with skip
 
-    A cell is treated as `jrnn.Recurrent(cell)`. Dropout acts between layers, neither on
-    the input nor on the output. With `skip`, as in Graves [1], every layer reads the
-    input and every layer is read by the output, so gradients do not have to pass all
-    layers. Parameters and state are tuples with one entry per layer.
+    A cell is wrapped in `jrnn.Recurrent`. Dropout is applied between layers, not to the
+    input or the output. With `skip`, as in Graves [1], every layer also reads the
+    input, and the output concatenates the outputs of all layers, so gradients do not
+    have to pass through all layers. Parameters and state are tuples with one entry per
+    layer.
 
     Attributes:
       layers: The cells or layers, the lowest first.

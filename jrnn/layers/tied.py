@@ -22,7 +22,7 @@ class TiedParams(NamedTuple):
 
 @value
 class Tied:
-    """An embedding, a body, and logits by the same table [1, 2].
+    """An embedding, a body, and logits computed with the embedding table [1, 2].
 
         logits = body(table[ids]) @ table.T + b
 

@@ -9,7 +9,7 @@ from jrnn import checks
 
 
 class Batch(NamedTuple):
-    """Which sequences form a batch, and the length they are padded to."""
+    """The indices of the sequences of a batch, and the length to pad them to."""
 
     indices: np.ndarray  # int [at most batch_size]
     length: int
@@ -78,7 +78,7 @@ def batches(
         seed gives the same batches. None keeps the order.
 
     Returns:
-      Batches that hold each sequence once.
+      Batches that together contain each sequence once.
 
     Raises:
       ValueError: if a sequence is longer than the longest bucket.
@@ -99,8 +99,7 @@ def batches(
     if lengths.max() > bounds[-1]:
         raise ValueError(
             f"the longest bucket is {bounds[-1]}, but lengths[{lengths.argmax()}] is "
-            f"{lengths.max()}. Add a bucket, or leave the number of buckets to "
-            "`bucket_lengths`."
+            f"{lengths.max()}. Add a longer bucket, or pass a number of buckets."
         )
     rng = None if seed is None else np.random.default_rng(seed)
     made = []

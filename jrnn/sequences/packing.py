@@ -1,4 +1,4 @@
-"""Packing: several sequences one after the other in a row, without much padding."""
+"""Packing: several sequences in one row, with little padding."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -18,27 +18,27 @@ class Packed(NamedTuple):
 
     @property
     def mask(self) -> np.ndarray:
-        """Which steps hold a sequence, booleans [rows, length]."""
+        """Which steps belong to a sequence, booleans [rows, length]."""
         return self.segment_ids >= 0
 
     @property
     def reset(self) -> np.ndarray:
-        """Where a sequence follows another in its row, booleans [rows, length]."""
+        """Where a sequence starts after another in its row, booleans [rows, length]."""
         ids = self.segment_ids
         begins = np.diff(ids, axis=1, prepend=ids[:, :1]) != 0
         return begins & self.mask
 
     @property
     def fullness(self) -> float:
-        """The fraction of all steps that hold a sequence."""
+        """The fraction of all steps that belong to a sequence."""
         return float(self.mask.mean())
 
 
 def pack(sequences: Sequence[Any], length: int) -> Packed:
     """Packs sequences into rows, the longest first, each into the first row with room.
 
-    Run a packed batch with its mask and its resets, and every sequence is computed as
-    if it was alone, in both directions:
+    Pass the mask and the resets, and the result for every sequence is the same as if it
+    was computed alone, in both directions:
 
         jrnn.scan(cell, params, None, packed.xs, mask=packed.mask, reset=packed.reset)
 
@@ -48,8 +48,8 @@ def pack(sequences: Sequence[Any], length: int) -> Packed:
       length: Time steps of a row.
 
     Returns:
-      Rows, filled from the left, and where each sequence is. `fullness` is the fraction
-      of them that is not padding. Padding is zero.
+      The rows, filled from the left, and the sequence of each step. `fullness` is the
+      fraction of steps that is not padding. Padding is zero.
 
     Raises:
       ValueError: if a sequence is empty or longer than `length`, or shapes do not fit
@@ -70,8 +70,8 @@ def pack(sequences: Sequence[Any], length: int) -> Packed:
     length = checks.integer("length", length, 1)
     if not lengths.all():
         raise ValueError(
-            f"sequences[{lengths.argmin()}] has no steps, so it would have no place in "
-            "a row. Remove it."
+            f"sequences[{lengths.argmin()}] has no steps and cannot be packed. Remove "
+            "it."
         )
     fits("length", length, lengths)
     rows, starts, used = _first_fit(lengths, length)
@@ -93,7 +93,7 @@ def unpack(ys: Any, segment_ids: np.ndarray) -> list[Any]:
 
     Args:
       ys: Array [rows, length, ...], such as outputs, or a tree of such arrays.
-      segment_ids: Of the packed batch.
+      segment_ids: Integers [rows, length], `Packed.segment_ids`.
 
     Returns:
       One array [time_n, ...], or tree, per sequence.

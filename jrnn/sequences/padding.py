@@ -25,8 +25,9 @@ def pad(
         such arrays, as pairs of inputs and targets are.
       length: Time steps of the result; None for the longest sequence. With a few fixed
         lengths, a model compiles only a few times; see `bucket_lengths`.
-      rows: Rows of the result; None for one per sequence. Others have length 0.
-      value: What padding holds.
+      rows: Rows of the result; None for one per sequence. Additional rows have length
+        0.
+      value: The value of padded steps.
 
     Returns:
       The array [rows, length, ...], or a tree of them, and the lengths, int32 [rows],
@@ -35,7 +36,7 @@ def pad(
     Raises:
       ValueError: if there is no sequence, if one is longer than `length`, if there are
         more than `rows`, or if shapes differ in other axes than the first.
-      TypeError: if the trees or the dtypes differ, or one cannot hold `value`.
+      TypeError: if the trees or the dtypes differ, or a dtype cannot represent `value`.
 
     Example:
       >>> import jrnn
@@ -49,7 +50,9 @@ def pad(
     length = checks.integer("length", length, 0)
     rows = checks.integer("rows", rows, 1)
     if len(trees) > rows:
-        raise ValueError(f"rows is {rows}, but there are {len(trees)} sequences.")
+        raise ValueError(
+            f"rows must be at least the number of sequences, {len(trees)}, got {rows}."
+        )
     fits("length", length, lengths)
 
     def fill(*leaves: np.ndarray) -> np.ndarray:
@@ -72,7 +75,7 @@ def ragged(sequences: Sequence[Any]) -> tuple[list[Any], np.ndarray]:
     """
     trees = [_arrays(sequence) for sequence in sequences]
     if not trees:
-        raise ValueError("sequences must hold at least one sequence, got none.")
+        raise ValueError("sequences must contain at least one sequence, got none.")
     first = checks.named_leaves("sequences[0]", trees[0])
     structure: Any = jax.tree.structure(trees[0])
     lengths = []
@@ -116,8 +119,8 @@ def _holds(dtype: np.dtype, value: Any) -> None:
         given.dtype.kind not in "iub" or np.any(given != given.astype(dtype))
     ):
         raise TypeError(
-            f"value is {value!r}, which sequences of {dtype} cannot hold. Cast them, "
-            "or choose another value."
+            f"value is {value!r}, which sequences of {dtype} cannot represent. Cast "
+            "them, or choose another value."
         )
 
 

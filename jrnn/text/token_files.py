@@ -28,12 +28,12 @@ def write_tokens(
 ) -> None:
     """Writes the ids of a text to a token file, piece by piece.
 
-    The file gets its name when it is complete and on the disk.
+    The file appears under its name only when it is complete and on disk.
 
     Args:
       path: The file to write.
       pieces: A text in pieces, as from `read_pieces`, which are encoded one by one.
-      vocabulary: Encodes them.
+      vocabulary: The vocabulary that encodes them.
       count: The number of tokens of the text: `sum(vocabulary.counts)` if the
         vocabulary was built from the same text and has no `<eos>`.
 
@@ -109,7 +109,7 @@ class TokenFile(Closing):
         """Opens a token file and reads its header.
 
         Raises:
-          FileError: if it is not a token file, or has another size than it says.
+          FileError: if it is not a token file, or its size does not match its header.
           OSError: if it cannot be opened.
         """
         self.path = os.fspath(path)
@@ -129,7 +129,7 @@ class TokenFile(Closing):
             and entries[0].dtype.kind == "u"
             and entries[1].end - entries[1].begin == 32
             and set(metadata) == {_VOCABULARY},
-            "it is no token file. Make one with `jrnn.text.write_tokens`.",
+            "it is not a token file. Write one with `jrnn.text.write_tokens`.",
         )
         tokens, hashed = entries
         self._dtype, self._count = tokens.dtype, tokens.shape[0]
@@ -151,7 +151,9 @@ class TokenFile(Closing):
           ValueError: if it is closed.
         """
         if not isinstance(part, slice):
-            raise TypeError(f"tokens are read as tokens[begin:end], got {part!r}.")
+            raise TypeError(
+                f"tokens must be read as tokens[begin:end], got the index {part!r}."
+            )
         begin, end, step = part.indices(self._count)
         if step != 1:
             raise ValueError(f"a slice of tokens must have step 1, got {step}.")
@@ -162,7 +164,7 @@ class TokenFile(Closing):
             raise FileError(
                 f"{self.path}: token {begin + int(ids.argmax())} is {ids.max()}, but "
                 f"its vocabulary has {len(self.vocabulary)} ids. The file is damaged: "
-                "make it again."
+                "write it again."
             )
         return ids.astype(np.int32)
 
@@ -172,21 +174,25 @@ class TokenFile(Closing):
             windows[..., i] = tokens[(starts[...] + i) mod end]
 
         Args:
-          starts: Integers of any shape; those past the end start over, too.
+          starts: Integers of any shape; positions past the end wrap around.
           size: Tokens per window.
-          end: Where the text starts over; None for the end of the file.
+          end: The position where windows wrap around to the start; None for the end of
+            the file.
 
         Returns:
           int32 [*starts.shape, size].
 
         Raises:
-          ValueError: if there is no token, or `end` is behind the end of the file.
+          ValueError: if there is no token, or `end` is larger than the number of
+            tokens.
           TypeError: if the starts are not integers.
         """
         size = checks.integer("size", size, 0)
         end = checks.integer("end", len(self) if end is None else end, 1)
         if end > len(self):
-            raise ValueError(f"end is {end}, but there are {len(self)} tokens.")
+            raise ValueError(
+                f"end must be at most the number of tokens, {len(self)}, got {end}."
+            )
         starts = np.asarray(starts)
         if starts.size and starts.dtype.kind not in "iu":
             raise TypeError(f"starts must be integers, got {starts.dtype}.")
@@ -215,7 +221,7 @@ class TokenFile(Closing):
             )
 
     def close(self) -> None:
-        """Closes the file, which also happens when it is not referred to any more."""
+        """Closes the file. This also happens when the object is garbage-collected."""
         self._close()
 
     def _window(self, start: int, size: int, end: int) -> np.ndarray:

@@ -24,7 +24,7 @@ def read_vectors(
         word value value ... value
 
     One word per line, UTF-8, separated by single spaces. word2vec has a first line with
-    the number of words and of values, and that must be true.
+    the number of words and the number of values, which are checked.
 
     Args:
       path: The file.
@@ -77,7 +77,7 @@ def read_vectors(
             f"{len(seen)}. Download it again."
         )
     if not seen:
-        raise ValueError(f"{where} holds no word vector.")
+        raise ValueError(f"{where} contains no word vector.")
     return words, np.stack(rows) if rows else np.zeros((0, size or 0), np.float32)
 
 
@@ -90,16 +90,16 @@ def embedding_table(
 ) -> tuple[Array, np.ndarray]:
     """Returns a table for `jrnn.Embed` that starts from word vectors.
 
-    A token takes the vector of the same word; else that of the word without the space
-    before it, or that in lower case. All other rows are drawn from a normal
+    A token gets the vector of the same word; otherwise that of the word without the
+    space before it, or in lower case. All other rows are drawn from a normal
     distribution with the mean and the standard deviation of the rows that were found.
 
     Args:
       key: Source of randomness.
-      vocabulary: Decides the rows.
+      vocabulary: The vocabulary; each of its ids has one row.
       words: Words, as from `read_vectors`.
       vectors: Their vectors [words, features].
-      dtype: Of the table.
+      dtype: The dtype of the table.
 
     Returns:
       The table [len(vocabulary), features], and which rows were found, booleans.
