@@ -1,5 +1,6 @@
 """Exported artifacts: any batch and time, gradients, and no jrnn where they run."""
 
+import os
 import subprocess
 import sys
 
@@ -42,9 +43,7 @@ def test_a_scan_exports_with_symbolic_batch_and_time(name):
     run = jax.jit(lambda p, xs, a: jrnn.scan(cell, p, None, xs, **a, **how))
     xs = randomise(np.zeros((B, T, F)), 2)
     likes = {n: jax.ShapeDtypeStruct(axes[n], a.dtype) for n, a in arrays.items()}
-    made = export.export(run)(
-        params, jax.ShapeDtypeStruct((b, t, F), jnp.float32), likes
-    )
+    made = export.export(run)(params, jax.ShapeDtypeStruct((b, t, F), xs.dtype), likes)
     assert_close(made.call(params, xs, arrays), run(params, xs, arrays))
 
 
@@ -83,6 +82,7 @@ def test_an_artifact_runs_where_jrnn_is_not_installed(tmp_path):
     np.savez(tmp_path / "inputs.npz", xs=xs, lengths=lengths)
     done = subprocess.run(
         [sys.executable, "-I", "-c", CONSUMER, tmp_path],
+        env=os.environ | {"JAX_ENABLE_X64": str(jax.config.jax_enable_x64)},
         capture_output=True,
         text=True,
     )
