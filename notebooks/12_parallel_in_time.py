@@ -2,8 +2,9 @@
 # # Parallel in time
 #
 # “A recurrent network cannot be parallelized, because each step needs the last.” You will see when this is false and when
-# it is true. A linear recurrence of 512 steps becomes 18 levels. A GRU is computed for all steps at once, by Newton's
-# method. A chaotic network needs its loop. The notebook takes about twenty seconds on two CPU cores.
+# it is true. A linear recurrence of 512 steps is computed in 18 levels of parallel operations. A GRU is computed for all
+# steps at once, by Newton's method. A chaotic network needs its loop. The notebook takes about twenty seconds on two CPU
+# cores.
 
 # %%
 try:
@@ -17,6 +18,7 @@ except ImportError:  # opened alone, for example in a hosted service
 
 # %%
 import os
+import textwrap
 
 import jax
 import jax.numpy as jnp
@@ -33,13 +35,13 @@ jax.config.update("jax_enable_x64", True)  # errors down to 1e-16 are visible
 # %% [markdown]
 # ## Two steps are one step
 #
-# Take a recurrence that is linear in the state, $h_t = a_t h_{t-1} + b_t$. Put one step into the next:
+# Take a recurrence that is linear in the state, $h_t = a_t h_{t-1} + b_t$. Insert one step into the next:
 #
 # $$h_{t+1} = a_{t+1} (a_t h_{t-1} + b_t) + b_{t+1} = (a_{t+1} a_t)\, h_{t-1} + (a_{t+1} b_t + b_{t+1})$$
 #
 # Two steps are a step of the same kind, with the factor $a_{t+1} a_t$ and the addend $a_{t+1} b_t + b_{t+1}$. Neither
-# needs a state. So all pairs can be composed at the same time, then all pairs of pairs, and so on. This gives the states
-# after 2, 4, 6, ... steps. One more step from each gives the others.
+# depends on a state. So all pairs of steps can be composed at the same time, then all pairs of pairs, and so on. The
+# states after 2, 4, 6, ... steps follow from the composed steps, and one more step from each gives the other states.
 
 # %%
 widths = []  # number of steps that each level computes at the same time
@@ -77,8 +79,9 @@ np.testing.assert_allclose(hs, jrnn.linear_recurrence(a, b), atol=1e-12)
 print("the tree, the loop and jrnn.linear_recurrence agree")
 
 # %% [markdown]
-# How long does a machine have to wait that can do everything at once that is ready? The longest chain of additions in the
-# program tells it: each addition of the chain needs the one before.
+# Suppose that a machine computes each operation as soon as its inputs are ready, any number at the same time. Its time is
+# then given by the longest chain of additions in the program, in which each addition needs the one before. The picture
+# shows the number of steps that each level computes at the same time.
 
 
 # %%
@@ -112,8 +115,8 @@ ax.set_title("512 steps take 18 levels, 9 up and 9 down")
 plt.show()
 
 # %% [markdown]
-# The tree computes about twice as many steps as the loop, but it waits 18 times instead of 512 times. For the cells that
-# are linear in the state, such as `jrnn.LRU` and `jrnn.MinGRU`, the sentence at the top is therefore false.
+# The tree computes about twice as many steps as the loop, but its longest chain has 18 additions instead of 512. So for
+# cells that are linear in the state, such as `jrnn.LRU` and `jrnn.MinGRU`, the sentence at the top is false.
 #
 # ## A cell that is not linear
 #
@@ -123,8 +126,8 @@ plt.show()
 #
 # $$h_t = f(g_{t-1}, x_t) + J_t\, (h_{t-1} - g_{t-1}), \qquad J_t = \partial f / \partial h \text{ at } g_{t-1}$$
 #
-# This is a linear recurrence in $h$, with the factors $J_t$, and we know how to compute one at once. Its solution is the
-# next guess. All $f$ and $J_t$ of one iteration are independent of each other.
+# This is a linear recurrence in $h$, with the factors $J_t$, and a tree computes all its steps. Its solution is the next
+# guess. All $f$ and $J_t$ of one iteration are independent of each other.
 
 
 # %%
@@ -174,7 +177,11 @@ error = [errors(*predictable, K), errors(*chaotic, K)]
 # %% [markdown]
 # The guess starts at zero. After one iteration the first state is exact, because it depends on the initial state only.
 # Then the second is, and so on: after $k$ iterations the first $k$ states are exact, in every network. So $T$ iterations
-# suffice, up to rounding. That alone would be no gain over a loop. But if errors fade over time, all steps converge together.
+# suffice, up to rounding. That alone would be no gain over a loop. But if errors decay over time, all steps converge
+# together.
+#
+# In the picture, dark means a small error, and the states on the left of the dashed line are exact. In the predictable
+# network, all time steps are dark after five iterations. In the chaotic network, only those on the left of the line are.
 
 # %%
 fig, axes = plt.subplots(1, 2, sharey=True, figsize=(7.2, 3.4))
@@ -191,9 +198,16 @@ for ax, found, name in zip(axes, error, ("predictable", "chaotic"), strict=True)
     ax.grid(visible=False)
     ax.set(xlabel="time step $t$", title=f"{name} GRU")
 axes[0].set_ylabel("Newton iterations $k$")
-axes[1].text(K, 14, "exact left of the line", color="black", fontsize=9)
+axes[1].annotate(
+    "exact on the left\nof the line",
+    (12, 14),
+    (28, 14),
+    arrowprops={"arrowstyle": "->"},
+    va="center",
+    fontsize=9,
+)
 fig.colorbar(image, ax=axes, extend="max", label="largest error of $h_t$")
-fig.suptitle("If errors fade, all steps converge together", x=0.02, ha="left")
+fig.suptitle("If errors decay, all steps converge together", x=0.02, ha="left")
 plt.show()
 
 for found in error:
@@ -207,8 +221,8 @@ assert error[1][-1].max() > 1
 
 # %% [markdown]
 # In jrnn this is `method="parallel"`. It works for every cell. Iterations end when the residual
-# $|h_t - f(h_{t-1}, x_t)| / (1 + |h_t|)$ is small, so the number of iterations is not a guess of ours.
-# `jrnn.parallel_info` reports it. It hardly depends on the length.
+# $|h_t - f(h_{t-1}, x_t)| / (1 + |h_t|)$ is small, so you do not choose their number. `jrnn.parallel_info` reports it. Here
+# it hardly depends on the length of the sequence.
 
 # %%
 STEPS = 128
@@ -230,10 +244,11 @@ np.testing.assert_allclose(at_once, by_steps, atol=1e-10)
 # %% [markdown]
 # ## When it fails
 #
-# Do errors fade? The *largest Lyapunov exponent* is the mean rate, per step, at which a small change of the state grows.
-# Below zero, changes fade and the network is predictable. Above zero, they grow and the network is chaotic.
+# When do errors decay? The *largest Lyapunov exponent* is the mean rate, per step, at which a small change of the state
+# grows. Below zero, changes decay, and the network is predictable. Above zero, they grow, and the network is chaotic.
 # `jrnn.diagnostics.parallelizable` computes the exponent and counts the iterations. We draw networks with small and with
-# large recurrent weights.
+# large recurrent weights: the *gain* multiplies them. In the picture, each point is a network. Follow the points from left
+# to right: the number of iterations grows from 4 to about the number of steps.
 
 # %%
 found = {}
@@ -248,7 +263,7 @@ plots.parallelizable(found, ax=ax)
 ax.axhline(STEPS, color="0.4", ls="--", lw=1)
 ax.text(ax.get_xlim()[0], STEPS * 0.9, " steps of the loop", color="0.3", va="top")
 ax.set(xlabel="largest Lyapunov exponent (nats per step)", ylabel="Newton iterations")
-ax.set_title("Iterations become many as the exponent approaches zero")
+ax.set_title("Near an exponent of zero, the number of iterations grows")
 plt.show()
 
 results = [r for of_gain in found.values() for r in of_gain]
@@ -259,10 +274,10 @@ assert iterations[exponents > -0.01].min() >= 40
 assert exponents.max() > 0
 
 # %% [markdown]
-# Far below zero, a handful of iterations is enough. At zero, dozens are needed, and the method has nothing left to gain.
+# Far below zero, a few iterations are enough. Near zero, dozens are needed, and the method has no advantage over a loop.
 # The exponent is a mean over time, so it predicts the number only roughly. That is why jrnn counts iterations and checks
-# the residual. If a network does not converge in `max_iterations`, its states are computed step by step. You lose time, and
-# the result is still right.
+# the residual. If a network does not converge in `max_iterations`, jrnn computes its states step by step. That takes more
+# time, and the result is still right.
 
 # %%
 few = jrnn.kernels.Parallel(max_iterations=K)
@@ -276,7 +291,7 @@ print(f"largest exponent: {spectrum.exponents[0]:.2f}")
 print(
     "converged:", bool(info.converged.all()), "- iterations:", int(info.iterations[0])
 )
-print(f"largest error: our Newton loop {error[1][K].max():.0f}, jrnn.scan {wrong:.0e}")
+print(f"largest error: Newton alone {error[1][K].max():.0f}, jrnn.scan {wrong:.0e}")
 assert spectrum.exponents[0] > 0
 assert not info.converged.any()
 assert wrong < 1e-6
@@ -284,31 +299,55 @@ assert wrong < 1e-6
 # %% [markdown]
 # ## What it costs
 #
-# We claim no speed here. The tree has few levels, and each does more: composing two steps of $H$ units multiplies two
-# Jacobians, about $H^3$ multiplications, while one step of a loop takes about $H^2$. A CPU does only a few things at once,
-# so a loop is faster there, as the [table of times](../docs/parallel.md) shows. The method is for devices that have
-# nothing else to do while a small step runs. Cells such as `jrnn.ParaGRU` have diagonal Jacobians, so they avoid the
-# $H^3$. By default jrnn does not take Newton's method:
+# This notebook measures no time. The tree has few levels, but each computes more: composing two steps of $H$ units
+# multiplies two Jacobians, about $H^3$ multiplications, while one step of a loop takes about $H^2$. A CPU computes only a few
+# operations at once, so a loop is faster there, as the [table of times](../docs/parallel.md) shows. The method helps on
+# devices that are mostly idle while they compute one small step. Cells such as `jrnn.ParaGRU` have diagonal Jacobians, so
+# they avoid the $H^3$. By default, jrnn does not choose Newton's method for a GRU:
 
 # %%
 H, used = cell.hidden_size, counted[512]
 in_a_loop = 512 * 3 * H**2  # three gates
 in_trees = used * 2 * 511 * H**3  # the products of Jacobians alone
 print(f"multiplications: loop {in_a_loop}, {used} trees {in_trees}")
-print(found["gain 1"][0].why)
+print(textwrap.fill(found["gain 1"][0].why, 80))
 assert in_trees > 10 * in_a_loop
 assert found["gain 1"][0].method != "parallel"
 
 # %% [markdown]
-# A linear recurrence has another price: it can express less. With gates that read the input only, it cannot compute for
-# all lengths whether the number of ones so far is odd, the task called [parity](../docs/parallel.md), which a nonlinear
-# cell learns.
+# A linear recurrence has another disadvantage: it can express less. With gates that read the input only, it cannot compute
+# for all lengths whether the number of ones so far is odd. A nonlinear cell learns this task, called
+# [parity](../docs/parallel.md).
 #
+# ## A model without a recurrence
+#
+# The Transformer has replaced recurrent networks in many tasks. It is a feed-forward network without a state. Its *attention*
+# layer returns, for each step, a weighted mean of all inputs so far. No output needs another output, so all of them are
+# computed at once, by a program without a loop. The disadvantage: to continue a sequence, it needs all earlier inputs,
+# while a recurrent network needs only its state, which has the same size after any number of steps.
+
+
+# %%
+def attention(xs):
+    """Returns weighted means of the inputs up to each step, [T, features]."""
+    scores = jnp.where(jnp.tri(len(xs)) > 0, xs @ xs.T, -jnp.inf)
+    return jax.nn.softmax(scores) @ xs
+
+
+_, xs = network(cell, 1.0, 0, 512)
+changed = xs.at[300:].set(0.0)
+np.testing.assert_allclose(attention(xs)[:300], attention(changed)[:300])
+program = str(jax.make_jaxpr(attention)(xs))
+assert "scan" not in program and "while" not in program  # no loop
+print(f"to continue after 512 steps: attention needs {xs.size} values, a GRU {H}")
+assert xs.size == 512 * 8 and H == 8
+
+# %% [markdown]
 # ## What to remember
 #
 # * Two linear steps are one linear step, so $T$ of them take $2 \log_2 T$ levels.
 # * Any other cell is a system of equations for all states. Newton's method solves it in a few linear recurrences if errors
-#   fade.
+#   decay.
 # * A chaotic network, and in practice a CPU, needs the loop. The result is the same in every case.
 #
 # Next: [on several devices](13_devices.ipynb). More: [all time steps at once](../docs/parallel.md).

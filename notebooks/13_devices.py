@@ -1,10 +1,9 @@
 # %% [markdown]
 # # On several devices: split the batch, or split time
 #
-# You will see one model on four devices: the batch split over them, the gradient that they sum, a model that trains
-# exactly as on one device, and a sequence whose time steps lie on different devices. The devices are the cores of this
-# machine, so everything runs anywhere. The code for GPUs and TPUs is the same. The notebook takes about twenty seconds on
-# two CPU cores.
+# You will run one model on four devices: split the batch over them, sum the gradient over them, train the model as on one
+# device, and split the time steps of one sequence over them. The devices are simulated on the CPU of this machine, so the
+# notebook runs anywhere. The code for GPUs and TPUs is the same. The notebook takes about twenty seconds on two CPU cores.
 
 # %%
 try:
@@ -38,8 +37,9 @@ assert len(jax.devices()) >= 4
 # ## The rows of a batch are independent
 #
 # A step needs the step before it, but a row of the batch needs no other row. So the batch can be split: each device gets
-# a quarter of the rows, and a copy of the parameters. A *mesh* names the devices along an axis, and a *sharding* says
-# which axis of an array is split over it. A scan takes its sharding from the data: nothing in the model changes.
+# a quarter of the rows, and a copy of the parameters. A *mesh* arranges the devices along axes with names, and a *sharding*
+# defines which axis of an array is split over an axis of the mesh. A scan takes its sharding from the data: nothing in the
+# model changes. The drawing below the code shows which device has which rows.
 
 # %%
 BATCH, TIME, FEATURES, UNITS = 16, 32, 5, 24
@@ -65,7 +65,8 @@ jax.debug.visualize_array_sharding(ys_split[:, :, 0])
 #
 # The parameters are shared by all rows, as they are shared by all time steps. Their gradient is a sum over both. Each
 # device sums over its own rows and all of its steps, and then the devices add their four results. In the picture, each
-# color is the contribution of one device to one entry of the gradient.
+# color is the contribution of one device to one element of the gradient. Bars above and below zero cancel, and the black
+# line is the sum.
 
 
 # %%
@@ -104,7 +105,9 @@ for device, values in enumerate(entries):
     up, down = up + np.maximum(values, 0), down + np.minimum(values, 0)
 ax.plot(np.arange(10), total, "k_", ms=18, mew=2, label="gradient on one device")
 ax.set(
-    xlabel="entry of the weights of the readout", ylabel="gradient", xticks=range(10)
+    xlabel="element of the weights of the output layer",
+    ylabel="gradient",
+    xticks=range(10),
 )
 ax.set_title("The contributions of four devices add up to the gradient")
 ax.legend(fontsize=8, ncols=2)
@@ -112,8 +115,9 @@ plt.show()
 assert np.allclose(entries.sum(axis=0), total, atol=1e-6)
 
 # %% [markdown]
-# Where does the sum happen? If the compiler places it inside of the loop over time, the devices exchange numbers at every
-# step. `jax.shard_map` lets you place it: every device runs the whole loop on its rows, and one `pmean` follows.
+# Where is the sum computed? If the compiler places it inside the loop over time, the devices exchange arrays at every
+# step. With `jax.shard_map` you choose the place: every device runs the whole loop on its rows, and one `pmean`, a mean over
+# devices, follows.
 
 # %%
 part = jax.shard_map(
@@ -136,8 +140,8 @@ assert 0 < sums <= len(jax.tree.leaves(params))
 # %% [markdown]
 # ## Training on four devices is training on one
 #
-# The update is the same program as on one device. It gets split data and copied parameters, and the compiler does the
-# rest. The two loss curves differ by rounding only.
+# The update is the same function as on one device. It gets split data and copied parameters, and the compiler adds the
+# communication. The two loss curves differ by rounding only, so one lies on top of the other.
 
 # %%
 tx = training.optimizer(optax.adam(1e-2))
@@ -172,10 +176,10 @@ print(
 assert one[-1] < 0.5 * one[0] and np.allclose(one, four, rtol=1e-3)
 
 # %% [markdown]
-# ## A batch that does not divide
+# ## A batch that cannot be split evenly
 #
-# Fourteen rows do not divide by four. Pad the batch with two rows and a mask that is False for them: they do not count in
-# the loss, and even a NaN in them does no harm. It is the same mask as for short sequences.
+# Fourteen rows cannot be split evenly over four devices. Pad the batch with two rows and a mask that is False for them: they
+# do not count in the loss, and even a NaN in them does not affect it. It is the same mask as for short sequences.
 
 # %%
 short = {"xs": xs[:14], "targets": targets[:14]}
@@ -202,10 +206,11 @@ assert gap(from_short, from_padded) < 1e-6
 # %% [markdown]
 # ## Time can be split too
 #
-# One long sequence has one row, and nothing to split but time. If the recurrence is linear in the state, each device can
-# compute its piece of time as one composed step, the devices exchange one state and one factor each, and each device
-# completes its piece. `method=jrnn.kernels.Linear(mesh_axis=...)` does that, and `jrnn.kernels.Parallel(mesh_axis=...)`
-# does it for cells that are not linear, in each iteration of Newton's method.
+# One long sequence has one row, so only time can be split. If the recurrence is linear in the state, many steps are one
+# composed step, as [the last notebook](12_parallel_in_time.ipynb) showed. Each device composes the steps of its piece of
+# time, the devices exchange one state and one factor each, and each device computes the states of its piece.
+# `method=jrnn.kernels.Linear(mesh_axis=...)` does that, and `jrnn.kernels.Parallel(mesh_axis=...)` does it for cells that are
+# not linear, in each iteration of Newton's method.
 
 # %%
 long = jax.random.normal(jax.random.key(2), (1, 256, FEATURES))
@@ -217,24 +222,21 @@ with jax.set_mesh(time_mesh):
         (jrnn.ParaGRU(UNITS), jrnn.kernels.Parallel(mesh_axis="time")),
     ]:
         cell_params = cell.init(jax.random.key(3), FEATURES)
-        run = jax.jit(lambda p, x: jrnn.scan(cell, p, None, x, method=kernel)[1])  # noqa: B023
-        outputs = run(cell_params, pieces)
+        outputs = jrnn.scan(cell, cell_params, None, pieces, method=kernel)[1]
         loop = jrnn.scan(cell, cell_params, None, long, method="scan")[1]
         difference = float(jnp.abs(jax.device_get(outputs) - loop).max())
-        print(
-            f"{cell}: {outputs.sharding.spec}, differs from the loop by {difference:.1e}"
-        )
+        print(f"{cell}: {outputs.sharding.spec}, error {difference:.1e}")
         assert outputs.sharding.spec[1] == "time" and difference < 1e-4
 
 # %% [markdown]
-# This notebook claims no speed. Four devices on two cores cannot be four times as fast. How much you gain depends on the
-# machine, and `python -m experiments bench --peers jrnn jrnn@2` measures it.
+# This notebook measures no time. Four simulated devices on two cores cannot be four times as fast. How much faster a real
+# machine is, `python -m experiments bench --peers jrnn jrnn@2` measures.
 #
 # ## What to remember
 #
 # * Rows of a batch are independent: split them over a mesh axis, copy the parameters, and change nothing else.
 # * The gradient of shared parameters is a sum over devices, as it is a sum over time. Sum once, after the loop.
-# * Padding with a mask makes any batch divide. A recurrence that is linear, or predictable, can be split over time too.
+# * With padding and a mask, any batch can be split. A recurrence that is linear, or predictable, can be split over time too.
 #
 # Next: [a sequence of frames](14_frames.ipynb). More: [devices](../docs/devices.md) and
 # [parallel in time](../docs/parallel.md).

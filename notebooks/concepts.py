@@ -90,5 +90,6 @@ CONCEPTS = {
         "12_parallel_in_time",
         "A GRU is computed for all steps at once",
     ),
+    "Transformers": ("12_parallel_in_time", "It is a feed-forward network"),
     "a character model": ("10_character_model", "temperature of sampling"),
 }
