@@ -2,8 +2,8 @@
 # # Unfolding: a cycle becomes layers
 #
 # A recurrent network contains a cycle. You will see why a cycle alone is a problem and how time steps solve it. Then you
-# will see that a Python loop, `jax.lax.scan` and the unfolded graph are one computation, with one set of weights, and what
-# each costs to compile. The notebook takes about twenty seconds on two CPU cores.
+# will see that a Python loop, `jax.lax.scan` and the unfolded graph are one computation, with one set of weights, and how
+# long each takes to compile. The notebook takes about half a minute on two CPU cores.
 
 # %%
 try:
@@ -33,8 +33,8 @@ plt.style.use(plots.STYLE)
 # ## A circuit that never settles
 #
 # A feed-forward network has no cycles, so an input determines the output. A cycle changes that. Take a NAND gate, which
-# is false only if both of its inputs are true, and connect its output to its second input. The wires can only be at rest
-# if the output equals what the gate computes from it.
+# is false only if both of its inputs are true, and connect its output to its second input. An output is stable if the
+# gate, which reads this output, computes the same output again.
 
 # %%
 
@@ -49,15 +49,17 @@ for fixed in (False, True):
 assert not [output for output in (False, True) if nand(True, output) == output]
 
 # %% [markdown]
-# With a true input there is no rest: if the output is true, it becomes false, and if it is false, it becomes true. The
-# network gives no single answer.
+# With a true input, no output is stable: if the output is true, it becomes false, and if it is false, it becomes true. The
+# network has no single output.
 #
-# *Time steps* are the cure. The output enters the gate only at the beginning of the next step, and in between it is
-# frozen. Now every step has exactly one output. The circuit is a recurrent network of one unit,
+# *Time steps* solve this problem. The output enters the gate only at the beginning of the next step, and in between it is
+# frozen. Now every step has exactly one output, and steps may have different inputs. The circuit is a recurrent network
+# of one unit,
 #
 # $$h_t = \mathrm{step}(w_x x_t + w_h h_{t-1} + b), \qquad w_x = w_h = -1, \quad b = 1.5,$$
 #
-# and `jrnn.scan` computes its outputs, one for each input.
+# and `jrnn.scan` computes its outputs, one for each input. In the picture, compare the lower line with the upper one: while
+# the input is true, the output changes in every step, and while the input is false, the output stays true.
 
 # %%
 
@@ -96,6 +98,9 @@ assert (outputs[6:11] == 1).all()  # input false: at rest
 # The simple recurrent network has the same form, with vectors and matrices:
 #
 # $$h_t = \tanh(x_t W_x + h_{t-1} W_h + b)$$
+#
+# Here $x_1, \dots, x_T$ is the input sequence; some texts write the index as $x^{(t)}$ or $x^{\langle t \rangle}$. The state
+# before the first step is $h_0$. It is usually zero, and sometimes it is drawn at random or learned.
 #
 # jrnn multiplies from the right, so $W_x$ is $[I, H]$. Texts with column vectors write $W_{xh} x_t + W_{hh} h_{t-1}$; their
 # matrices are the transposes. We write the network as a loop, as a `jax.lax.scan`, and with jrnn. With `unroll=T`, jrnn
@@ -142,6 +147,7 @@ assert jnp.allclose(h, hs[-1], atol=1e-6)
 # %% [markdown]
 # A batch is one more axis in front. $B$ sequences of $N$ steps with $I$ features each are an array `[B, N, I]`. The outputs
 # are `[B, N, H]`: one vector of $H$ values for each step of each sequence. If a task needs one output only, take the last.
+# So the network is a module that maps a sequence to a sequence, and inside it computes step by step.
 
 # %%
 B, N = 5, 7
@@ -149,9 +155,11 @@ _, batch = jrnn.scan(cell, params, None, jnp.ones((B, N, I)))
 assert batch.shape == (B, N, H) and batch[:, -1].shape == (B, H)
 
 # %% [markdown]
-# *Temporal unfolding* draws the cycle as a feed-forward network with one layer for each time step. Layer $t$ has its own
-# input $x_t$ and its own output $h_t$. The values change from layer to layer. The weights on the arrows do not: every arrow
-# between layers is the same $W_h$, and every arrow from an input is the same $W_x$.
+# A folded drawing of the network has a *recurrent edge*: an arrow from the hidden units to themselves. *Temporal
+# unfolding* replaces it by a feed-forward network with one layer for each time step, as in the picture. Layer $t$ has
+# its own input $x_t$ and its own output $h_t$. The values change from layer to layer: compare the colors of the columns.
+# The weights on the arrows do not: every arrow between layers is the same $W_h$, and every arrow from an input is the same
+# $W_x$.
 
 # %%
 fig, ax = plt.subplots(figsize=(6.4, 3))
@@ -179,8 +187,8 @@ assert len({hs[t].tobytes() for t in range(T)}) == T  # the values change
 # ## What unfolding costs
 #
 # Tracing the Python loop unfolds it, so the program grows with $T$, and so does the time to compile it. The scan contains
-# one copy of the step for any $T$. Both compute the same, so `jrnn.scan` keeps the loop, and a long sequence costs time to
-# run but no time to compile.
+# one copy of the step for any $T$. Both compute the same, so `jrnn.scan` keeps the loop, and a longer sequence takes more
+# time to run but not to compile. In the picture, the line of the unfolded loop rises, and the two other lines do not.
 
 # %%
 
@@ -226,9 +234,10 @@ assert seconds["loop, unfolded"][-1] > max(
 # %% [markdown]
 # ## The gradient of shared weights is a sum
 #
-# The unfolded network is trained by backpropagation like any other. Its layers share their weights, so the gradient of
-# $W_h$ is the *sum* of the gradients of all layers. Some texts say that it is the average. To see which is true, give
-# every layer a copy of $W_h$ of its own and differentiate with respect to the copies.
+# The unfolded network is trained by backpropagation like any other feed-forward network. Its layers share their weights,
+# so the gradient of $W_h$ is the *sum* of the gradients of all layers. Some texts say that it is the average. To find out,
+# give every layer a copy of $W_h$ of its own and differentiate with respect to the copies. In the picture, the blue bars
+# are the gradients of the copies. The dashed line is what `jax.grad` returns: it is at the end of the bar of the sum.
 
 # %%
 
@@ -268,9 +277,10 @@ assert not jnp.allclose(layers.mean(axis=0), gradient, atol=1e-2)
 # %% [markdown]
 # ## Why share weights?
 #
-# A fully connected network reads a whole sentence at once, so each position has weights of its own. A name that it knows
-# at the start of a sentence is a different input at the end. A recurrent network applies the same $W_x$ at every position.
-# Here is what the word "Harry" adds to the hidden units at three positions.
+# A fully connected network reads a whole sentence at once, so each position has weights of its own. If it has learned a
+# name at the start of a sentence, it has to learn the name again for the end. A recurrent network applies the same $W_x$ at
+# every position. The picture shows what the word "Harry" adds to the hidden units at three positions. On the left, the
+# three markers of a unit are apart. On the right, they coincide.
 
 # %%
 sentences = [
@@ -321,7 +331,8 @@ assert dense.size == longest * params.w_x.size  # and weights for each position
 #
 # Examples in a data set are usually independent, so their order has no meaning. The elements of a sequence are not: a
 # sentence with its words shuffled is another sentence. A *time series* is a sequence whose order is that of time, such as
-# the price of a stock. Text and DNA have an order without time. A recurrent network needs the order only.
+# the price of a stock, a song or a video. Text and DNA have an order without time. A recurrent network handles both,
+# because it needs the order only. We shuffle the inputs: their mean stays the same, and the last output does not.
 
 # %%
 shuffled = xs[jax.random.permutation(jax.random.key(4), T)]
@@ -331,7 +342,7 @@ assert abs(by_jrnn(params, xs)[-1] - by_jrnn(params, shuffled)[-1]).max() > 0.1
 # %% [markdown]
 # ## What to remember
 #
-# * Time steps turn a cycle, which may never settle, into a sequence of outputs with one value for each step.
+# * Time steps turn a cycle, which may never settle, into a sequence with one output for each step.
 # * The unfolded network is a feed-forward network with one layer for each step. The layers share their weights, so the
 #   gradient of a weight is the sum over the layers.
 # * A loop, a scan and the unfolded graph compute the same. A scan compiles in the same time for any length.

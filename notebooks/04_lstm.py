@@ -2,8 +2,8 @@
 # # The LSTM in stages, and the GRU
 #
 # An LSTM cell computes its values in three stages: how much of the memory to keep, what to add to it, and how much of it
-# to show. You will compute each stage by hand, switch the gates off and on, and watch the gates of a trained LSTM while it
-# reads a sentence. The notebook takes about thirty seconds on two CPU cores.
+# to output. You will compute each stage by hand, close and open the gates, and look at the gates of a trained LSTM while
+# it reads a sentence. The notebook takes about thirty seconds on two CPU cores.
 
 # %%
 try:
@@ -39,8 +39,9 @@ def sigmoid(z):
 # ## The three stages
 #
 # The state of an LSTM has two parts. The *cell state* $C_t$ is the long-term memory, and the *hidden state* $h_t$ is the
-# short-term memory and the output. Every gate reads $h_{t-1}$ and $x_t$, and has weights of its own. In jrnn the weights of
-# the gates lie side by side in the order i, f, g, o.
+# short-term memory and the output. Every gate reads $h_{t-1}$ and $x_t$, and has weights of its own. Its activation is the
+# sigmoid $\sigma$, so a gate is a value between 0 and 1 for each unit. jrnn stores the weights of the gates side by side in
+# the order i, f, g, o; g is the candidate of stage 2.
 
 # %%
 I, H = 3, 4
@@ -54,16 +55,16 @@ w_hi, w_hf, w_hc, w_ho = np.split(np.asarray(params.w_h), 4, axis=1)
 b_i, b_f, b_c, b_o = np.split(np.asarray(params.b_x), 4)
 
 # %% [markdown]
-# **Stage 1: how much to remember.** The *forget gate* is a number between 0 and 1 for each unit:
-# $f_t = \sigma(x_t W_{xf} + h_{t-1} W_{hf} + b_f)$. It multiplies the long-term memory: with 1 it stays, with 0 it is gone.
+# **Stage 1: how much to remember.** The *forget gate* is
+# $f_t = \sigma(x_t W_{xf} + h_{t-1} W_{hf} + b_f)$. It multiplies the long-term memory: 1 keeps it, and 0 erases it.
 
 # %%
 f = sigmoid(x @ w_xf + h_before @ w_hf + b_f)
 kept = f * c_before
 
 # %% [markdown]
-# **Stage 2: what to add.** A *candidate* between -1 and 1 is what the memory could become,
-# $\tilde C_t = \tanh(x_t W_{xc} + h_{t-1} W_{hc} + b_c)$. The *input gate* $i_t$ says how much of it is added:
+# **Stage 2: what to add.** A *candidate* between -1 and 1 is a potential long-term memory,
+# $\tilde C_t = \tanh(x_t W_{xc} + h_{t-1} W_{hc} + b_c)$. The *input gate* $i_t$ is the fraction of it that is added:
 # $C_t = f_t C_{t-1} + i_t \tilde C_t$.
 
 # %%
@@ -72,8 +73,9 @@ candidate = np.tanh(x @ w_xc + h_before @ w_hc + b_c)
 c_after = kept + i * candidate
 
 # %% [markdown]
-# **Stage 3: what to show.** The *output gate* $o_t$ says how much of the new memory becomes the short-term memory:
-# $h_t = o_t \tanh(C_t)$.
+# **Stage 3: what to output.** The *output gate* $o_t$ is the fraction of the new memory that becomes the short-term memory:
+# $h_t = o_t \tanh(C_t)$. The picture shows the four values of each unit from left to right: the first stage makes a bar
+# shorter, the second adds to it, and the third makes it shorter again.
 
 # %%
 o = sigmoid(x @ w_xo + h_before @ w_ho + b_o)
@@ -110,7 +112,8 @@ assert (abs(kept) <= abs(c_before)).all() and (
 # ## What a gate can do
 #
 # There are no weights on the path from $C_{t-1}$ to $C_t$. With the forget gate at 1 and the input gate at 0, a memory is
-# kept for any number of steps, whatever the input is. We set the biases of the gates by hand.
+# kept for any number of steps, whatever the input is. We set the biases of the gates by hand. In the picture, each line is
+# the memory for one value of the forget gate $f$, and equals $f^t$ after $t$ steps.
 
 # %%
 steps = 40
@@ -145,10 +148,11 @@ assert np.allclose(memory(-30.0, 30.0), 1)  # kept
 assert np.allclose(memory(-30.0, -30.0), 0)  # lost at once
 
 # %% [markdown]
-# ## The GRU: one gate for two
+# ## The GRU: one gate instead of two
 #
-# A gated recurrent unit has no separate cell state. Its *update gate* $z_t$ does the work of both the forget gate and the
-# input gate, and its *reset gate* $r_t$ says how much of the past the candidate reads:
+# A gated recurrent unit has no separate cell state. Its *update gate* $z_t$ replaces both the forget gate and the input
+# gate: it keeps the fraction $z_t$ of the state and adds the fraction $1 - z_t$ of the candidate $n_t$. Its *reset gate*
+# $r_t$ is the fraction of the past that the candidate reads:
 #
 # $$r_t = \sigma(\cdot), \quad z_t = \sigma(\cdot), \quad n_t = \tanh(x_t W_{xn} + b_n + r_t (h_{t-1} W_{hn} + b_{hn})),
 # \quad h_t = (1 - z_t) n_t + z_t h_{t-1}$$
@@ -188,8 +192,8 @@ assert sizes[0] < sizes[1] < sizes[2]
 # ## What gates do on a sentence
 #
 # In "the dogs near the old cat sleep", the verb agrees with "dogs", not with "cat", which is nearer. A model that predicts
-# the verb has to remember the number of the subject over the words between. We train an LSTM on such sentences, with
-# subjects and other nouns of both numbers, and read its gates.
+# the verb has to remember the number of the subject, singular or plural, over the words between. We train an LSTM on such
+# sentences, with subjects and other nouns of both numbers, and read its gates.
 
 # %%
 subjects, others = ["dog", "dogs", "horse", "horses"], ["cat", "cats", "tree", "trees"]
@@ -238,9 +242,9 @@ print(f"{len(sentences)} sentences, verb right in {float(right.mean()):.0%}")
 assert right.all()
 
 # %% [markdown]
-# Now we read two sentences that differ in the number of the subject only, and look for the unit whose memory differs most
-# between them when the verb is predicted. In the picture, the memory of this unit splits at the subject and stays split
-# over four words that say nothing about the verb.
+# Now the LSTM reads two sentences that differ only in the number of the subject. We look for the unit whose memory differs
+# most between them after the subject. In the picture, look at the distance between the two lines: the memory of this unit
+# becomes different at the subject, and stays different over four words that do not depend on the subject.
 
 # %%
 lstm, weights = jrnn.LSTM(size), trained[1]
@@ -267,8 +271,9 @@ assert apart[0].max() == 0  # the same word so far
 assert apart[1:, unit].min() > 0.3
 
 # %% [markdown]
-# The gates of this unit say how. Where the forget gate is near one, the memory stays. Where the input gate is near zero,
-# the word adds nothing. The output gate decides when the memory is used.
+# The gates of this unit, in the second sentence, show how. After the subject, the forget gate is near one, so the memory of
+# the subject stays. The input gate opens for later words, but they add about the same to both sentences: the two lines above
+# move together, and the distance between them stays. The output gate decides how much of the memory the verb can use.
 
 # %%
 fig, axes = plt.subplots(1, 3, figsize=(7.4, 2.6), sharey=True)
@@ -292,8 +297,8 @@ assert through > 0.2
 # %% [markdown]
 # ## What to remember
 #
-# * The forget gate scales the memory, the input gate scales what is added, and the output gate scales what is shown.
+# * The forget gate scales the memory, the input gate scales what is added, and the output gate scales the output.
 # * There are no weights on the path of the memory, so a memory can stay for many steps.
-# * A GRU has one update gate for forget and input, no separate memory, and fewer parameters.
+# * A GRU has one update gate instead of a forget and an input gate, no separate memory, and fewer parameters.
 #
 # Next: [backpropagation through time by hand](05_bptt.ipynb). More: [all cells](../docs/cells.md).

@@ -2,9 +2,9 @@
 # # From one to many: the shapes of tasks
 #
 # You will see the five ways in which inputs and outputs can be sequences: one to one, many to one, many to many with one
-# output per input, one to many, and many to many with another length. Each is a small model that learns a small language.
-# The last one translates, first with a plain encoder and decoder, then with attention. The notebook takes about a minute
-# on two CPU cores.
+# output per input, one to many, and many to many with another length. Each of the last four is a small model that learns a
+# small task. The last one translates, first with an encoder and a decoder alone, then with attention. The notebook takes
+# about a minute on two CPU cores.
 
 # %%
 try:
@@ -36,9 +36,12 @@ plt.style.use(plots.STYLE)
 # %% [markdown]
 # ## Five shapes
 #
-# A recurrent layer maps a sequence $x_1, \dots, x_T$ to a sequence of the same length. All five shapes come from it. Red
-# boxes are inputs, green boxes are states, and blue boxes are outputs. Each arrow is a function whose weights are shared
-# over time.
+# A recurrent layer maps a sequence $x_1, \dots, x_T$ to a sequence of the same length. All five shapes are made from it. In
+# the picture, red boxes are inputs, green boxes are states, and blue boxes are outputs. Each solid arrow is a function, and
+# the arrows of one kind share their weights over time. A dashed arrow is an output that the network reads in the next step.
+#
+# *One to one* is an ordinary network with no sequence at all, for example to tell whether an email with a fixed set of
+# features is spam.
 
 # %%
 RED, GREEN, BLUE = plots.COLORS[1], plots.COLORS[2], plots.COLORS[0]
@@ -75,6 +78,10 @@ ax.set(xlim=(-0.8, 18.5), ylim=(-0.4, 3.4), aspect="equal")
 ax.axis("off")
 plt.show()
 
+# %% [markdown]
+# In code, the first three differ in what is called and what is kept: one step, the last output of a sequence, or all of
+# its outputs.
+
 # %%
 xs = jax.random.normal(jax.random.key(0), (2, 7, 3))  # B = 2, T = 7, I = 3
 whole = jrnn.Recurrent(jrnn.GRU(4))
@@ -92,9 +99,9 @@ assert list(shapes.values()) == [(2, 4), (2, 4), (2, 7, 4)]
 # %% [markdown]
 # ## Many to one: the sentiment of a sentence
 #
-# The languages of this notebook are generated. Here a sentence makes one statement, or two with *but* between them, and the
-# last one decides: *the film was dull but not slow* is positive. The order matters. A sum of word vectors has no order, so
-# a model of it cannot tell *good but dull* from *dull but good*.
+# The sentences of this notebook are generated from a few words. Here a sentence makes one statement, or two with *but*
+# between them, and the last one decides: *the film was dull but not slow* is positive. The order matters. A sum of word
+# vectors has no order, so a model that reads the sum cannot distinguish *good but dull* from *dull but good*.
 
 # %%
 rng = np.random.default_rng(0)
@@ -159,7 +166,7 @@ _, logits = sentiment.apply(params, None, ids, lengths=lengths)
 gru_accuracy = float(training.accuracy(logits, labels))
 
 # %% [markdown]
-# The rival gets the same embeddings and sums them. It is trained in the same way.
+# The model to compare with has no memory. It sums the embeddings of all words, and is trained in the same way.
 
 # %%
 bag = jrnn.Sequential(jrnn.Embed(len(vocabulary), 8))
@@ -188,8 +195,9 @@ assert gru_accuracy > 0.98
 assert bag_accuracy < 0.8
 
 # %% [markdown]
-# The model returns one output at the end. The same weights give an output after each word, and that shows how the state
-# changes while the model reads: a *not* turns what follows, and a *but* makes room for the second statement.
+# The model returns one output at the end. The same weights also give an output after each word, so we can look at how the
+# state changes while the model reads. In the picture, values above the dashed line mean positive. After *dull* the model is
+# sure that the sentence is negative. After *but not* it expects the opposite, and *slow* confirms it.
 
 # %%
 reader = jrnn.Sequential(
@@ -211,9 +219,9 @@ assert positive[3] < 0.5 < positive[-1]
 # %% [markdown]
 # ## Many to many, same length: tags of words
 #
-# A part-of-speech tagger returns one tag per word. Some words have two: in *they fish the duck* the word *fish* is a
-# verb, in *the fish duck* it is a noun. A table that looks at the word alone gets only one of them right. The state
-# knows the word before. To label each frame of a video is a task of the same shape.
+# A part-of-speech tagger returns one tag per word. Some words have two possible tags: *fish* is a verb in *they fish the
+# duck*, and a noun in *the fish duck*. A table that has one tag for each word is wrong in one of the two. A recurrent
+# network can use the word before, because it is in the state. To label each frame of a video is a task of the same shape.
 
 # %%
 BOTH, NOUNS, VERBS = ["fish", "duck", "saw"], ["dog", "tree"], ["see", "hear"]
@@ -272,6 +280,10 @@ table_accuracy = counts.max(axis=1).sum() / counts.sum()
 print(f"tags that are right: GRU {tag_accuracy:.3f}, best table {table_accuracy:.3f}")
 assert tag_accuracy > 0.98 > 0.95 > table_accuracy
 
+# %% [markdown]
+# The picture shows the probability of each tag (rows) for each word (columns). *fish* occurs twice, with two tags.
+
+
 # %%
 example = "they fish the red fish"
 _, logits = tagger.apply(tagger_params, None, jnp.array(words.encode(example)))
@@ -298,8 +310,9 @@ assert [TAGS[i] for i in probability.argmax(0)] == [
 # ## One to many: a melody from one note
 #
 # The input is one note and an instrument. The output is a melody: the network writes a note, reads it as the next input,
-# and goes on. The instrument sets the initial state $h_0$, by a `jrnn.Bridge`. The *flute* climbs a major scale, and the
-# *bass* walks down a minor chord and back.
+# and continues. A `jrnn.Bridge` maps the instrument to the initial state $h_0$. The melody of the *flute* is a rising major
+# scale, and that of the *bass* goes down a minor chord and up again. To describe an image in words is a task of the same
+# shape: features of the image take the place of the instrument.
 
 # %%
 STEPS = {"flute": [2, 2, 1, 2, 2, 2, 1], "bass": [-5, -4, -3, 3, 4, 5, 0]}
@@ -355,6 +368,9 @@ right = float(jnp.mean(jnp.all(written == target, axis=1)))
 print(f"melodies without a wrong note: {right:.1%} of {len(first)}")
 assert right > 0.9
 
+# %% [markdown]
+# The picture shows two melodies that start at the same note. Only the initial state is different.
+
 # %%
 fig, ax = plt.subplots(figsize=(6.4, 3))
 row = 2 * (60 - int(firsts[0]))
@@ -370,9 +386,10 @@ plt.show()
 # %% [markdown]
 # ## Many to many, another length: translation
 #
-# A translation often has another length than its source, and another order. An *encoder* reads the whole source, and its
-# final state starts a *decoder*, which writes word by word until it writes `<eos>`. The small language of this section
-# translates English to French. Adjectives move behind the noun, and *of the* becomes *du*.
+# A translation often has another length than its source, and another order, so a word may depend on later words of the
+# source. An *encoder* reads the whole source first. Its final state is the initial state of a *decoder*, which writes word
+# by word until it writes `<eos>`, the end of the sentence. Here short English sentences are translated to French.
+# Adjectives move behind the noun, and *of the* becomes *du*. Speech to text is a task of the same shape.
 
 # %%
 NOUN = {
@@ -430,13 +447,13 @@ print(f"target: {target_lengths.min() - 1} to {target_lengths.max() - 1} words")
 assert np.any(source_lengths != target_lengths - 1)
 
 # %% [markdown]
-# The two models differ in one layer. Without attention, the final state of the encoder is all that the decoder knows of
-# the source. With attention, every step of the decoder compares its state $s_t$ with all outputs $h_1, \dots, h_S$ of the
-# encoder, and reads their weighted mean:
+# The two models differ in one layer. Without attention, the decoder gets only the final state of the encoder. With
+# attention, every step of the decoder compares its state $s_t$ with all outputs $h_1, \dots, h_S$ of the encoder, and reads
+# their weighted mean $c_t$:
 #
 # $$\alpha_{tj} = \mathrm{softmax}_j\big(v^\top \tanh(W s_t + U h_j)\big), \qquad c_t = \sum_j \alpha_{tj} h_j.$$
 #
-# In training the decoder reads the true word before, which is called *teacher forcing*.
+# In training, the decoder reads the true word before instead of the word that it wrote. This is called *teacher forcing*.
 
 # %%
 SIZE = 32
@@ -494,7 +511,8 @@ assert right["with attention"].mean() > 0.9
 assert right["without attention"].mean() < right["with attention"].mean() - 0.1
 
 # %% [markdown]
-# After the same number of updates, the model with attention is better at every length of the source.
+# After the same number of updates, the model with attention is better at every length of the source. In the picture,
+# compare the two lines: each point is a mean over the sentences of that length that were not in training.
 
 # %%
 size = np.asarray(held_out[1])
@@ -521,9 +539,10 @@ pairs_of_bins = zip(
 assert all(without < attending - 0.1 for without, attending in pairs_of_bins)
 
 # %% [markdown]
-# Where does the decoder look? The weights $\alpha_{tj}$ of one sentence show the change of order: for the noun it looks
-# ahead, for the adjectives it looks back. The generator of the sentences knows where each word is from, so that can be
-# counted.
+# Which words does the decoder attend to? The weights $\alpha_{tj}$ of one sentence show the change of order. Each row of the
+# picture is a word of the translation, and its dark cell is the word of the source with the largest weight. The noun is
+# written first, so its dark cell is to the right of that of the adjective. We made the sentences, so for each word of the
+# translation we know its word in the source, and can count how often the largest weight is there.
 
 # %%
 model, params = translator(True), learned["with attention"]
@@ -572,7 +591,7 @@ plt.show()
 #
 # * `return_sequence=False` makes many to one; without it a layer is many to many. `jrnn.generate` makes one to many, and
 #   `jrnn.EncoderDecoder` makes many to many of another length.
-# * A state carries the order of words, which a sum of words does not have.
-# * A plain encoder squeezes the source into one state. With attention, each step reads all of its outputs.
+# * A state depends on the order of words, and a sum of words does not.
+# * Without attention, the source has to fit into one state. With attention, each step reads all outputs of the encoder.
 #
 # Next: [words into vectors](09_words_into_vectors.ipynb). More: [cells and layers](../docs/cells.md).

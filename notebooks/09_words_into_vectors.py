@@ -1,9 +1,9 @@
 # %% [markdown]
 # # Words into vectors
 #
-# You will see how a text becomes numbers: a vocabulary with `<unk>` and `<eos>`, one-hot vectors, and embeddings that a
-# model learns while it predicts the next word. Then a sentence asks for a word from far back, and an Elman network and an
-# LSTM answer. The notebook takes about half a minute on two CPU cores.
+# You will see how a text becomes vectors: a vocabulary with `<unk>` and `<eos>`, one-hot vectors, and embeddings that a
+# model learns while it predicts the next word. Then the next word depends on a word from far back, and you compare an
+# Elman network with an LSTM. The notebook takes about half a minute on two CPU cores.
 
 # %%
 try:
@@ -52,8 +52,9 @@ assert small.decode(small.encode("the mouse sees the cat")) == "the mouse sees t
 # %% [markdown]
 # ## One-hot vectors
 #
-# A network computes with vectors. The *one-hot* vector of id $i$ has a 1 at position $i$ and 0 elsewhere. With 10,000
-# words it has 10,000 entries, and all words are equally far from each other: a distance of $\sqrt 2$ between any two.
+# A network computes with vectors. The *one-hot* vector of id $i$ has a 1 at position $i$ and 0 elsewhere. It has two
+# disadvantages. With 10,000 words it has 10,000 entries. And all words are equally far from each other: the distance
+# between any two is $\sqrt 2$, although *man* and *woman* have more in common than *man* and *lion*.
 
 # %%
 number = 10_000
@@ -65,9 +66,9 @@ np.testing.assert_allclose(distances, np.sqrt(2), rtol=1e-6)
 # %% [markdown]
 # ## An embedding is a one-hot vector times a matrix
 #
-# The first matmul of a network with one-hot inputs picks one row of its weights. So nobody multiplies: `jrnn.Embed` looks
-# the row up. The rows are parameters, and training moves them. With 64 features per word, a text of 1,000 words takes 64
-# thousand numbers instead of 10 million.
+# The first matmul of a network with one-hot inputs selects one row of its weights. So the matmul is not needed:
+# `jrnn.Embed` looks up the row. The rows are parameters that are trained. With 64 features per word, a text of 1,000 words
+# takes 64 thousand values instead of 10 million.
 
 # %%
 embed = jrnn.Embed(vocabulary=number, features=64)
@@ -86,9 +87,9 @@ assert moved.tolist() == sorted(some.tolist())
 # %% [markdown]
 # ## What an embedding learns
 #
-# The task is to predict the next word of a small language. In it people speak and read, animals roar and hunt, and all of
-# them eat and sleep. Nobody tells the model that *man* and *woman* have something in common. But the same words follow
-# both, so the same vector is useful for both.
+# The task is to predict the next word of generated sentences. In these, people speak, read and write, animals roar and
+# hunt, and all of them eat and sleep. The model is not told that *man* and *woman* have something in common. But the same
+# words follow both, so similar vectors are useful for both.
 
 # %%
 rng = np.random.default_rng(0)
@@ -145,7 +146,9 @@ updates = 300 if FAST else 400
 params, history = train(predictor, corpus, updates)
 
 # %% [markdown]
-# The model does not return one word. It returns a probability for every word, by a softmax of its outputs.
+# The model does not return one word. It returns a probability for every word, by a softmax of its outputs. The picture
+# shows the probabilities after *the woman*: the verbs of people and the common verbs have high bars, and the verbs of
+# animals have almost none.
 
 # %%
 _, logits = predictor.apply(params, None, jnp.array(words.encode("the woman")))
@@ -161,6 +164,11 @@ plt.show()
 assert min(likely[w] for w in HUMAN + ALL) > 0.05
 assert max(likely[w] for w in WILD) < 0.02
 assert abs(float(probability.sum()) - 1) < 1e-5
+
+# %% [markdown]
+# Are the vectors of similar words similar? The cosine of two vectors is 1 for the same direction, and -1 for opposite
+# directions. In the picture, the two squares of four words on the diagonal are people with people, and animals with
+# animals: mostly blue. The two other squares are people with animals: red.
 
 # %%
 nouns = PEOPLE + ANIMALS
@@ -185,8 +193,8 @@ assert cosine[0, 1] > cosine[0, 4]  # man is closer to woman than to lion
 assert np.mean(inside) > np.mean(across) + 0.5
 
 # %% [markdown]
-# Vectors that others trained on large texts, such as GloVe and word2vec, start the table: `jrnn.text.read_vectors` reads
-# their files, and `jrnn.text.embedding_table` puts them in the order of a vocabulary.
+# The table can start from vectors that were trained on large texts, such as GloVe and word2vec: `jrnn.text.read_vectors`
+# reads their files, and `jrnn.text.embedding_table` puts them in the order of a vocabulary.
 
 # %%
 start, found = jrnn.text.embedding_table(
@@ -199,8 +207,8 @@ np.testing.assert_array_equal(start[words.id(" woman")], np.eye(2, 8)[0])
 # ## A word from far back
 #
 # *The mouse was getting chased by the cat through the big house. After a long chase, the cat finally managed to catch
-# the …* The answer is *mouse*, a word from the beginning. The same sentence with other animals makes a language in which
-# everything is easy to predict but the last word: it needs a memory of 24 steps.
+# the …* The answer is *mouse*, a word from the beginning. We write this sentence with other animals as well. In these
+# sentences only the animals are hard to predict, and the last one needs a memory of 24 steps.
 
 # %%
 CAST = ["mouse", "cat", "dog", "fox", "hen", "rat", "owl", "frog"]
@@ -218,9 +226,9 @@ print(f"{len(rows)} sentences of {lengths[0]} words; the answer is {far} words b
 assert far == 24
 
 # %% [markdown]
-# A guess knows that the last animal is not the one that chases: one of seven is right. Both networks get the same number
-# of units, of updates and of sentences. The answer is one word of 25, so its loss is counted a second time, alone. The
-# forget gates of the LSTM start nearly open, with a bias of 3, so that it remembers before it has learned what to forget.
+# The last animal is not the one that chases, so a guess is right in one of seven sentences. Both networks get the same
+# number of units, updates and sentences. The answer is one word of 25, so its loss is added a second time. The forget gates
+# of the LSTM start nearly open, with a forget bias of 3, so that it remembers before it has learned what to forget.
 
 # %%
 
@@ -250,8 +258,9 @@ assert right["LSTM"] > 0.95
 assert right["Elman"] < right["LSTM"] - 0.2
 
 # %% [markdown]
-# What does the answer depend on? Change the first animal, and keep all other words. The answer of the LSTM follows the
-# first word. That of the Elman network is the same guess each time.
+# What does the answer depend on? We change the first animal and keep all other words. In the picture, each row is a
+# sentence, and the dark cells are the answer. For the LSTM they are on the diagonal: the answer is the first animal. For
+# the Elman network all rows are almost equal: its answer does not depend on the first animal.
 
 # %%
 chased = [animal for animal in CAST if animal != "cat"]

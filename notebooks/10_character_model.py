@@ -1,9 +1,9 @@
 # %% [markdown]
-# # A character model: train it, sample from it, look at its neurons
+# # A character model: train it, sample from it, look at its units
 #
-# You will see a network read Python code character by character, learn to predict the next one, and write code of its
-# own. Then you look at single units of its state: one of them tells whether the text is inside of brackets, although
-# nobody told the network that brackets matter. The notebook takes about a minute on two CPU cores.
+# You will train a network that reads Python code character by character and predicts the next character, and let it write
+# code. Then you look at single units of its state: the value of one of them depends on whether the text is inside brackets,
+# although brackets have no special role in training. The notebook takes about a minute on two CPU cores.
 
 # %%
 try:
@@ -57,9 +57,9 @@ assert len(vocabulary) < 120
 # %% [markdown]
 # ## Two bounds
 #
-# How good is good? A model that knows only how frequent each character is has the entropy of these frequencies as its
-# loss. A model that knows also which characters follow which has a lower one. Whoever wants to be better must remember
-# more than one character.
+# When is a loss good? A model that knows only how frequent each character is has the entropy of these frequencies as its
+# loss. A model that also knows how often each character follows each other one has a lower loss. To be better than both, a
+# model must remember more than one character.
 
 # %%
 
@@ -81,8 +81,10 @@ print(f"frequencies {one:.2f}, pairs {two:.2f} nats per character")
 # %% [markdown]
 # ## Training
 #
-# The text is cut into rows, and each row is read from its beginning to its end in chunks. The state is carried from
-# chunk to chunk, so that the network can remember what it read long ago, and the gradient stops between them.
+# The text is split into rows, and each row is read from its beginning to its end in chunks. The state is carried from
+# chunk to chunk, so that the network can remember earlier chunks, and the gradient stops between them.
+#
+# In the picture, compare the horizontal line of the held-out text with the two dashed bounds: it is below both.
 
 # %%
 size, batch, steps = (64, 16, 50) if FAST else (128, 32, 64)
@@ -135,7 +137,8 @@ assert reached < two
 # ## Sampling
 #
 # The network writes: it draws a character from its prediction and reads it as the next input. The *temperature* divides
-# the outputs before the softmax. A low one takes the most probable characters and repeats itself, a high one takes risks.
+# the outputs before the softmax. At a low temperature, the network almost always draws the most probable character, and
+# often repeats itself. At a high temperature, it draws improbable characters more often, and makes more errors.
 
 # %%
 prime = "    def init("
@@ -151,6 +154,9 @@ for temperature in (0.3, 0.8, 1.4):
     )
     print(f"--- temperature {temperature}")
     print(prime + vocabulary.decode(out))
+
+# %% [markdown]
+# The picture shows the ten most probable next characters. With a higher temperature, the bars become more equal.
 
 # %%
 _, logits = model.apply(params, None, jnp.array(vocabulary.encode(prime)))
@@ -171,10 +177,13 @@ assert entropies[0] < entropies[1] < entropies[2]
 # %% [markdown]
 # ## What does a unit know?
 #
-# The memory $C_t$ of the LSTM has a few dozen units. Do single ones stand for something that a reader of code knows?
-# The properties below are computed from the held-out text. For each one, the unit with the largest correlation is chosen
-# in the first half, and its correlation is measured in the second half, so that chance finds nothing. A network before
-# training is the comparison.
+# Do single units of the memory $C_t$ stand for something that a reader of code knows? The properties below are computed
+# from the held-out text. For each one, we choose the unit with the largest correlation in the first half of that text, and
+# measure its correlation in the second half, so that a correlation by chance does not count. For comparison, we do the
+# same with the network before training.
+#
+# In the picture, a blue bar that is longer than the gray bar below it is something that the network has learned. The
+# position in the line needs no training: the memory of an untrained network also changes with every character of a line.
 
 # %%
 held_text = vocabulary.decode(held_out)
@@ -247,8 +256,8 @@ ax.legend()
 plt.show()
 
 # %% [markdown]
-# Here is what the bracket unit does, character by character. Its value is the color: blue on one side, red on the
-# other.
+# The last picture shows the unit for brackets, character by character. The color is the value of its memory. Look for
+# opening brackets: after most of them the color becomes blue. At the start of a new line of code it is often red.
 
 # %%
 unit, r = found["inside brackets"]
@@ -288,8 +297,8 @@ assert FAST or best > untrained + 0.05
 # %% [markdown]
 # ## What to remember
 #
-# * A character model needs a loss, a state that is carried on, and a bound to compare with.
-# * The temperature of sampling goes from safe to bold; the parameters stay the same.
-# * Units of the state can stand for properties of the text. Choose them in one half of a text and test them in another.
+# * A character model needs a loss, a state that is carried from chunk to chunk, and a bound to compare with.
+# * The temperature of sampling decides how often improbable characters are drawn. The parameters stay the same.
+# * Units of the state can stand for properties of the text. Choose them in one half of a text and test them in the other.
 #
 # Next: [inside Flax](11_inside_flax.ipynb). More: [experiments with texts](../docs/experiments.md).

@@ -1,9 +1,10 @@
 # %% [markdown]
 # # Inside Flax: a recurrent layer as a module, in linen and in nnx
 #
-# Models are often written in Flax. You will see one jrnn layer as a part of a linen model, of an nnx model and of a plain
-# jrnn model: the three compute the same, train the same, and handle padding the same. Then the weights of a network that
-# Flax itself runs move to jrnn, where diagnostics can look inside. The notebook takes about half a minute on two CPU cores.
+# Models are often written in Flax, which has two module systems: *linen* and the newer *nnx*. You will use one jrnn layer
+# as a part of a linen model, of an nnx model and of a plain jrnn model. The three compute the same outputs and have the same
+# losses in training. Then you move the weights of a recurrent network of Flax to jrnn, and measure its gradients with
+# `jrnn.diagnostics`. The notebook takes about half a minute on two CPU cores.
 
 # %%
 try:
@@ -137,8 +138,9 @@ assert gap < 1e-6
 # %% [markdown]
 # ## Three models, one training
 #
-# Each model trains in the way of its library: linen with a `TrainState`, nnx with an `nnx.Optimizer`, jrnn with plain
-# functions. The optimizer, the batches and the first weights are the same, and so are the losses.
+# Each model is trained in the way of its library: linen with a `TrainState`, nnx with an `nnx.Optimizer`, jrnn with plain
+# functions. The optimizer, the batches and the initial weights are the same, and so are the losses: in the picture, the
+# three lines are drawn with different widths, because they lie on top of each other.
 
 # %%
 STEPS = 60 if FAST else 250
@@ -210,8 +212,8 @@ assert values[0, -1] < (0.9 if FAST else 0.3) * np.log(6)
 # %% [markdown]
 # ## Padding does not count
 #
-# The same sequences in wider rows, with any words behind their ends, give the same logits and the same gradient. The state
-# of a row stops at its length.
+# The same sequences in wider rows, with any words after their ends, give the same gradient. The state of a row does not
+# change after its length.
 
 # %%
 wide = np.pad(ids, ((0, 0), (0, 5)))
@@ -233,9 +235,9 @@ assert max(jax.tree.leaves(gaps)) < 1e-6
 # %% [markdown]
 # ## Weights of Flax, diagnostics of jrnn
 #
-# A network that `flax.linen.RNN` runs needs no change either. `from_linen_params` reads its weights and returns a jrnn
-# layer that computes the same. Then `jrnn.diagnostics` can ask how far back the gradient reaches: the norm of the gradient
-# of the last state with respect to the state some steps before.
+# A network that is built from `flax.linen.RNN` can be used as well. `from_linen_params` reads its weights and returns a jrnn
+# layer that computes the same outputs. Then `jrnn.diagnostics` measures how far back the gradient reaches: the norm of the
+# gradient of the last output with respect to the state some steps before.
 
 # %%
 flax_rnn = nn.RNN(nn.GRUCell(UNITS))
@@ -247,6 +249,10 @@ gap = jnp.abs(ys - flax_rnn.apply(flax_variables, xs)).max()
 print(moved_layer)
 print(f"flax.linen.RNN and jrnn differ by {gap:.1e}")
 assert gap < 1e-5
+
+# %% [markdown]
+# The update gate of a GRU multiplies its state, as the forget gate of an LSTM does. A larger bias opens it. In the picture,
+# the upper line is the network with opened gates: its gradient reaches 30 steps back.
 
 # %%
 lags = {}
@@ -266,7 +272,7 @@ print(
 assert slow[-1] / slow[0] > 10 * fast[-1] / fast[0]
 
 # %% [markdown]
-# The way back is `to_linen_params`, so that a network can be changed or trained in jrnn and used where Flax expects it.
+# `to_linen_params` moves the weights back, so a network can be changed or trained in jrnn and used in Flax again.
 
 # %%
 returned = bridge.to_linen_params(moved_layer, moved)
@@ -280,7 +286,7 @@ assert gap < 1e-5
 # ## What to remember
 #
 # * `LinenLayer` and `NNXLayer` make a module of any jrnn layer. Masks, lengths and states are arguments of its call.
-# * The weights are the same arrays everywhere, so three ways to write a model are one computation.
+# * The weights are the same arrays in all three, so three ways to write a model are one computation.
 # * `from_linen_params`, `from_nnx_params` and their reverse move the weights of recurrent modules of Flax.
 #
 # Next: [parallel in time](12_parallel_in_time.ipynb). More: [inside Flax](../docs/flax.md) and

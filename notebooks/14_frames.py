@@ -1,8 +1,8 @@
 # %% [markdown]
 # # A sequence of frames: inputs and states that are images
 #
-# The step of a sequence need not be a vector. Here it is a frame of a video, and the state of the network is a stack of
-# images too. You will see what a convolutional LSTM predicts that a network of single frames cannot, why it needs few
+# An element of a sequence need not be a vector. Here it is a frame of a video, and the state of the network is a stack of
+# images too. You will see what a convolutional LSTM can predict and a network of single frames cannot, why it needs few
 # parameters, and how it continues a clip from its own predictions. The notebook takes about a minute on two CPU cores.
 
 # %%
@@ -35,7 +35,7 @@ plt.style.use(plots.STYLE)
 #
 # A square and a cross of 3 by 3 pixels move over a field of 12 by 12, one pixel per frame in each direction, and bounce
 # off the borders. One clip is an array `[time, rows, columns, channels]`, with one channel: the brightness. A single frame
-# shows where the shapes are. It takes two frames to see where they go.
+# shows where the shapes are. Only two frames show in which direction they move.
 
 # %%
 SIZE, STEPS = 12, 10
@@ -102,9 +102,9 @@ assert state.c.shape == (1, SIZE, SIZE, 8)
 assert 1000 * count(params) < count(flat)
 
 # %% [markdown]
-# The cell shares its weights over time, as every recurrent network does, and over space as well. So what it does at one
-# place it does at all places: if the clip moves by two pixels, the outputs move by two pixels, except near the border,
-# where the padding can be seen.
+# The cell shares its weights over time, as every recurrent network does, and over space as well. So it computes the same
+# function at every place: if the clip is shifted by two pixels, the outputs are shifted by two pixels, except near the
+# border, where they depend on the padding.
 
 # %%
 quiet = np.zeros((1, 3, SIZE, SIZE, 1), np.float32)
@@ -120,9 +120,9 @@ assert gap < 1e-5 and jnp.abs(here - there).max() > 0.01
 # %% [markdown]
 # ## Prediction of the next frame
 #
-# At every step the model reads a frame and gives a probability for each pixel of the next one. The readout is the same
-# linear map at each pixel. For comparison, a second model of the same size gets a reset at every step: its state is zero
-# before each frame, so it sees one frame at a time.
+# At every step the model reads a frame and returns a probability for each pixel of the next one. The output layer is the
+# same linear map at each pixel. For comparison, a second model of the same size gets a reset at every step: its state is
+# zero before each frame, so it sees one frame at a time. The loss of the second model stops falling early.
 
 # %%
 model = jrnn.Sequential(jrnn.Recurrent(cell), jrnn.Dense(1))
@@ -170,8 +170,9 @@ assert score < (0.8 if FAST else 0.6) * score_single
 # %% [markdown]
 # ## What it sees
 #
-# After one frame, each shape may go in four directions, and both models spread their guess over the four places. From the
-# second frame on, the model with memory knows the direction. The other one guesses forever.
+# After one frame, each shape may move in four directions, so both models predict a mixture of four places. From the
+# second frame on, the model with memory predicts the right direction, and the other model still predicts the mixture. In
+# the picture, compare each row with the first one, which shows the true next frames.
 
 # %%
 
@@ -210,11 +211,12 @@ assert error(rows["with memory"], 1) < (0.9 if FAST else 0.7) * error(
 )
 
 # %% [markdown]
-# ## Dreaming on
+# ## Continuing a clip
 #
 # A model that predicts the next frame can continue a clip: its prediction becomes the next input. The state is carried
-# from call to call, so the first five frames are read once, and each further frame costs one step. This is the
-# many-to-many network of a language model, with images in place of words.
+# from call to call, so the first five frames are read once, and each further frame takes one step. This is how a language
+# model writes, with images instead of words. The picture counts the wrong pixels of each predicted frame. The errors add
+# up, because each prediction is the input of the next, but they stay far below those of repeating the last frame.
 
 # %%
 READ = 5
@@ -263,7 +265,7 @@ assert FAST or wrong[0] < 0.3 * still[0]
 # ## What to remember
 #
 # * The input of a step and the state may be arrays of any rank, or trees of arrays. The scan over time stays the same.
-# * A convolutional LSTM shares weights over time and space. It needs few parameters, and treats all places alike.
+# * A convolutional LSTM shares weights over time and space. It needs few parameters, and computes the same at every place.
 # * What one frame cannot show, such as a direction, has to be in the state.
 #
 # Back to the start: [a tour](00_tour.ipynb). More: [the table of cells](../docs/cells.md) and
