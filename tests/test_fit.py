@@ -106,7 +106,7 @@ def test_it_stops_where_nothing_is_finite():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: run([]), "holds no batch"),
+        (lambda: run([]), "contains no batch"),
         (lambda: run(steps=0), "steps"),
         (lambda: run(every=0), "every"),
         (lambda: run(patience=0), "patience"),

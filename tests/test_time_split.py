@@ -53,7 +53,9 @@ def test_what_cannot_be_split_is_refused():
     ):
         run(Parallel(mesh_axis="time"))
     with jax.set_mesh(meshed((2,))):
-        with pytest.raises(ValueError, match="5 time steps cannot be split over the 2"):
+        with pytest.raises(
+            ValueError, match="5 time steps cannot be sharded over the 2"
+        ):
             run(Linear(mesh_axis="time"), 5)
         with pytest.raises(ValueError, match="Auto axes of the mesh"):
             run(Parallel(mesh_axis="batch"))

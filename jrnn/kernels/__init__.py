@@ -40,7 +40,7 @@ METHODS: dict[str, Kernel] = {
 
 
 def named(method: str | Kernel) -> Kernel | None:
-    """Returns the kernel that a name or a value stands for; None for "auto".
+    """Returns the kernel for a name or a kernel; None for "auto".
 
     Raises:
       ValueError: if there is no kernel of this name.
@@ -64,10 +64,10 @@ def named(method: str | Kernel) -> Kernel | None:
 def choose(
     method: str | Kernel, cell: Cell, inputs: Inputs, options: Options
 ) -> Kernel:
-    """Returns the kernel of this method, or for "auto" the one that suits the cell.
+    """Returns the kernel of this method, or for "auto" the best one for the cell.
 
     Raises:
-      ValueError: if a kernel asked for does not exist or cannot run this cell.
+      ValueError: if the requested kernel does not exist or cannot run this cell.
 
     Example:
       >>> import jax.numpy as jnp, jrnn
@@ -85,8 +85,8 @@ def choose(
         reason = "needs sizes that are numbers, not symbols as in an export"
     if reason is not None:
         raise ValueError(
-            f"method={method!r} {reason}. Use method='auto', which takes a kernel only "
-            "where it applies."
+            f"method={method!r} {reason}. Use method='auto', which chooses a kernel "
+            "that supports the cell."
         )
     return kernel
 

@@ -1,4 +1,4 @@
-"""What a kernel takes and returns, and the loop that every kernel is made of."""
+"""The inputs and outputs of a kernel, and the loop that kernels are built from."""
 
 from typing import Any, NamedTuple, Protocol
 
@@ -45,7 +45,7 @@ class Options(NamedTuple):
 
 
 class Trajectory(NamedTuple):
-    """What a kernel returns. A part that was not asked for is None."""
+    """The result of a kernel. A part that was not requested is None."""
 
     final: State  # after the last step
     states: State | None  # [T, *batch, ...] after every step
@@ -116,8 +116,8 @@ def divisor(time: int, size: int) -> int:
 def only_on(platforms: tuple[str, ...], method: str, reason: str, x: Array) -> Array:
     """Returns x, in a program that is lowered for no other platforms than these.
 
-    A process with CPUs can export for TPUs, and one with GPUs can run on its CPU. Only
-    the lowering of a program knows its platform.
+    A process on a CPU can export for TPUs, and one with GPUs can run on its CPU. The
+    platform is known only when the program is lowered.
 
     Raises:
       ValueError: when the program is lowered for another platform.

@@ -1,7 +1,7 @@
 """The LSTM of cuDNN, for NVIDIA GPUs: one call for a whole sequence.
 
-It is `jax.experimental.rnn`, restricted to what that computes correctly. "auto" never
-takes it.
+It calls `jax.experimental.rnn`, restricted to the cases that it computes correctly.
+"auto" never chooses it.
 """
 
 import functools
@@ -27,12 +27,12 @@ _TANH = (activations.tanh, jnp.tanh)
 
 @value
 class CuDNN:
-    """Runs a `jrnn.LSTM` by the LSTM of cuDNN, on NVIDIA GPUs.
+    """Runs a `jrnn.LSTM` with the LSTM of cuDNN, on NVIDIA GPUs.
 
-    `jax.vmap` runs one call after the other; batch dimensions of `xs` are one call. It
-    has no `jax.jvp` or second derivative, and it does not split over a mesh: use `Scan`
-    for those. Tensor cores may round to TF32; `jax.default_matmul_precision("highest")`
-    computes in float32.
+    Under `jax.vmap`, the calls run one after another; batch dimensions of `xs` need
+    only one call. It does not support `jax.jvp`, second derivatives, or sharding over a
+    mesh: use `Scan` for those. Tensor cores may round to TF32;
+    `jax.default_matmul_precision("highest")` computes in float32.
 
     Example:
       >>> import jrnn

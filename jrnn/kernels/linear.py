@@ -22,20 +22,20 @@ from jrnn.values import value
 
 @value
 class Linear:
-    """Runs a cell whose form is `jrnn.forms.Linear` by `jrnn.linear_recurrence`.
+    """Runs a cell whose form is `jrnn.forms.Linear` with `jrnn.linear_recurrence`.
 
-    "auto" takes it for such cells. On a CPU of two cores it took .5 to .8 of the time
-    of the scan with gradients, and .6 to 1.3 without; see docs/parallel.md. On a GPU a
-    scan starts several kernels in every step.
+    "auto" chooses it for such cells. On a CPU with two cores, it took 0.5 to 0.8 of the
+    time of the scan for gradients, and 0.6 to 1.3 for values; see docs/parallel.md. On
+    a GPU, a scan launches several kernels at every step.
 
-    If the state is complex, as in `LRU`, a program for a CPU runs the plain scan in the
-    order "auto": it took 1.1 to 1.2 of the time with gradients otherwise.
+    If the state is complex, as in `LRU`, the order "auto" runs the plain scan on a CPU,
+    because the recurrence took 1.1 to 1.2 of its time for gradients.
 
     Attributes:
       order: "scan", "associative", "chunk", "pallas" or "auto", as in the `method` of
         that function.
-      mesh_axis: Name of an axis of the mesh in use that time is split over, as in that
-        function.
+      mesh_axis: Name of an axis of the mesh in use over which time is sharded, as in
+        that function.
 
     Example:
       >>> import jax, jax.numpy as jnp, jrnn

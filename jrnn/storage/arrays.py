@@ -43,8 +43,8 @@ def save_arrays(
 ) -> None:
     """Writes named arrays and text to a `.safetensors` or `.npz` file.
 
-    The file gets its name when it is complete and on the disk. An older file of that
-    name remains until then. The file contains a hash of all its content.
+    The file replaces an older file of the same name only when it is complete and on
+    disk. It contains a hash of its whole content.
 
     Args:
       path: The file to write.
@@ -83,16 +83,17 @@ def save_arrays(
 def load_arrays(
     path: Path, *, signed: bool = False, max_bytes: int = MAX_BYTES
 ) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """Reads a file of named arrays that may be damaged or hostile.
+    """Reads a file of named arrays that may be damaged or malicious.
 
     The suffix is `.safetensors` or `.npz`, `.pt` of PyTorch, or `.h5` or `.keras` of
     Keras, whose configuration is part of the metadata, as text.
 
-    It refuses: files that are not regular; sizes over the limit, and sizes that differ
-    from the size of the data; archives that expand a hundredfold; more than 8 axes;
-    dtypes other than floating-point numbers of 16 to 64 bits, integers and bool;
-    tensors that overlap, repeat or leave gaps; names that could be paths; Python
-    objects; and content that does not match jrnn's hash, if the file has one.
+    It raises an error for files that are not regular; sizes over the limit, and sizes
+    that differ from the size of the data; archives that expand more than a hundredfold;
+    more than 8 axes; dtypes other than floating-point numbers of 16 to 64 bits,
+    integers and bool; tensors that overlap, repeat or leave gaps; names that could be
+    paths; Python objects; and content that does not match jrnn's hash, if the file has
+    one.
 
     A `.pt` file must be a dictionary of tensors and needs PyTorch 2.10. Earlier
     versions can run code from a file even with `weights_only=True`. The files of Keras
@@ -100,14 +101,15 @@ def load_arrays(
 
     Args:
       path: The file to read.
-      signed: Whether to refuse a file without jrnn's hash. Use True for your own files.
+      signed: Whether a file without jrnn's hash is an error. Use True for your own
+        files.
       max_bytes: The largest size, of the file and of its arrays.
 
     Returns:
       The arrays by name, read-only, and the metadata.
 
     Raises:
-      FileError: if the file is refused.
+      FileError: if the file is damaged or not allowed.
       OSError: if the file does not exist or cannot be read.
 
     Example:

@@ -44,7 +44,7 @@ _NAME = re.compile(r"[^\x00-\x1f\x7f\\]{1,256}")
 
 
 class FileError(ValueError):
-    """A file of weights is damaged or hostile, or does not fit what is expected."""
+    """A file of weights is damaged or malicious, or does not match the model."""
 
 
 def require(truth: Any, message: str) -> None:
@@ -68,7 +68,7 @@ def check_name(name: Any) -> None:
     climbs = name.startswith("/") or ".." in folders
     require(
         plain and not climbs,
-        f"the name {name[:80]!r} is refused. A name must be 1 to 256 printable "
+        f"the name {name[:80]!r} is not allowed. A name must be 1 to 256 printable "
         "characters without backslashes, and not an absolute path or one with '..'.",
     )
 

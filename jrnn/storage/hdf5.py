@@ -1,8 +1,8 @@
 """Reads the HDF5 files of Keras, and the archives that contain one.
 
-Only arrays and a few attributes of plain text are read. Everything that could reach out
-of the file (external links and storage, virtual datasets, soft links) or run code
-(filters of plugins, Python objects) is refused before the HDF5 library resolves it.
+Only arrays and a few attributes of plain text are read. Everything that could refer to
+other files (external links and storage, virtual datasets, soft links) or run code
+(plugin filters, Python objects) raises an error before the HDF5 library resolves it.
 """
 
 import importlib.util
@@ -61,7 +61,7 @@ def parse_keras(data: bytes, limit: int) -> tuple[Arrays, Metadata]:
         found = {each.filename: each for each in archive.infolist()}
         needed = {"config.json", "metadata.json", "model.weights.h5"}
         missing = sorted(needed - set(found))
-        require(not missing, f"it lacks {missing}, which Keras 3 writes.")
+        require(not missing, f"{missing} are missing, which Keras 3 writes.")
         other = sorted(set(found) - needed)
         require(
             not other,

@@ -28,13 +28,13 @@ def parse(data: bytes, limit: int) -> tuple[Arrays, Metadata]:
     require(
         version >= (2, 10),
         f"reading it safely needs PyTorch 2.10 or later, got {torch.__version__}. "
-        "Upgrade PyTorch, or convert the file to .safetensors where you trust it.",
+        "Upgrade PyTorch, or convert the file to .safetensors if you trust it.",
     )
     require(
         data.startswith(b"PK"),
-        "it is no zip archive, so it is a legacy file of PyTorch, from before 1.6 or "
-        "saved with `_use_new_zipfile_serialization=False`, or no file of PyTorch. "
-        "Load it with PyTorch where you trust it, and save it again.",
+        "it is not a zip archive. It is a legacy file of PyTorch, from before 1.6 or "
+        "saved with `_use_new_zipfile_serialization=False`, or not a PyTorch file. "
+        "If you trust it, load it with PyTorch and save it again.",
     )
     with open_archive(data, limit) as archive:  # PyTorch does not check this itself
         damaged = archive.testzip()

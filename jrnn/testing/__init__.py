@@ -1,8 +1,8 @@
-"""Checks a cell against the laws that every cell obeys.
+"""Checks the properties ("laws") that hold for every cell.
 
-`check_cell` needs no oracle: it compares what a cell computes in one way with what it
-computes in another. It cannot tell whether the equations are those of a paper. For
-that, compare the cell with numpy written from its docstring.
+`check_cell` needs no reference implementation: it compares results that a cell computes
+in different ways. It cannot check that the equations match a paper. For that, compare
+the cell with a NumPy implementation written from its docstring.
 """
 
 import jax
@@ -28,12 +28,12 @@ def check_cell(
     params: Params | None = None,
     state: State | None = None,
 ) -> None:
-    """Checks every law of `LAWS`, in float64; for the tests of a cell of your own.
+    """Checks all laws for a cell, in float64. Use it in the tests of your own cell.
 
     Args:
       cell: The cell to check.
       input_size: The number of input features, or the shape of one input.
-      params: Parameters to check it with, float64; None for random ones of the shapes
+      params: Parameters to check it with, float64; None for random ones with the shapes
         that `init` returns.
       state: A state for a batch of `B` rows; None for a random one.
 

@@ -97,7 +97,7 @@ def randomize(tree: Any, seed: int, dtype: Any = None, scale: float = 0.5) -> An
 
 
 def weighted_sum(tree: Any) -> Any:
-    """Returns a loss that weighs every output and state differently.
+    """Returns a loss with a different weight for every output and state.
 
     Example:
       >>> round(float(weighted_sum([jnp.ones(2)])), 4)  # cos 1 + cos 2

@@ -1,4 +1,4 @@
-"""Batches split over the devices of a mesh, on one or several machines."""
+"""Batches that are sharded over the devices of a mesh, on one or more machines."""
 
 import math
 from typing import Any
@@ -16,12 +16,13 @@ from jrnn.values import value
 
 @value
 class BatchSplit:
-    """A batch whose rows are split over one axis of a mesh.
+    """A batch whose rows are sharded over one axis of a mesh.
 
         device d of n computes the rows  d * k, ..., d * k + k - 1,    k = ceil(B / n)
 
-    A batch that does not divide is padded with rows of zeros, which `mask` excludes
-    from the loss. So 1 device and N devices compute the same mean and gradient.
+    If the batch size is not divisible by n, the batch is padded with rows of zeros,
+    which `mask` excludes from the loss. So the mean and the gradient are the same for
+    any number of devices.
 
     Attributes:
       batch_size: The number of rows of the whole batch, B.
@@ -54,8 +55,7 @@ class BatchSplit:
     def own(self) -> np.ndarray:
         """The rows of the whole batch that this process passes to `place`, sorted.
 
-        With several processes, each computes only these rows of a batch that is a
-        function of seed and step.
+        With several processes, each needs to compute only these rows of the batch.
         """
         own = self._all_own()
         return own[own < self.batch_size]
@@ -100,8 +100,8 @@ class BatchSplit:
     def gather(self, placed: Any) -> Any:
         """Undoes `place`: returns the rows of the whole batch, on every process.
 
-        So a state that is carried from batch to batch can be saved, and be restored on
-        another number of devices.
+        Use it to save a state that is carried from batch to batch, so that it can be
+        restored on another number of devices.
 
         Args:
           placed: A tree of arrays [rows, ...], as `place` returns it.

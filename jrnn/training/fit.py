@@ -1,4 +1,4 @@
-"""A training loop for notebooks: data in, parameters and a history out."""
+"""A training loop for notebooks."""
 
 import contextlib
 import functools
@@ -54,12 +54,12 @@ def fit(
 
         params = params - tx(d loss(params, batch, key) / d params)
 
-    An interrupt, as by the stop button of a notebook, ends the training and returns
-    what was learned so far; before the first update, it is raised.
+    If you interrupt it, for example with the stop button of a notebook, it stops and
+    returns the results so far. Before the first update, the interrupt is raised.
 
     Args:
       loss: `loss(params, batch, key)` returns a scalar. It is compiled once for each
-        shape of a batch; a function that is defined again compiles again.
+        shape of a batch, and again if the function is redefined.
       params: Parameters to start from. They are not changed.
       data: Batches, trees of arrays: an iterator such as a generator.
       tx: An optimizer, for example `jrnn.training.optimizer(optax.adam(1e-3))`, which
@@ -95,7 +95,9 @@ def fit(
         if number is not None:
             checks.integer(name, number, 1)
     if patience is not None and evaluate is None:
-        raise ValueError("patience needs evaluate, whose score it waits for.")
+        raise ValueError(
+            "patience needs evaluate: pass a function that returns a score."
+        )
     check_optimizer(tx)
     run = _Run(params, tx.init(params), evaluate)
     shows = progress and tqdm is not None
@@ -111,7 +113,8 @@ def fit(
                 break
     if not run.losses:
         raise ValueError(
-            "data holds no batch. A generator is used up after one run: make it again."
+            "data contains no batch. A generator is exhausted after one run: create "
+            "it again."
         )
     return run.result()
 

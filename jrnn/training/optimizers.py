@@ -56,8 +56,8 @@ def clip_gradients(max_norm: float) -> optax.GradientTransformation:
 
         g * min(1, max_norm / norm(g)),    norm in float32 or wider
 
-    Unlike `optax.clip_by_global_norm`, it does not overflow, so a finite gradient keeps
-    its direction however large it is, and its state reports the norm.
+    Unlike `optax.clip_by_global_norm`, it does not overflow, so any finite gradient
+    keeps its direction. Its state contains the norm.
 
     Args:
       max_norm: The largest norm that is not clipped.
@@ -101,9 +101,9 @@ def skip_nonfinite(
     """Makes an optimizer skip every step whose gradient or update is not finite.
 
     A skipped step changes neither the parameters nor the state of `tx`. It is counted,
-    and its position is kept, so that a loop can log it.
-    Unlike `optax.apply_if_finite`, it never applies such a step, however many come in a
-    row. Use `raise_if_stuck` to stop the training loop.
+    and its position is recorded, so that a loop can log it. Unlike
+    `optax.apply_if_finite`, it never applies such a step, no matter how many there are
+    in a row. Use `raise_if_stuck` to stop the training loop.
 
     Args:
       tx: The optimizer to protect.
@@ -144,7 +144,7 @@ def skip_nonfinite(
 def optimizer(
     tx: optax.GradientTransformation, *, clip: float | None = 1.0
 ) -> optax.GradientTransformationExtraArgs:
-    """Returns an optimizer for recurrent networks: clips gradients, skips bad steps.
+    """Returns an optimizer that clips gradients and skips steps that are not finite.
 
         skip_nonfinite(optax.chain(clip_gradients(clip), tx))
 

@@ -1,8 +1,8 @@
-"""Ends a process of several when another one is lost, with a message and a code.
+"""Ends this process with a message if another process of the program is lost.
 
-A computation of several processes cannot go on without one of them. JAX notices that by
-itself, and then aborts the process with a long trace. With `watched` it ends within
-about 20 seconds, says what happened, and its exit code is `LOST`.
+A computation of several processes cannot continue without one of them. JAX detects this
+itself, but then aborts the process with a long trace. With `watched`, the process ends
+within about 20 seconds with a clear message and the exit code `LOST`.
 """
 
 import contextlib
@@ -27,15 +27,16 @@ def watched(seconds: float = 12.0) -> Iterator[None]:
     """Ends this process with code `LOST` if another one is lost while the block runs.
 
     Call it on every process after `jax.distributed.initialize`; with one process it
-    does nothing. A process is lost if it was killed, or if it shows no sign of life for
-    some time. Everything on the disk stays as it is: what `Checkpoints` wrote is whole.
+    does nothing. A process is lost if it was killed, or if it does not respond for some
+    time. Files are not changed: checkpoints that were saved stay complete.
 
     If process 0 is lost, JAX may abort this process first, with its own message and the
     signal SIGABRT, because process 0 runs the service that connects all of them.
 
     Args:
-      seconds: How long a process may be silent. Give `jax.distributed.initialize` a
-        longer `heartbeat_timeout_seconds`, or JAX aborts this process before.
+      seconds: The time after which a process that does not respond is lost. Pass a
+        longer `heartbeat_timeout_seconds` to `jax.distributed.initialize`, or JAX
+        aborts this process first.
 
     Example:
       >>> with watched():
@@ -132,7 +133,7 @@ class _Watch:
 def _end(reason: str) -> NoReturn:
     """Ends the process; `sys.exit` would wait for the lost one."""
     print(
-        f"error: {reason}. No process can go on alone, so this one ends with code "
+        f"error: {reason}. A process cannot continue alone, so this one ends with code "
         f"{LOST}. Start all of them again: they resume at the newest checkpoint.",
         file=sys.stderr,
     )

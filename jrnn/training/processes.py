@@ -34,7 +34,7 @@ def is_first() -> bool:
 
 
 def broadcast(data: bytes) -> bytes:
-    """Returns the bytes that process 0 passed; the others pass anything.
+    """Returns the bytes that process 0 passes; those of other processes are ignored.
 
     Example:
       >>> broadcast(b"text")
@@ -169,7 +169,7 @@ def _gather_texts(text: str) -> list[str]:
 
 
 def to_host(array: Any) -> np.ndarray:
-    """Returns the whole value of an array that may be split over processes.
+    """Returns the whole value of an array that may be sharded over processes.
 
     Example:
       >>> import jax.numpy as jnp

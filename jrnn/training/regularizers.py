@@ -230,7 +230,7 @@ def random_chunks(
 
         length ~ normal(mean with probability 0.95, else mean / 2; deviation 5)
 
-    With a different seed, the borders of the chunks are at different steps. Chunks are
+    With a different seed, the chunk boundaries are at different steps. Chunks are
     padded to one of at most three lengths, so a function of a chunk compiles at most
     three times. Scale each update by the number of valid steps divided by `mean`.
 

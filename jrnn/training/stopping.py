@@ -2,7 +2,7 @@
 
 exit code   meaning
 0           the training is finished
-75          SIGTERM: saved, and to be started again (EX_TEMPFAIL of sysexits.h)
+75          SIGTERM: saved, can be resumed (EX_TEMPFAIL of sysexits.h)
 130         SIGINT, that is Ctrl-C: saved
 -15, -2     a second signal ended the process at once; the last checkpoint is whole
 """
@@ -39,7 +39,7 @@ class StopRequest:
 
     @property
     def exit_code(self) -> int:
-        """What to pass to `sys.exit` after the state was saved."""
+        """The exit code for `sys.exit`, after the state was saved."""
         return 0 if self.signal is None else EXIT_CODES[signal.Signals(self.signal)]
 
     def anywhere(self) -> bool:

@@ -1,8 +1,9 @@
 """Truncated backpropagation through time: split a sequence and carry the state.
 
-Gradients flow within a chunk and stop at its border. The state is carried from chunk to
-chunk, so outputs are those of the whole sequence. `truncated_value_and_grad` adds up
-the gradients of all chunks; `train_on_chunks` updates the parameters after each chunk.
+Gradients flow within a chunk and stop at its boundary. The state is carried across
+chunks, so the outputs are those of the whole sequence. `truncated_value_and_grad` adds
+up the gradients of all chunks; `train_on_chunks` updates the parameters after each
+chunk.
 """
 
 from collections.abc import Callable

@@ -126,7 +126,9 @@ def test_going_back_to_a_step_keeps_what_came_after_aside(tmp_path):
     found = restored(saved(tmp_path), step=10)
     assert_same(found.tree, learner(10))
     assert folders.list_steps(tmp_path) == [10]
-    with pytest.raises(CheckpointError, match=r"has no step 20. It has \[10\]"):
+    with pytest.raises(
+        CheckpointError, match=r"has no checkpoint of step 20. Its steps are \[10\]"
+    ):
         restored(tmp_path, step=20)
 
 

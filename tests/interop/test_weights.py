@@ -251,12 +251,12 @@ def test_the_bias_that_nnx_lacks_must_be_zero():
             draw({"lstm/linear": {"w": (7,), "b": (7,)}}, "f4"),
             "4 equal blocks",
         ),
-        (keras.from_weights, draw(listed(3, None), "f4"), "fit no layer, or several"),
-        (keras.from_weights, [], "fit no layer, or several"),
+        (keras.from_weights, draw(listed(3, None), "f4"), "match no layer, or several"),
+        (keras.from_weights, [], "match no layer, or several"),
         (
             keras.from_weights,
             draw(2 * listed(4, (16,), H), "f4"),
-            "fit no layer, or several",
+            "match no layer, or several",
         ),
     ],
 )

@@ -139,7 +139,7 @@ def number_attribute(file):
         (compound, "must hold numbers"),
         (named_type, "must be a group or an array"),
         (complex_numbers, "must hold numbers"),
-        (climbing, "is refused"),
+        (climbing, "is not allowed"),
         (deep, "at most 32 deep"),
         (number_attribute, "must be text"),
     ],
@@ -188,7 +188,7 @@ def test_archives_of_keras_are_refused_unless_plain(tmp_path):
         with pytest.raises(files.FileError, match=why):
             files.load_arrays(path)
     keras_file(path, {k: v for k, v in good.items() if k != "config.json"})
-    with pytest.raises(files.FileError, match="it lacks .'config.json'."):
+    with pytest.raises(files.FileError, match="'config.json'. are missing"):
         files.load_arrays(path)
 
 

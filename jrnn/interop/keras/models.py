@@ -85,7 +85,7 @@ def from_file(
         ) from error
     source.done()
     if not pairs:
-        raise ValueError("The model contains no layer that jrnn has.")
+        raise ValueError("The model contains no layer that jrnn supports.")
     layers, params = zip(*pairs, strict=True)
     return stacks.stacked(list(layers), list(params))
 
@@ -173,7 +173,7 @@ def _check_line(layers: list[Config]) -> None:
         read = _histories(each.get("inbound_nodes", []))
         if read != ([] if before is None else [before]):
             raise ValueError(
-                f"The layers must form a line, but {name} reads {read} and not only "
+                f"The layers must form a chain, but {name} reads {read} and not only "
                 f"{before}. Convert the layers one by one, with `from_weights`."
             )
         before = name

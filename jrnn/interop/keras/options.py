@@ -88,7 +88,8 @@ def read(config: Mapping[str, Any]) -> list[Level]:
 def with_class(config: Mapping[str, Any]) -> Mapping[str, Any]:
     """Returns the options of a layer with the name of its class.
 
-    The result of `layer.get_config()` lacks that name, but its keys tell the class.
+    The result of `layer.get_config()` has no class name, but its keys determine the
+    class.
     """
     if "class_name" in config and "config" in config:
         return config
@@ -210,7 +211,8 @@ def from_shapes(arrays: Sequence[Array]) -> list[Level]:
     if len(found) != 1:
         shapes = [list(a.shape) for a in arrays]
         raise ValueError(
-            f"The shapes {shapes} fit no layer, or several. Pass the options of the "
+            f"The shapes {shapes} match no layer, or several layers. Pass the options "
+            "of the "
             "layer: `config=keras.saving.serialize_keras_object(layer)`."
         )
     return found[0]

@@ -56,7 +56,7 @@ class Source:
         if self.legacy or len(names) != 1:
             raise ValueError(
                 f"The file has no configuration, and the names {sorted(names)[:8]} do "
-                "not tell the order and the options of its layers. Pass "
+                "not determine the order and the options of its layers. Pass "
                 "`config=model.get_config()`."
             )
         (name,) = names

@@ -205,7 +205,7 @@ def _check_equal_layers(names: list[str]) -> None:
             name = f"{part}_l{layer}{side}"
             if name not in names:
                 raise ValueError(
-                    f"The weight {name!r} is missing, but another layer has its like. "
+                    f"The weight {name!r} is missing, but other layers have it. "
                     "All layers of a PyTorch module have the same directions and "
                     "biases. Pass all weights of the module."
                 )

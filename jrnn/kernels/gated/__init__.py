@@ -48,8 +48,8 @@ class Gated:
 
     Attributes:
       layout: How time is split and what is saved; None to choose by the sizes and by
-        the platform that the program is lowered for. Under a mesh with explicit axes,
-        time is one chunk whatever it says.
+        the platform for which the program is lowered. Under a mesh with explicit axes,
+        the whole sequence is always one chunk.
 
     Example:
       >>> import jax, jax.numpy as jnp, jrnn

@@ -32,40 +32,41 @@ MEMORY = 2**28  # bytes of Jacobians in one window, if no window is given
 class Parallel:
     """Runs any cell for all time steps at once, by Newton's method [1, 2].
 
-    The states h solve `h_t = f(h_t-1, u_t)`. From a guess g follows the next, by
+    The states h solve `h_t = f(h_t-1, u_t)`. Each iteration computes a new guess h from
+    a guess g by
 
         h_t = f(g_t-1, u_t) + J_t (h_t-1 - g_t-1)        J_t = df/dh at g_t-1
 
     a linear recurrence, computed for all t by `jrnn.linear_recurrence`. The form of the
     cell says how many entries J couples: 1 ("diagonal"), k ("block", k), or all n.
-    Memory is that of T n k numbers. Cells that are linear in the state take one step.
+    Memory is that of T n k numbers. Cells that are linear in the state need no
+    iterations.
 
-    **What is returned is certified.** Iterations end when the largest residual
+    **The result is checked.** Iterations end when the largest residual
 
         |h_t - f(h_t-1, u_t)| / (1 + |h_t|)
 
-    is at most the tolerance, and one more follows, which is quadratically better. A
-    window that has not converged after `max_iterations` is computed step by step
-    instead: the result is that of `Scan` in every case, and only time is lost. See
-    `jrnn.parallel_info`.
+    is at most the tolerance, after one more iteration, which converges quadratically. A
+    window that has not converged after `max_iterations` falls back to computing step by
+    step, so the result always equals that of `Scan`. See `jrnn.parallel_info`.
 
-    Gradients are exact, in reverse and forward mode, and linear recurrences too. Second
-    derivatives are an error. A cell with `ClipCotangent` is refused: what is clipped at
-    a step depends on the gradient that arrives there, so its backward pass is no linear
-    recurrence, and needs a loop. docs/parallel.md says when this is faster than a loop:
-    on a CPU never.
+    Gradients are exact, in reverse and forward mode, and are linear recurrences too.
+    Second derivatives raise an error. So does a cell with `ClipCotangent`: clipping
+    depends on the gradient that arrives at a step, so the backward pass needs a loop.
+    docs/parallel.md explains when this kernel is faster than a loop; on a CPU it never
+    is.
 
     Attributes:
       tolerance: Bound of the residual; None for 1e-10 in float64, 1e-5 in float32 and
         four roundings in half precision.
-      max_iterations: Number of iterations after which a window is given up.
+      max_iterations: Number of iterations after which a window falls back to a loop.
       window: Number of steps that are solved together, one window after the other;
         None for all, or as many as keep the Jacobians in 256 MiB.
       order: How linear recurrences are computed: the `method` of
         `jrnn.linear_recurrence`.
-      mesh_axis: Name of an axis of the mesh in use (`jax.set_mesh`) that time is split
-        over. Each device iterates on its piece, and in every iteration the devices
-        exchange one state and one Jacobian each. Then there is one window.
+      mesh_axis: Name of an axis of the mesh in use (`jax.set_mesh`) over which time is
+        sharded. Each device iterates on its piece, and in every iteration each device
+        exchanges one state and one Jacobian. There is then one window.
 
     Example:
       >>> import jax, jax.numpy as jnp, jrnn
@@ -179,10 +180,10 @@ class Parallel:
 
 @value
 class Report:
-    """Runs as `Parallel` does, and returns a `ParallelInfo` instead of a final state.
+    """Runs `Parallel`, and returns a `ParallelInfo` instead of a final state.
 
     Attributes:
-      kernel: What to report on.
+      kernel: The kernel to report on.
 
     Example:
       >>> import jrnn

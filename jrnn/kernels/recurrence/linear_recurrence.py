@@ -36,9 +36,10 @@ def linear_recurrence(
       a: Factors [*batch, time, features], real or complex; or real matrices
         [*batch, time, features, k, k], one for the k coupled entries of each feature.
       b: Addends, of the shape of `a`; with matrices [*batch, time, features, k].
-      h0: State before the first step, as one step of `b`; None for zeros.
+      h0: State before the first step, with the shape of one step of `b`; None for
+        zeros.
       mask: Booleans [*batch, time]. Where False the step does nothing: the state is
-        kept, and neither a and b nor a reset is read, even if they are NaN.
+        kept, and a, b and the reset are ignored, even if they are NaN.
       reset: Booleans [*batch, time]. Where True the state is zero before the step, even
         if it was infinite or NaN.
       reverse: Whether to run from the last step to the first. A reset at t acts between
@@ -49,9 +50,9 @@ def linear_recurrence(
         k <= 4. "auto" chooses between the first two by size and by the platform that
         the computation is compiled for: on a CPU it is "scan".
 
-      mesh_axis: Name of an axis of the mesh in use (`jax.set_mesh`) that time is split
-        over. Each device computes its piece, and the devices exchange one state and one
-        factor each. None leaves it to the compiler.
+      mesh_axis: Name of an axis of the mesh in use (`jax.set_mesh`) over which time is
+        sharded. Each device computes its piece, and exchanges one state and one factor
+        with the others. None leaves the sharding to the compiler.
 
     Returns:
       The states h, of the shape of `b`.
@@ -87,7 +88,8 @@ def linear_recurrence(
         checks.same_structure("a", a, matrices, f"{layout}.")
         if jnp.iscomplexobj(a) or jnp.iscomplexobj(b):
             raise ValueError(
-                f"a holds matrices of {a.dtype} and b is {b.dtype}, but both must be "
+                f"a contains matrices of {a.dtype} and b is {b.dtype}, but both must "
+                "be "
                 "real. Write k complex entries as 2k real ones."
             )
     else:

@@ -176,8 +176,9 @@ def over(
     number = mesh.shape[mesh_axis]
     if time % number:
         raise ValueError(
-            f"{time} time steps cannot be split over the {number} devices of "
-            f"mesh_axis={mesh_axis!r}. Append steps, with a mask that is False there."
+            f"{time} time steps cannot be sharded over the {number} devices of "
+            f"mesh_axis={mesh_axis!r}. Pad the sequence, with a mask that is False "
+            "there."
         )
     along, same = PartitionSpec(mesh_axis), PartitionSpec()
     return jax.shard_map(

@@ -7,8 +7,8 @@
 
 A checkpoint is a folder of plain arrays (`.safetensors`) and `manifest.json`, which has
 the sha256 of every file and of itself. All hashes are verified before any array is
-used. The newest intact checkpoint is used, and a warning names what was wrong with
-newer ones.
+used. The newest intact checkpoint is used. If newer ones are damaged, a warning
+explains why.
 """
 
 from jrnn.training.checkpoints.manifest import (

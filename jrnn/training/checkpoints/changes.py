@@ -1,4 +1,4 @@
-"""Which changes of a run its checkpoints allow."""
+"""Checks which changes are allowed when a run is resumed."""
 
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -27,7 +27,7 @@ def refuse_changes(
         listed = ", ".join(sorted(may_change)) or "nothing"
         raise CheckpointError(
             f"the run cannot be resumed, because it changed: {'; '.join(refused)}. "
-            f"Undo the changes or start a new run. What may change: {listed}."
+            f"Undo the changes or start a new run. Allowed changes: {listed}."
         )
     return [
         f"{found[path]}: results may differ from the original run" for path in found

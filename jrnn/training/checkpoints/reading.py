@@ -30,10 +30,10 @@ def inspect(
     *,
     max_bytes: int = MAX_BYTES,
 ) -> Manifest:
-    """Returns the manifest of the newest intact checkpoint, or of that of a step.
+    """Returns the manifest of the newest intact checkpoint, or of the given step.
 
-    Its `facts` are those of the run, for example the configuration from which a model
-    can be built. All files are verified.
+    Its `facts` describe the run, for example the configuration from which the model can
+    be built. All files are verified.
 
     Args:
       folder: The folder of a `Checkpoints`. It is not locked.
@@ -65,10 +65,10 @@ def load(
     cast: bool = False,
     max_bytes: int = MAX_BYTES,
 ) -> Any:
-    """Returns the tree of the newest intact checkpoint, or of that of a step.
+    """Returns the tree of the newest intact checkpoint, or of the given step.
 
-    If a NamedTuple or a dictionary was saved, `like` may have some of its fields only.
-    So `load(folder, {"params": shapes})` reads the parameters alone.
+    If a NamedTuple or a dictionary was saved, `like` may contain only some of its
+    fields. For example, `load(folder, {"params": shapes})` reads only the parameters.
 
     Args:
       folder: The folder of a `Checkpoints`. It is not locked.
@@ -135,7 +135,9 @@ def choose_steps(folder: Path, step: int | None) -> list[int]:
     if step is None:
         return steps
     if step not in steps:
-        raise CheckpointError(f"{folder} has no step {step}. It has {steps}.")
+        raise CheckpointError(
+            f"{folder} has no checkpoint of step {step}. Its steps are {steps}."
+        )
     return [step]
 
 

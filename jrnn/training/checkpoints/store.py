@@ -39,10 +39,11 @@ class Checkpoints(Closing):
     """The checkpoints of a run, in a folder that this process locks.
 
     Each checkpoint is a folder with plain arrays (`.safetensors`) and a manifest with
-    the sha256 of every file. It gets its name when it is complete and on the disk.
+    the SHA-256 of every file. It appears under its name only when it is complete and on
+    disk.
 
-    Under `jax.distributed` every process makes one and calls its methods in the same
-    order. Process 0 writes and reads, and a failure is raised by every process.
+    Under `jax.distributed`, every process creates this object and calls its methods in
+    the same order. Process 0 writes and reads; if it fails, every process raises.
 
     Attributes:
       folder: The folder.
@@ -74,21 +75,21 @@ class Checkpoints(Closing):
         require_finite: bool = True,
         max_bytes: int = MAX_BYTES,
     ) -> None:
-        """Locks the folder and removes what a killed process left in it.
+        """Locks the folder and removes incomplete files of a killed process.
 
         Args:
           folder: The folder; made if it does not exist.
-          facts: What identifies the run, as nested dictionaries of plain values: its
+          facts: A description of the run as nested dictionaries of plain values: its
             configuration, its vocabulary, the `fingerprint` of its data. They are
             saved, and `restore` compares them.
           may_change: Paths to facts that may differ when a run is resumed, such as
             "config.learning_rate", or "config" for all of it. A change is reported.
           keep: The number of checkpoints to keep.
           background: Whether `save` returns before the files are written.
-          sharded: Whether every process writes and reads its own parts of the arrays,
-            with Orbax. The folder must be one that all processes see. For arrays that
-            do not fit in the memory of one host.
-          require_finite: Whether to refuse to save NaN or infinity.
+          sharded: Whether every process writes and reads its own shards of the arrays,
+            with Orbax, for arrays that do not fit in the memory of one host. All
+            processes must have access to the folder.
+          require_finite: Whether saving NaN or infinity raises an error.
           max_bytes: The largest size of a checkpoint that is read.
 
         Raises:
@@ -126,15 +127,15 @@ class Checkpoints(Closing):
     ) -> None:
         """Saves a tree, then deletes all but the newest checkpoints.
 
-        When it returns, the checkpoint is on the disk; with `background`, when `wait`
-        or the next `save` returns. To save the step that was saved or restored last
-        does nothing.
+        When it returns, the checkpoint is on disk; with `background`, when `wait` or
+        the next `save` returns. Saving a step that was just saved or restored does
+        nothing.
 
         Args:
           step: The number of updates so far.
-          tree: Parameters, state of the optimizer, recurrent state, random key and all
-            else that the run needs: arrays, numbers and random keys. In a NamedTuple
-            or a dictionary, each field becomes a file.
+          tree: Parameters, optimizer state, recurrent state, random key and everything
+            else that the run needs: arrays, numbers and random keys. Each field of a
+            NamedTuple or dictionary is stored in its own file.
           progress: Plain values, such as the position in the data.
 
         Raises:
@@ -147,7 +148,7 @@ class Checkpoints(Closing):
             return
         if self.step is not None and step < self.step:
             raise CheckpointError(
-                f"step {step} cannot be saved, because {self.folder} has step "
+                f"step {step} cannot be saved, because {self.folder} already has step "
                 f"{self.step}. Restore it first, or use another folder."
             )
         described = Manifest(
@@ -164,7 +165,7 @@ class Checkpoints(Closing):
             self.wait()
 
     def wait(self) -> None:
-        """Waits until the last checkpoint is on the disk.
+        """Waits until the last checkpoint is on disk.
 
         Raises:
           CheckpointError: If it could not be written.
@@ -179,13 +180,13 @@ class Checkpoints(Closing):
     ) -> Restored | None:
         """Restores the newest intact checkpoint, or that of a step.
 
-        Damaged checkpoints that are newer, and with `step` all that are newer, are
-        renamed `aside_...`. A warning says what was wrong with them, what changed in
-        the run, and whether equal results bit for bit can be expected.
+        Newer checkpoints that are damaged are renamed `aside_...`; with `step`, all
+        newer ones are. A warning explains why they are damaged, what changed in the
+        run, and whether results will be bit-for-bit the same.
 
         Args:
           like: A tree of arrays, or of shapes, with the structure of the saved tree.
-            Leaves get its types, shardings and devices.
+            The result has its types, shardings and devices.
           step: The step to go back to; None for the newest intact checkpoint.
           cast: Whether dtypes may differ. Otherwise that is an error.
 

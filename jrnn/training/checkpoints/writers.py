@@ -118,7 +118,7 @@ def _refuse(bad: list[str], step: int) -> None:
         raise CheckpointError(
             f"{', '.join(bad[:5])} is not finite at step {step}, so it was not saved. "
             "Earlier checkpoints are intact. Pass `require_finite=False` to save it "
-            "nevertheless."
+            "anyway."
         )
 
 

@@ -1,4 +1,4 @@
-"""Many gradients of a loss over sequences, behind one signature."""
+"""Gradient methods for losses over sequences, with one interface."""
 
 from jrnn.training.gradients.driver import (
     train_along as train_along,

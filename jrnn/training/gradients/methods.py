@@ -133,6 +133,6 @@ class ARTBP:
         """Adds a random cut before every step of every recurrent cell."""
         del params
         if key is None:
-            raise ValueError(f"{self} draws random cuts: pass `key=`.")
+            raise ValueError(f"{self} needs a key to draw random cuts: pass `key=`.")
         require_causal(layer, self)
         return change_cells(layer, lambda cell: RandomCut(cell, self.probability))

@@ -160,9 +160,10 @@ def _require_units(method: Any, cell: Cell) -> None:
     by_unit = isinstance(form, Gated) or form.structure != "dense"
     if not by_unit or not form.local or cell.feature_axes != 1:
         raise ValueError(
-            f"{method} needs a cell on vectors in which each parameter reaches one "
-            "unit within a step: its form is `local`, and `jrnn.forms.Gated` or not "
-            f"dense. That of {cell} is not. Use `RTRL()` or `TBPTT(k)`."
+            f"{method} needs a cell on vectors in which each parameter affects only "
+            "one "
+            "unit within a step: its form must be `local`, and a `jrnn.forms.Gated` or "
+            f"not dense. This does not hold for {cell}. Use `RTRL()` or `TBPTT(k)`."
         )
 
 

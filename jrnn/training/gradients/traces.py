@@ -1,12 +1,12 @@
-"""A cell that carries, with its state, how the state depends on its parameters.
+"""A cell that carries the derivative of its state with respect to its parameters.
 
-Where a parameter reaches one unit only, the derivative of that unit's state with
-respect to it is one number: the traces of all parameters have their own shapes.
+If a parameter affects only one unit, the derivative of the state of that unit with
+respect to it is one number. So the traces have the shapes of the parameters.
 
     S' = J * S + I      J: the unit's state before to after;  I: parameter to state now
 
-Such a cell needs no gradient through time. Its state is cut from the past, and the
-traces say what the past contributed.
+Such a cell needs no gradient through time. The gradient of its state is stopped, and
+the traces contain the contributions of earlier steps.
 """
 
 from typing import Any, NamedTuple

@@ -33,7 +33,7 @@ def test_pt_files_hold_tensors_or_are_refused(tmp_path, monkeypatch):
         (os.getcwd, "cannot be parsed"),
         ({"w": 3}, "must be a dictionary of tensors"),
         ({"epoch": 3, "model": {"w": torch.ones(2)}}, r"got \['epoch', 'model'\]"),
-        ({"../w": torch.ones(2)}, "is refused"),
+        ({"../w": torch.ones(2)}, "is not allowed"),
         ({"w": torch.ones(1).expand(2**40)}, "must have its .* bytes in the file"),
         ({"w": torch.ones(2).to_sparse()}, "must be a plain dense tensor"),
         ({"w": torch.ones(2, dtype=torch.complex64)}, "one of the dtypes float16"),

@@ -178,7 +178,7 @@ def test_models_that_do_not_fit_are_refused(edit, why, tmp_path):
 def test_weights_without_configuration(tmp_path):
     path = tmp_path / "x.weights.h5"
     path.write_bytes(members("stack")["model.weights.h5"])
-    with pytest.raises(ValueError, match="do not tell the order"):
+    with pytest.raises(ValueError, match="do not determine the order"):
         keras.from_file(path)
     with pytest.raises(ValueError, match="config must be a dictionary"):
         keras.from_file(path, [])
@@ -194,7 +194,7 @@ def test_a_branching_model_is_refused(tmp_path):
     nodes = config["config"]["layers"][2]["inbound_nodes"]
     text = json.dumps(nodes).replace("sequential", "input_layer")
     config["config"]["layers"][2]["inbound_nodes"] = json.loads(text)
-    with pytest.raises(ValueError, match="must form a line"):
+    with pytest.raises(ValueError, match="must form a chain"):
         keras.from_file(path, config)
 
 
