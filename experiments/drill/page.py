@@ -16,9 +16,9 @@ HEAD += "|--:|---|---|--:|--:|--:|---|"
 _YES, _NO, _NOT_RUN = "yes", "**no**", "not run"
 _INTRODUCTION = """# Reliability
 
-A run can be killed at any moment, resumed, given bad data and moved to another number
-of devices. Each row of these tables causes one such fault a number of times, and counts
-how often the outcome is another one than expected.
+This page tests what happens when something goes wrong: a run is killed, gets bad data,
+or is resumed on another number of devices. Each row injects one kind of fault a number
+of times, and counts the trials whose outcome is not the expected one.
 
 ```sh
 python -m experiments drill             # --sections A,B or --rows 1,2 for some rows

@@ -163,15 +163,15 @@ def amount(value: float, unit: str) -> str:
 
     Example:
       >>> amount(1, "minute"), amount(1500, "update")
-      ('1 minute', '1 500 updates')
+      ('1 minute', '1,500 updates')
     """
     digits = number(value) if float(value).is_integer() else f"{value:g}"
     return f"{digits} {unit}{'' if value == 1 else 's'}"
 
 
 def number(value: float) -> str:
-    """Returns a number with spaces between thousands."""
-    return f"{round(value):,}".replace(",", " ")
+    """Returns a number with commas between thousands."""
+    return f"{round(value):,}"
 
 
 def _mean(recent: "deque[Standing]", name: str) -> float:

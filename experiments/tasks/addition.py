@@ -1,7 +1,7 @@
 """Addition as translation: from the characters `535+61` to the characters `596`.
 
 An encoder reads the question in reverse order, as Keras's example of this task does
-[1], and a decoder writes the answer. There are 50 000 examples with numbers of up to
+[1], and a decoder writes the answer. There are 50,000 examples with numbers of up to
 three digits; questions that are scored do not occur in training.
 
 [1] https://keras.io/examples/nlp/addition_rnn/ (2015): 99 % of the answers
