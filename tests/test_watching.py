@@ -26,7 +26,7 @@ def float32():
 @pytest.mark.without("jax_debug_nans", reason="it makes NaN on purpose")
 def test_a_poisoned_input_is_found():
     params, state, _ = float32()
-    xs = jnp.ones((B, 150, 3)).at[1, 137, 2].set(jnp.nan)
+    xs = jnp.ones((B, 150, 3), jnp.float32).at[1, 137, 2].set(jnp.nan)
     found = look(CELL, params, state, xs, lengths=jnp.array([150, 150]))
     assert found.step.tolist() == [-1, 137]
     sentences = diagnostics.describe(found, CELL, params, xs)
@@ -37,7 +37,7 @@ def test_a_poisoned_input_is_found():
 @pytest.mark.without("jax_debug_nans", reason="it makes NaN on purpose")
 def test_lengths_of_8_bits_do_not_wrap_and_lists_are_taken():
     params, state, _ = float32()
-    xs = jnp.ones((B, 300, 3)).at[0, 260, 1].set(jnp.nan)  # in the padding
+    xs = jnp.ones((B, 300, 3), jnp.float32).at[0, 260, 1].set(jnp.nan)  # in the padding
     for lengths in (np.array([100, 200], np.uint8), [100, 200]):
         found = diagnostics.first_nonfinite(CELL, params, state, xs, lengths=lengths)
         assert found.step.tolist() == [-1, -1]
@@ -60,8 +60,9 @@ def test_causes_come_before_effects():
 
 def test_an_overflow_is_found_where_it_happens():
     cell = jrnn.Elman(1, activation=jrnn.activations.identity, bias=False)
-    params = jrnn.cells.ElmanParams(jnp.ones((1, 1)), jnp.full((1, 1), 1e10), None)
-    xs = jnp.ones((6, 1))  # 1, 1e10, 1e20, 1e30, inf
+    one = jnp.ones((1, 1), jnp.float32)
+    params = jrnn.cells.ElmanParams(one, 1e10 * one, None)
+    xs = jnp.ones((6, 1), jnp.float32)  # 1, 1e10, 1e20, 1e30, inf
     found = look(cell, params, None, xs)
     sentences = diagnostics.describe(found, cell, params, xs)
     assert sentences == ["states.h is not finite at step 4"]
