@@ -114,7 +114,7 @@ _, there = jrnn.scan(cell, params, None, jnp.asarray(np.roll(quiet, 2, axis=3)))
 inner = slice(3, -3)  # three steps of two convolutions reach further at the border
 moved = jnp.roll(here, 2, axis=3)
 gap = jnp.abs(moved - there)[:, 0, inner, inner].max()
-print(f"largest difference after moving the clip: {gap:.1e}")
+print(f"largest difference after shifting the clip: {gap:.1e}")
 assert gap < 1e-5 and jnp.abs(here - there).max() > 0.01
 
 # %% [markdown]
@@ -161,7 +161,7 @@ fig, ax = plt.subplots()
 ax.plot(single_frames.history.loss, label="a reset at every frame")
 ax.plot(with_memory.history.loss, label="with memory")
 ax.set(xlabel="update", ylabel="loss (nats per pixel)", yscale="log")
-ax.set_title("One frame does not show where a shape is going")
+ax.set_title("One frame does not show the direction of a shape")
 ax.legend()
 plt.show()
 print(f"held-out loss: single frames {score_single:.4f}, with memory {score:.4f}")
@@ -189,15 +189,15 @@ rows = {
     "single frames": predict(single_frames.params, False),
     "with memory": predict(with_memory.params, True),
 }
-fig, axes = plt.subplots(3, 6, figsize=(6.4, 3.5))
+fig, axes = plt.subplots(3, 6, figsize=(6.4, 3.6))
 for (name, images), line in zip(rows.items(), axes, strict=True):
     line[0].set_ylabel(name, fontsize=9)
     for time, ax in enumerate(line):
         ax.imshow(images[time], cmap="gray", vmin=0, vmax=1)
         ax.grid(False)
         ax.set(xticks=[], yticks=[])
-        if line is axes[0]:
-            ax.set_title(f"after {time + 1}", fontsize=9)
+for time, ax in enumerate(axes[0]):
+    ax.set_title(f"{time + 1} frame" + "s" * (time > 0), fontsize=9)
 fig.suptitle("Probability of each pixel of the next frame, by frames read", fontsize=11)
 plt.show()
 
@@ -223,7 +223,7 @@ READ = 5
 
 
 @jax.jit
-def dream(params, frames, steps):
+def continued(params, frames, steps):
     state, logits = model.apply(params, None, frames)
 
     def step(carry, _):
@@ -237,9 +237,9 @@ def dream(params, frames, steps):
     return jnp.concatenate([first[None], rest])  # [time, batch, rows, columns, 1]
 
 
-dreamed = dream(with_memory.params, held_out[:, :READ], jnp.arange(STEPS - READ))
+predicted = continued(with_memory.params, held_out[:, :READ], jnp.arange(STEPS - READ))
 truth = jnp.moveaxis(held_out[:, READ:], 1, 0)
-wrong = jnp.abs(dreamed - truth).mean(axis=(1, 2, 3, 4)) * SIZE**2
+wrong = jnp.abs(predicted - truth).mean(axis=(1, 2, 3, 4)) * SIZE**2
 still = jnp.abs(held_out[:, READ - 1][None] - truth).mean(axis=(1, 2, 3, 4)) * SIZE**2
 
 fig, ax = plt.subplots()
