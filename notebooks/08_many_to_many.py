@@ -64,7 +64,7 @@ def draw(ax, left, title, steps, inputs, outputs, feedback=False):
             ax.add_patch(plt.Rectangle((x - 0.25, 1.75), fc=BLUE, **box))
             ax.annotate("", (x, 1.75), (x, 1.25), arrowprops=arrow)
         if feedback and t - 1 in outputs:
-            ax.annotate("", (x, 0.73), (x - 0.73, 1.9), arrowprops=dashed)
+            ax.annotate("", (x - 0.25, 1.25), (x - 0.75, 1.75), arrowprops=dashed)
     ax.text(left + (steps - 1) / 2, 2.5, title, ha="center", fontsize=9)
 
 
@@ -80,21 +80,28 @@ plt.show()
 
 # %% [markdown]
 # In code, the first three differ in what is called and what is kept: one step, the last output of a sequence, or all of
-# its outputs.
+# its outputs. `jax.eval_shape` returns the shapes without computing the values.
 
 # %%
-xs = jax.random.normal(jax.random.key(0), (2, 7, 3))  # B = 2, T = 7, I = 3
-whole = jrnn.Recurrent(jrnn.GRU(4))
-last = jrnn.Recurrent(jrnn.GRU(4), return_sequence=False)
-params = whole.init(jax.random.key(1), input_size=3)
-shapes = {
-    "one to one": jrnn.step(whole.cell, params, None, xs[:, 0])[1].shape,
-    "many to one": last.apply(params, None, xs)[1].shape,
-    "many to many": whole.apply(params, None, xs)[1].shape,
-}
-for name, shape in shapes.items():
-    print(f"{name:13}", shape)
-assert list(shapes.values()) == [(2, 4), (2, 4), (2, 7, 4)]
+B, T, I, H = 2, 7, 3, 4
+whole = jrnn.Recurrent(jrnn.GRU(H))
+last = jrnn.Recurrent(jrnn.GRU(H), return_sequence=False)
+
+
+def three_shapes(key):
+    params, xs = whole.init(key, I), jnp.ones((B, T, I))
+    return {
+        "one to one": jrnn.step(whole.cell, params, None, xs[:, 0])[1],
+        "many to one": last.apply(params, None, xs)[1],
+        "many to many": whole.apply(params, None, xs)[1],
+    }
+
+
+shapes = jax.eval_shape(three_shapes, jax.random.key(0))
+for name, output in shapes.items():
+    print(f"{name:13}", output.shape)
+assert shapes["one to one"].shape == shapes["many to one"].shape == (B, H)
+assert shapes["many to many"].shape == (B, T, H)
 
 # %% [markdown]
 # ## Many to one: the sentiment of a sentence
@@ -211,8 +218,9 @@ fig, ax = plt.subplots(figsize=(6.4, 2.8))
 ax.plot(positive, "o-")
 ax.axhline(0.5, color="0.4", ls="--", lw=1)
 ax.set_xticks(range(len(positive)), sentence.split())
-ax.set(ylim=(0, 1), xlabel="word that was read last", ylabel="probability of positive")
-ax.set_title("The opinion of the model changes while it reads")
+ax.set(xlabel="word that was read last", ylabel="probability of positive")
+ax.set(ylim=(-0.05, 1.05))
+ax.set_title("The prediction changes while the model reads")
 plt.show()
 assert positive[3] < 0.5 < positive[-1]
 
@@ -285,19 +293,30 @@ assert tag_accuracy > 0.98 > 0.95 > table_accuracy
 
 
 # %%
+def heat_map(values, columns, rows, title, *, x, y, of, rotation=0):
+    """Shows values between 0 and 1, with a word for each column and each row."""
+    fig, ax = plt.subplots(figsize=(5.6, 1.2 + 0.32 * len(rows)))
+    image = ax.imshow(values, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+    ax.set_xticks(range(len(columns)), columns, rotation=rotation)
+    ax.set_yticks(range(len(rows)), rows)
+    ax.set(xlabel=x, ylabel=y, title=title)
+    ax.grid(visible=False)
+    fig.colorbar(image, label=of)
+    plt.show()
+
+
 example = "they fish the red fish"
 _, logits = tagger.apply(tagger_params, None, jnp.array(words.encode(example)))
 probability = jax.nn.softmax(logits).T
-
-fig, ax = plt.subplots(figsize=(5.4, 2.8))
-image = ax.imshow(probability, cmap="Blues", vmin=0, vmax=1, aspect="auto")
-ax.set_xticks(range(5), example.split())
-ax.set_yticks(range(len(TAGS)), TAGS)
-ax.set(xlabel="word", ylabel="tag")
-ax.grid(visible=False)
-fig.colorbar(image, label="probability")
-ax.set_title("One word, two tags: the state decides")
-plt.show()
+heat_map(
+    probability,
+    example.split(),
+    TAGS,
+    "One word, two tags: the state decides",
+    x="word",
+    y="tag",
+    of="probability",
+)
 assert [TAGS[i] for i in probability.argmax(0)] == [
     "pronoun",
     "verb",
@@ -393,8 +412,8 @@ plt.show()
 
 # %%
 NOUN = {
-    "cat": "chat", "dog": "chien", "king": "roi", "bird": "oiseau", "baker": "boulanger",
-    "garden": "jardin", "boat": "bateau", "forest": "bois",
+    "cat": "chat", "dog": "chien", "king": "roi", "bird": "oiseau",
+    "baker": "boulanger", "garden": "jardin", "boat": "bateau", "forest": "bois",
 }  # fmt: skip
 ADJECTIVE = {
     "black": "noir", "white": "blanc", "red": "rouge", "blind": "aveugle",
@@ -461,18 +480,17 @@ SIZE = 32
 
 def translator(attention):
     """Returns an encoder and a decoder."""
-    look = [jrnn.Attention(SIZE, memory_size=2 * SIZE)] if attention else []
+    attend = [jrnn.Attention(SIZE, memory_size=SIZE)] if attention else []
     return jrnn.EncoderDecoder(
         encoder=jrnn.Sequential(
-            jrnn.Embed(len(english), 24), jrnn.Bidirectional(jrnn.GRU(SIZE))
+            jrnn.Embed(len(english), 24), jrnn.Recurrent(jrnn.GRU(SIZE))
         ),
         decoder=jrnn.Sequential(
             jrnn.Embed(len(french), 24),
             jrnn.Recurrent(jrnn.GRU(SIZE)),
-            *look,
+            *attend,
             jrnn.Dense(len(french)),
         ),
-        bridge="dense",  # maps the final state of both directions to that of one
         start=french.id("<eos>"),
     )
 
@@ -495,7 +513,7 @@ def right_words(model, params, data):
     return np.asarray(jnp.sum(counted & (found == target), 1) / target_lengths)
 
 
-updates = 140 if FAST else 300
+updates = 120 if FAST else 300
 curves, right, learned = {}, {}, {}
 for name in ("without attention", "with attention"):
     model = translator(name == "with attention")
@@ -548,8 +566,8 @@ assert all(without < attending - 0.1 for without, attending in pairs_of_bins)
 model, params = translator(True), learned["with attention"]
 
 
-def look(source, lengths, target):
-    """Returns the weights [rows, target, source] while the decoder writes the target."""
+def attention_weights(source, lengths, target):
+    """Returns the weights [rows, target, source] when the decoder writes the target."""
     decoder, state = model.encode(params, source, lengths=lengths)
     below = jrnn.Sequential(*model.decoder.layers[:2])
     read = jnp.pad(target[:, :-1], ((0, 0), (1, 0)), constant_values=model.start)
@@ -557,16 +575,14 @@ def look(source, lengths, target):
     return model.decoder.layers[2].weights(decoder[2], queries)
 
 
-weights = np.asarray(look(*held_out[:3]))
+weights = np.asarray(attention_weights(*held_out[:3]))
 hits = [
     weights[row, t].argmax() == place
     for row, (_, _, places) in enumerate(pairs[4000:])
     for t, place in enumerate(places)
     if pairs[4000 + row][1][t] not in ("le", "du")
 ]
-print(
-    f"nouns, adjectives and verbs that look most at their own word: {np.mean(hits):.1%}"
-)
+print(f"nouns, adjectives and verbs that attend to their source: {np.mean(hits):.1%}")
 assert np.mean(hits) > 0.8
 
 row = next(
@@ -575,16 +591,16 @@ row = next(
     if len(e) == 9 and right["with attention"][r] == 1
 )
 words_in, words_out = pairs[4000 + row][:2]
-fig, ax = plt.subplots(figsize=(5.6, 3.8))
-shown = weights[row, : len(words_out), : len(words_in)]
-image = ax.imshow(shown, cmap="Blues", vmin=0, vmax=1, aspect="auto")
-ax.set_xticks(range(len(words_in)), words_in, rotation=40)
-ax.set_yticks(range(len(words_out)), words_out)
-ax.set(xlabel="word of the source", ylabel="word that is written")
-ax.grid(visible=False)
-fig.colorbar(image, label="weight of the attention")
-ax.set_title("The decoder looks where the word comes from")
-plt.show()
+heat_map(
+    weights[row, : len(words_out), : len(words_in)],
+    words_in,
+    words_out,
+    "The decoder attends to the word that it translates",
+    x="word of the source",
+    y="word that is written",
+    of="attention weight",
+    rotation=40,
+)
 
 # %% [markdown]
 # ## What to remember
