@@ -1,4 +1,4 @@
-"""Links within the README, the pages and the notebooks lead to files and headings."""
+"""Links lead to files and headings, and each item of a list has a line of its own."""
 
 import json
 import pathlib
@@ -14,6 +14,7 @@ PAGES = [
 ]
 LINK = re.compile(r"\]\(<?([^)\s>]+)>?\)")
 OUTSIDE = re.compile(r"[a-z]+:")
+ITEM_IN_A_LINE = re.compile(r"\S \*(?= |$)|[.;:] \d+\.(?= |$)")
 
 
 def text_of(page):
@@ -59,3 +60,25 @@ def test_a_dead_link_is_found(tmp_path):
         "`[d](d.md)` [e](https://example.com)\n```\n[f](f.md)\n```\n"
     )
     assert dead(page) == ["b.md", "#c"]
+
+
+def joined(page):
+    """Returns the lines of prose that hold more than one item of a list."""
+    text = re.sub(r"\$\$.*?\$\$|\$[^$\n]*\$", "", text_of(page), flags=re.DOTALL)
+    lines = re.sub(r"`[^`]*`", "code", text).splitlines()
+    prose = [line for line in lines if not line.startswith(("    ", "|"))]
+    return [line for line in prose if ITEM_IN_A_LINE.search(line)]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_each_item_of_a_list_has_its_own_line(page):
+    assert not joined(page), f"{page.name} has several items of a list in one line"
+
+
+def test_items_in_one_line_are_found(tmp_path):
+    page = tmp_path / "a.md"
+    page.write_text(
+        "* one. * two. *\n  three\n1. one. 2. two\n\n"
+        "* `a * b` is 1. Then\n    2 * 3\n\n| 2 * 3 |\n\n```\n2 * 3\n```\n"
+    )
+    assert joined(page) == ["* one. * two. *", "1. one. 2. two"]
