@@ -39,9 +39,9 @@ class CopyOptions(Options):
     examples: int = 1000
     cell: str = "orthogonal(modrelurnn)"
     hidden_size: int = 128
-    learning_rate: float = 2e-3
+    learning_rate: float = 4e-3
 
-    UPDATES = 1000
+    UPDATES = 1500
     AT_LEAST = Options.AT_LEAST | {"gap": 1, "examples": 1}
 
 
