@@ -45,7 +45,7 @@ class WordOptions(TextOptions):
     batch_size: int = 16
     learning_rate: float = 3e-3
 
-    UPDATES = 2400
+    UPDATES = 6000
     AT_LEAST = TextOptions.AT_LEAST | {"min_count": 1}
     FRACTIONS = (*TextOptions.FRACTIONS, "drop_weights", "drop_input")
 
