@@ -7,6 +7,8 @@ import hypothesis
 import pytest
 from hypothesis import strategies
 
+from jrnn.training.checkpoints.changes import refuse_changes
+from jrnn.training.checkpoints.manifest import CheckpointError
 from jrnn.training.differences import differences
 
 NAMES = strategies.sampled_from(["a", "b", "a.b", "b.a", '"a.b"', "", "."])
@@ -41,5 +43,27 @@ def test_none_are_found_where_the_text_of_both_is_the_same(old, new):
     ],
 )
 def test_each_is_named(old, new, names):
-    assert [*differences(old, new)] == names
-    assert [*differences(new, old)] == [*reversed(names)]
+    found = differences(old, new).values()
+    assert [sentence.partition(" was ")[0] for sentence in found] == names
+    turned = differences(new, old).values()
+    assert [text.partition(" was ")[0] for text in turned] == [*reversed(names)]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "may_change", "allowed"),
+    [
+        ({"config.seed": 1}, {"config.seed": 2}, {"config"}, False),
+        ({"config.seed": 1}, {"config.seed": 2}, {"config.seed"}, True),
+        ({"config": {"seed": 1}}, {"config": {"seed": 2}}, {"config.seed"}, True),
+        ({"config": {"seed": 1}}, {"config": {"seed": 2}}, {"config"}, True),
+        ({"config": {"seed": 1}}, {"config": {"seed": 2}}, {"seed"}, False),
+        ({"a": {"b": 1}, "a.b": 1}, {"a": {"b": 1}, "a.b": 2}, {"a.b"}, True),
+        ({"a": {"b": 1}, "a.b": 1}, {"a": {"b": 1}, "a.b": 2}, {"a"}, False),
+    ],
+)
+def test_what_may_change_is_found_by_its_path(old, new, may_change, allowed):
+    if allowed:
+        assert len(refuse_changes(old, new, may_change)) == 1
+    else:
+        with pytest.raises(CheckpointError, match="cannot be resumed"):
+            refuse_changes(old, new, may_change)

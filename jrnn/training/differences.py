@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-Path = tuple[str, ...]
+Path = tuple[str, ...]  # names of nested dictionaries, from the outside
 
 _ABSENT = object()
 _SHOWN = 60  # characters of a value
@@ -15,7 +15,7 @@ def differences(
     old: Mapping[str, Any],
     new: Mapping[str, Any],
     words: str = "{name} was {old} and is now {new}",
-) -> dict[str, str]:
+) -> dict[Path, str]:
     """Returns what differs between two nested dictionaries, with a sentence for each.
 
     Args:
@@ -24,8 +24,8 @@ def differences(
       words: The sentence.
 
     Returns:
-      Sentences by the path to the value. A name that contains a dot is in quotes if its
-      path could be another one.
+      Sentences by the path to the value. A sentence quotes a name that contains a dot
+      if its path could be another one.
 
     Example:
       >>> old = {"config": {"hidden_size": 256, "cell": "lstm"}}
@@ -34,12 +34,12 @@ def differences(
       ...     print(sentence)
       config.hidden_size was 256 and is now 128
       data was absent and is now '3f'
-      >>> [*differences({"a": {"b": 1}}, {"a.b": 1})]
-      ['a.b', '"a.b"']
+      >>> differences({"a": {"b": 1}}, {"a.b": 1})[("a.b",)]
+      '"a.b" was absent and is now 1'
     """
     before, after = _flat(old), _flat(new)
     return {
-        name: words.format(
+        path: words.format(
             name=name,
             old=_show(before.get(path, _ABSENT)),
             new=_show(after.get(path, _ABSENT)),

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from jrnn.training.checkpoints.manifest import CheckpointError
-from jrnn.training.differences import differences
+from jrnn.training.differences import Path, differences
 
 
 def refuse_changes(
@@ -15,7 +15,8 @@ def refuse_changes(
     Args:
       old: The facts of the checkpoint.
       new: The facts of the run.
-      may_change: Paths to values that may change, or to dictionaries of them.
+      may_change: Paths to values that may change, or to dictionaries of them, with dots
+        between names.
 
     Raises:
       CheckpointError: If anything else differs. The message lists all of it.
@@ -34,5 +35,5 @@ def refuse_changes(
     ]
 
 
-def _below(path: str, roots: Collection[str]) -> bool:
-    return any(path == root or path.startswith(f"{root}.") for root in roots)
+def _below(path: Path, roots: Collection[str]) -> bool:
+    return any(".".join(path[: i + 1]) in roots for i in range(len(path)))

@@ -85,9 +85,9 @@ def require_same(saved: Mapping[str, str], like: Mapping[str, str], cast: bool) 
     found = differences({"tree": saved}, {"tree": like})
     if cast:
         found = {
-            path: sentence
-            for path, sentence in found.items()
-            if _shape(saved, path) != _shape(like, path)
+            (tree, name): sentence
+            for (tree, name), sentence in found.items()
+            if _shape(saved, name) != _shape(like, name)
         }
     if found:
         names = [*found.values()]
@@ -128,8 +128,8 @@ def not_finite(arrays: Arrays) -> list[str]:
     ]
 
 
-def _shape(table: Mapping[str, str], path: str) -> str | None:
-    text = table.get(path.removeprefix("tree."))
+def _shape(table: Mapping[str, str], name: str) -> str | None:
+    text = table.get(name)
     return None if text is None else text.partition("[")[2]
 
 

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from jrnn import numerics
-from jrnn.cells.wrapper import Wrapper, inner_u
+from jrnn.cells.wrapper_base import Wrapper, inner_u
 from jrnn.forms import Advance, Form, Gated, Plain
 from jrnn.types import Array, Cell, Params, PRNGKey, State
 from jrnn.values import value
