@@ -139,7 +139,7 @@ from jrnn.cells.slstm import (
 )
 from jrnn.cells.sru import SRU as SRU, SRUParams as SRUParams, SRUState as SRUState
 from jrnn.cells.weight_drop import WeightDrop as WeightDrop
-from jrnn.cells.wrapper import Wrapper as Wrapper
+from jrnn.cells.wrapper_base import Wrapper as Wrapper
 from jrnn.cells.wrappers import (
     LearnedState as LearnedState,
     LearnedStateParams as LearnedStateParams,

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from jrnn import checks, numerics
-from jrnn.cells.wrapper import Prepared, Wrapper, inner_params
+from jrnn.cells.wrapper_base import Prepared, Wrapper, inner_params
 from jrnn.forms import Advance, Gated, Plain
 from jrnn.types import Array, Cell, Params, PRNGKey, Shape, State
 from jrnn.values import value

@@ -4,7 +4,7 @@ from typing import Any
 
 import jax
 
-from jrnn.cells.wrapper import Wrapper, require_gated
+from jrnn.cells.wrapper_base import Wrapper, require_gated
 from jrnn.forms import Gated
 from jrnn.types import Cell
 from jrnn.values import value

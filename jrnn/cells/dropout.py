@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from jrnn import checks
-from jrnn.cells.wrapper import Wrapper, inner_params, require_gated
+from jrnn.cells.wrapper_base import Wrapper, inner_params, require_gated
 from jrnn.forms import Form, Gated
 from jrnn.types import Array, Cell, Params, PRNGKey, Shape, State
 from jrnn.values import value

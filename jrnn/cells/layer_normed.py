@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from jrnn import checks
 from jrnn.cells.affine import join
-from jrnn.cells.wrapper import Wrapper, inner_params, require_gated
+from jrnn.cells.wrapper_base import Wrapper, inner_params, require_gated
 from jrnn.forms import Gated
 from jrnn.numerics import along, normalize
 from jrnn.types import Array, Cell, DType, Params, PRNGKey, Shape, State

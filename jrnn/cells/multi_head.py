@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from jrnn import checks
-from jrnn.cells.wrapper import Wrapper, require_gated
+from jrnn.cells.wrapper_base import Wrapper, require_gated
 from jrnn.forms import BlockDiagonal, Form, Matmul
 from jrnn.types import Cell, DType, Params, PRNGKey
 from jrnn.values import value

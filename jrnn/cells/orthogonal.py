@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jrnn import checks, numerics
-from jrnn.cells.wrapper import Wrapper
+from jrnn.cells.wrapper_base import Wrapper
 from jrnn.forms import Form
 from jrnn.numerics import along
 from jrnn.types import Array, Cell, DType, Params, PRNGKey, Shape

@@ -5,7 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jrnn.cells.wrapper import Wrapper
+from jrnn.cells.wrapper_base import Wrapper
 from jrnn.forms import Form, Gated, Linear, Plain
 from jrnn.types import Array, Cell, DType, Params, PRNGKey, Shape, State
 from jrnn.values import value

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from jrnn import checks
-from jrnn.cells.wrapper import Wrapper
+from jrnn.cells.wrapper_base import Wrapper
 from jrnn.types import Array, Cell, DType, Params, PRNGKey, Shape
 from jrnn.values import value
 

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jrnn.cells.wrapper import Wrapper
+from jrnn.cells.wrapper_base import Wrapper
 from jrnn.diagnostics.gates import show_gates
 from jrnn.forms import Plain
 from jrnn.types import Array, Cell, DType, Params, PRNGKey, Shape, State
