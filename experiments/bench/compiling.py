@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import jrnn
 from experiments import targets
 from experiments.bench.config import Compile, Size, size_of
+from experiments.errors import UserError
 
 CELLS: dict[str, Any] = {
     "lstm": jrnn.LSTM,
@@ -145,14 +146,21 @@ def _compile(target: str, cell: Any, size: Size, row: Row) -> None:
 def save(folder: pathlib.Path, target: str, row: Row) -> None:
     """Adds a row to the files of a folder, which hold those of earlier runs.
 
-    It replaces the row of the same program. Rows of another target, or of another
-    version of JAX, are removed.
+    It takes the place of the row of the same program.
+
+    Raises:
+      UserError: If the rows are of another target or another version of JAX.
     """
     path, made = folder / "compiled.json", {"target": target, "jax": jax.__version__}
     before = json.loads(path.read_text()) if path.exists() else {}
-    same = {key: before.get(key) for key in made} == made
-    every = [Row(**old) for old in before["rows"]] if same else []
-    every = [old for old in every if old.program != row.program] + [row]
+    if before and {key: before.get(key) for key in made} != made:
+        raise UserError(
+            f"--out {folder} holds the rows of {before.get('target')} with JAX "
+            f"{before.get('jax')}, and these are of {target} with {jax.__version__}. "
+            "Choose another folder."
+        )
+    rows = [Row(**old) for old in before.get("rows", [])]
+    every = [*({old.program: old for old in rows} | {row.program: row}).values()]
     results = {**made, "rows": [dataclasses.asdict(row) for row in every]}
     path.write_text(json.dumps(results, indent=1) + "\n")
     (folder / "compiled.md").write_text("\n".join(map(_line, page(every))) + "\n")

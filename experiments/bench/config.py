@@ -158,12 +158,12 @@ class OnDevice:
 
 def check_on_device(config: OnDevice) -> None:
     """Raises a `UserError` for the first invalid option."""
-    _known("cells", config.cells, CELLS)
-    _known("modes", config.modes, MODES)
-    _known("dtypes", config.dtypes, DTYPES)
-    _known("precision", (config.precision,), ("default", "highest"))
+    require_known("cells", config.cells, CELLS)
+    require_known("modes", config.modes, MODES)
+    require_known("dtypes", config.dtypes, DTYPES)
+    require_known("precision", (config.precision,), ("default", "highest"))
     libraries = tuple(split_peer(peer)[0] for peer in config.peers)
-    _known("peers", libraries, ("torch", "linen", "jrnn"))
+    require_known("peers", libraries, ("torch", "linen", "jrnn"))
     for text in config.sizes:
         size_of(text)
     if min(config.rounds, config.calls) < 1:
@@ -173,10 +173,10 @@ def check_on_device(config: OnDevice) -> None:
 
 def check_compile(config: Compile) -> None:
     """Raises a `UserError` for the first invalid option."""
-    _known("cells", config.cells, COMPILED_CELLS)
-    _known("methods", config.methods, Compile.methods)
-    _known("modes", config.modes, MODES)
-    _known("dtypes", config.dtypes, DTYPES)
+    require_known("cells", config.cells, COMPILED_CELLS)
+    require_known("methods", config.methods, Compile.methods)
+    require_known("modes", config.modes, MODES)
+    require_known("dtypes", config.dtypes, DTYPES)
     for text in config.sizes:
         size_of(text)
     if config.out is not None:
@@ -202,14 +202,14 @@ def size_of(text: str) -> Size:
 
 def check(config: Bench) -> None:
     """Raises a `UserError` for the first invalid option."""
-    _known("cells", config.cells, CELLS)
-    _known("modes", config.modes, MODES)
-    _known("sweeps", config.sweeps, tuple(SWEEPS))
+    require_known("cells", config.cells, CELLS)
+    require_known("modes", config.modes, MODES)
+    require_known("sweeps", config.sweeps, tuple(SWEEPS))
     for text in config.sizes:
         size_of(text)
     for name in ("peers", "sweep_peers"):
         libraries = tuple(split_peer(peer)[0] for peer in getattr(config, name))
-        _known(name.replace("_", "-"), libraries, LIBRARIES)
+        require_known(name.replace("_", "-"), libraries, LIBRARIES)
     if config.base not in config.peers:
         raise UserError(f"--base must be among --peers, got {config.base}.")
     if min(config.rounds, config.calls) < 1:
@@ -230,7 +230,7 @@ def split_peer(peer: str) -> tuple[str, str, int]:
     return library, method or "auto", int(devices or 1)
 
 
-def _known(option: str, given: tuple[str, ...], known: tuple[str, ...]) -> None:
+def require_known(option: str, given: tuple[str, ...], known: tuple[str, ...]) -> None:
     for name in given:
         if name not in known:
             raise UserError(f"--{option} must be among {', '.join(known)}, got {name}.")
