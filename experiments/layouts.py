@@ -11,10 +11,9 @@ import jax
 import jax.numpy as jnp
 
 import jrnn
-from experiments.bench.config import CELLS, SIZES, Size, size_of
+from experiments.bench.config import CELLS, SIZES, Size, require_known, size_of
 from experiments.bench.worker import CLOCKS, timed
 from experiments.command_line import parse
-from experiments.errors import UserError
 from jrnn.kernels import Gated, Layout
 
 _ABOUT = """Times the choices of the gated kernel, and the plain scan.
@@ -62,11 +61,7 @@ def main(prog: str, arguments: list[str]) -> int:
     """Prints the tables."""
     config = parse(Layouts, prog, arguments, description=_ABOUT)
     for name, known in (("cells", CELLS), ("modes", MODES)):
-        for given in getattr(config, name):
-            if given not in known:
-                raise UserError(
-                    f"--{name} must be one of {', '.join(known)}, got {given}."
-                )
+        require_known(name, getattr(config, name), tuple(known))
     clock = CLOCKS["processor" if config.processor_time else "wall"]
     named, cases = [], itertools.product(config.cells, config.sizes, config.modes)
     for cell, text, mode in cases:

@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import os
 import statistics
 import time
 import warnings
@@ -18,6 +17,7 @@ from experiments.bench.config import Size, size_of
 from experiments.command_line import parse
 from experiments.errors import UserError
 from experiments.layouts import turns
+from experiments.run import devices
 
 _ABOUT = """Times the parts of the gradient of an LSTM in XLA and in PyTorch.
 
@@ -50,15 +50,16 @@ def main(prog: str, arguments: list[str]) -> int:
         import torch  # noqa: PLC0415  optional
     except ImportError as error:
         raise UserError("The comparison needs PyTorch: pip install torch.") from error
-    torch.set_num_threads(len(os.sched_getaffinity(0)))
+    torch.set_num_threads(devices.cores())
     runs: dict[str, Callable[[], Any]] = {}
-    for name, (ours, theirs, arrays) in parts(size, torch).items():
+    compared = parts(size, torch)
+    for name, (ours, theirs, arrays) in compared.items():
         runs[f"XLA {name}"] = _compiled(ours, arrays)
         runs[f"torch {name}"] = _called(theirs, [torch.from_numpy(a) for a in arrays])
     found = turns(runs, config.rounds, config.calls, time.process_time)
     print(f"Size {', '.join(map(str, size))} (time, batch, inputs, units).\n")
     print("| part | XLA, ms | PyTorch, ms | ratio |\n| --- | --: | --: | --: |")
-    for name in parts(size, torch):
+    for name in compared:
         pair = found[f"XLA {name}"], found[f"torch {name}"]
         ratios = [a / b for a, b in zip(*pair, strict=True)]
         range_ = f"{min(ratios):.2f} to {max(ratios):.2f}"
