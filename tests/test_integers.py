@@ -62,7 +62,6 @@ def test_a_scan_and_a_gradient_count_valid_steps_in_more_than_8_bits(dtype):
 
 
 @pytest.mark.without("jax_enable_x64", reason="the numbers are too large for int32")
-@pytest.mark.without("jax_debug_nans", reason="it makes NaN on purpose")
 def test_numbers_that_are_too_large_are_clipped_or_named():
     dense, params = jrnn.Dense(1), jrnn.layers.DenseParams(jnp.ones((1, 1)), None)
     run = lambda lengths: dense.apply(params, (), jnp.ones((1, 5, 1)), lengths=lengths)
@@ -74,12 +73,18 @@ def test_numbers_that_are_too_large_are_clipped_or_named():
     table = embed.init(jax.random.key(0))
     with pytest.raises(ValueError, match="xs contains 4294967299"):
         embed.apply(table, (), huge)
+
+
+@pytest.mark.without("jax_enable_x64", reason="the numbers are too large for int32")
+@pytest.mark.without("jax_debug_nans", reason="it makes NaN on purpose")
+def test_the_row_of_a_number_that_is_too_large_is_nan():
+    embed = jrnn.Embed(4, 3)
+    table = embed.init(jax.random.key(0))
     ids = jnp.array([2**32 - 1, 3], jnp.uint32)  # -1 and 3 in 32 signed bits
     rows = jax.jit(lambda ids: embed.apply(table, (), ids)[1])(ids)
     np.testing.assert_array_equal(jnp.isnan(rows).all(-1), [True, False])
 
 
-@pytest.mark.without("jax_debug_nans", reason="it makes NaN on purpose")
 @every_type
 def test_ids_and_labels_of_every_type_reach_the_last_symbol(dtype):
     top = min(int(np.iinfo(dtype).max), 300)
@@ -98,6 +103,12 @@ def test_ids_and_labels_of_every_type_reach_the_last_symbol(dtype):
             lambda ids, logits=logits: training.cross_entropy(logits, ids), ids
         ):
             np.testing.assert_allclose(loss, expected, rtol=1e-6)
+
+
+@pytest.mark.without("jax_debug_nans", reason="it makes NaN on purpose")
+@every_type
+def test_rows_of_ids_that_are_out_of_range_are_nan(dtype):
+    top = min(int(np.iinfo(dtype).max), 300)
     outside = np.array([[0, top]], dtype)
     small = jrnn.Embed(top, 2)
     table = randomise(shapes(small), 0)
