@@ -39,16 +39,16 @@ class Parallel:
 
     a linear recurrence, computed for all t by `jrnn.linear_recurrence`. The form of the
     cell says how many entries J couples: 1 ("diagonal"), k ("block", k), or all n.
-    Memory is that of T n k numbers. Cells that are linear in the state need no
-    iterations.
+    Memory is that of T n k numbers. Cells that are linear in the state take one
+    iteration.
 
-    **The result is checked.** Iterations end when the largest residual
+    **The result is checked.** When the largest residual
 
         |h_t - f(h_t-1, u_t)| / (1 + |h_t|)
 
-    is at most the tolerance, after one more iteration, which converges quadratically. A
-    window that has not converged after `max_iterations` falls back to computing step by
-    step, so the result always equals that of `Scan`. See `jrnn.parallel_info`.
+    is at most the tolerance, one more iteration follows, which is quadratically better.
+    A window that has not converged after `max_iterations` falls back to computing step
+    by step, so the result always equals that of `Scan`. See `jrnn.parallel_info`.
 
     Gradients are exact, in reverse and forward mode, and are linear recurrences too.
     Second derivatives raise an error. So does a cell with `ClipCotangent`: clipping
