@@ -62,9 +62,8 @@ class Cell(abc.ABC):
                 if getattr_static(cls, name) is not getattr_static(base, name):
                     raise TypeError(
                         f"{cls.__name__} overrides {name} of {base.__name__}, which "
-                        "is final "
-                        "because kernels use it. Define `form` in a new cell, or wrap "
-                        "the cell: see `jrnn.cells.HiddenCell` and "
+                        "is final because kernels use it. Define `form` in a new cell, "
+                        "or wrap the cell: see `jrnn.cells.HiddenCell` and "
                         "`jrnn.cells.Wrapper`."
                     )
 

@@ -62,5 +62,5 @@ def test_an_encoder_may_return_one_output_or_a_pair(bridge):
 )
 def test_attention_needs_one_array_of_outputs(encoder):
     wrong = model(LUONG, None, encoder)
-    with pytest.raises(ValueError, match="must return one array of outputs"):
+    with pytest.raises(ValueError, match=r"one array of outputs.*return_sequence=True"):
         wrong.apply(drawn(wrong), SOURCE, TARGET)

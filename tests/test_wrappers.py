@@ -207,8 +207,10 @@ def test_a_wide_clip_changes_nothing_and_a_narrow_one_bounds_each_example():
     assert float(jnp.linalg.norm(exact.h, axis=-1).min()) > 2e-3
     by_value = slope(state, jrnn.ClipCotangent(EXPLODING, value=1e-3))
     assert float(jnp.abs(by_value.h).max()) <= 1e-3
-    with pytest.raises(ValueError, match="needs exactly one of"):
+    with pytest.raises(ValueError, match="got value=None, norm=None"):
         jrnn.ClipCotangent(EXPLODING)
+    with pytest.raises(ValueError, match="got value=2.0, norm=3.0"):
+        jrnn.ClipCotangent(EXPLODING, value=2.0, norm=3.0)
 
 
 def test_a_clipped_state_keeps_the_structure_that_a_clip_leaves():

@@ -69,7 +69,7 @@ class Writer:
             consts = [Known(c) for c in inner.consts] if closed else []
             return self.run(inner.jaxpr if closed else inner, consts, args)
         if all(isinstance(arg, Known) for arg in args):
-            with jax.debug_nans(False):  # as the row of an id that is out of range
+            with jax.debug_nans(False):  # the row of an id out of range is NaN
                 found = eqn.primitive.bind(*(arg.value for arg in args), **eqn.params)
             found = found if eqn.primitive.multiple_results else [found]
             if name == "transpose":

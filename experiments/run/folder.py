@@ -188,8 +188,8 @@ def load(file: Path, template: Any) -> tuple[Any, dict[str, Any]]:
         return files.restore(template, arrays), facts
     except files.FileError as error:  # the hash is right, so this is no damage
         raise UserError(
-            f"config.json describes a different model than {file}: {error} Restore "
-            "the original config.json."
+            f"config.json describes a different model than {file}, whose weights are "
+            f"undamaged: {error} Restore the original config.json."
         ) from None
 
 

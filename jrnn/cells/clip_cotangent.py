@@ -56,7 +56,10 @@ class ClipCotangent(Wrapper):
         super().__post_init__()
         bounds = [bound for bound in (self.value, self.norm) if bound is not None]
         if len(bounds) != 1:
-            raise ValueError("ClipCotangent needs exactly one of `value=` and `norm=`.")
+            raise ValueError(
+                "ClipCotangent needs exactly one of `value=` and `norm=`, got "
+                f"value={self.value!r}, norm={self.norm!r}. Pass one of them."
+            )
         checks.positive("the bound of ClipCotangent", bounds[0])
 
     @property

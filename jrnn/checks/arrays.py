@@ -47,8 +47,8 @@ def integers(name: str, value: Any, hint: str = "") -> Array:
             if not limits.min <= extreme <= limits.max:
                 raise ValueError(
                     f"{name} contains {extreme}, which is out of range for "
-                    f"{limits.dtype}. Enable "
-                    "64 bits with `jax.config.update('jax_enable_x64', True)`."
+                    f"{limits.dtype}. Enable 64 bits with "
+                    "`jax.config.update('jax_enable_x64', True)`."
                 )
         return jnp.asarray(given.astype(dtype))
     if jnp.iinfo(given.dtype).max > limits.max:
@@ -71,9 +71,8 @@ def ids(name: str, value: Any, vocabulary: int) -> Array:
             place = tuple(bad[0].tolist())
             raise ValueError(
                 f"{name} contains the id {known[place]} at position {list(place)}, "
-                "but ids "
-                f"must be 0 to {vocabulary - 1} for a vocabulary of {vocabulary} "
-                "symbols."
+                f"but ids must be 0 to {vocabulary - 1} for a vocabulary of "
+                f"{vocabulary} symbols."
             )
     return value
 

@@ -63,9 +63,9 @@ def forget_gate(
       start: A number, or a function that draws one value for each unit.
       b: The bias.
       remembers: For each of the k gates the sign, 1, -1 or 0, with which its bias takes
-        the value. If one has the sign 1, a number is added to that gate only. Values
-        that are drawn for long memories are also subtracted from the input gate, so
-        that it starts as 1 minus the forget gate.
+        the value. Values that are drawn are added to gates with the sign 1 and
+        subtracted from gates with the sign -1, which start as 1 minus the others. A
+        number is only added to gates with the sign 1, if there are any.
 
     Returns:
       The sum, [k*H].

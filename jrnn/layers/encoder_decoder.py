@@ -154,8 +154,9 @@ class EncoderDecoder:
         if _attentions(decoder):
             if reduced or returns_pair(self.encoder):
                 raise ValueError(
-                    "the encoder must return one array of outputs for all positions, "
-                    f"because the decoder has attention, but {self.encoder!r} does not."
+                    "a decoder with attention needs an encoder that returns one array "
+                    f"of outputs for all positions, got {self.encoder!r}. Use "
+                    "return_sequence=True, and a merge other than None."
                 )
             decoder = attend_to(decoder, memory, lengths=lengths, mask=mask)
         if self.bridge == "copy":
@@ -191,9 +192,9 @@ class EncoderDecoder:
           teacher_forcing: The probability that the decoder reads the target of the
             previous step; otherwise it reads its own token, which is sampled, or the
             most likely one without a key. 1.0, as a Python number, decodes all steps at
-            once. Decreasing it from 1 in training is scheduled sampling [1]. Without a
-            key, the target is read if the number is above 1/2. Below 1.0, dropout masks
-            are drawn at each step, also locked ones.
+            once. Decreasing it from 1 in training is scheduled sampling [1]; 0 is free
+            running. Without a key, the target is read if the number is above 1/2. Below
+            1.0, dropout masks are drawn at each step, also locked ones.
           key: Source of randomness; None for evaluation.
 
         Returns:
@@ -209,8 +210,7 @@ class EncoderDecoder:
         known = isinstance(teacher_forcing, int | float)
         if known and not 0 <= teacher_forcing <= 1:
             raise ValueError(
-                f"teacher_forcing must be a probability in [0, 1], got "
-                f"{teacher_forcing}."
+                f"teacher_forcing must be in [0, 1], got {teacher_forcing}."
             )
         if known and teacher_forcing == 1:
             steps = jnp.moveaxis(target, -1, 0)

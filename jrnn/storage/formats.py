@@ -44,7 +44,7 @@ _NAME = re.compile(r"[^\x00-\x1f\x7f\\]{1,256}")
 
 
 class FileError(ValueError):
-    """A file of weights is damaged or malicious, or does not match the model."""
+    """A file of weights or tokens is damaged, malicious, or not what is expected."""
 
 
 def require(truth: Any, message: str) -> None:

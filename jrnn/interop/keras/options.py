@@ -212,8 +212,7 @@ def from_shapes(arrays: Sequence[Array]) -> list[Level]:
         shapes = [list(a.shape) for a in arrays]
         raise ValueError(
             f"The shapes {shapes} match no layer, or several layers. Pass the options "
-            "of the "
-            "layer: `config=keras.saving.serialize_keras_object(layer)`."
+            "of the layer: `config=keras.saving.serialize_keras_object(layer)`."
         )
     return found[0]
 

@@ -89,8 +89,7 @@ def linear_recurrence(
         if jnp.iscomplexobj(a) or jnp.iscomplexobj(b):
             raise ValueError(
                 f"a contains matrices of {a.dtype} and b is {b.dtype}, but both must "
-                "be "
-                "real. Write k complex entries as 2k real ones."
+                "be real. Write k complex entries as 2k real ones."
             )
     else:
         checks.same_structure("b", b, a, f"{layout}.")

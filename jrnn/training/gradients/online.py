@@ -161,9 +161,9 @@ def _require_units(method: Any, cell: Cell) -> None:
     if not by_unit or not form.local or cell.feature_axes != 1:
         raise ValueError(
             f"{method} needs a cell on vectors in which each parameter affects only "
-            "one "
-            "unit within a step: its form must be `local`, and a `jrnn.forms.Gated` or "
-            f"not dense. This does not hold for {cell}. Use `RTRL()` or `TBPTT(k)`."
+            "one unit within a step: its form must be `local`, and a "
+            f"`jrnn.forms.Gated` or not dense. This does not hold for {cell}. Use "
+            "`RTRL()` or `TBPTT(k)`."
         )
 
 
