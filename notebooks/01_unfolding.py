@@ -44,8 +44,8 @@ def nand(a, b):
 
 
 for fixed in (False, True):
-    rest = [output for output in (False, True) if nand(fixed, output) == output]
-    print(f"input {fixed!s:5}  outputs at rest: {rest}")
+    stable = [output for output in (False, True) if nand(fixed, output) == output]
+    print(f"input {fixed!s:5}  stable outputs: {stable}")
 assert not [output for output in (False, True) if nand(True, output) == output]
 
 # %% [markdown]
@@ -90,7 +90,7 @@ plt.show()
 before = jnp.concatenate([jnp.zeros(1), outputs[:-1]])
 assert all(y == nand(x, h) for x, h, y in zip(inputs, before, outputs, strict=True))
 assert (outputs[1:6] != outputs[:5]).all()  # input true: another output in each step
-assert (outputs[6:11] == 1).all()  # input false: at rest
+assert (outputs[6:11] == 1).all()  # input false: a stable output
 
 # %% [markdown]
 # ## Three ways to write one network
@@ -137,6 +137,10 @@ hs = by_jrnn(params, xs)
 for other in (by_loop, by_lax_scan, lambda *args: by_jrnn(*args, unroll=T)):
     assert jnp.allclose(other(params, xs), hs, atol=1e-6)
 
+# Another initial state gives other outputs.
+random_start = jrnn.cells.ElmanState(jax.random.normal(jax.random.key(5), (H,)))
+assert abs(jrnn.scan(cell, params, random_start, xs)[1] - hs).max() > 0.1
+
 # One matmul instead of two: stack the weights, and concatenate input and state.
 h = jnp.zeros(H)
 stacked = jnp.concatenate([params.w_x, params.w_h])  # [I + H, H]
@@ -155,16 +159,16 @@ _, batch = jrnn.scan(cell, params, None, jnp.ones((B, N, I)))
 assert batch.shape == (B, N, H) and batch[:, -1].shape == (B, H)
 
 # %% [markdown]
-# A folded drawing of the network has a *recurrent edge*: an arrow from the hidden units to themselves. *Temporal
-# unfolding* replaces it by a feed-forward network with one layer for each time step, as in the picture. Layer $t$ has
+# The folded network, on the left of the picture, has a *recurrent edge*: an arrow from the hidden units to themselves.
+# *Temporal unfolding* replaces it by a feed-forward network with one layer for each time step, on the right. Layer $t$ has
 # its own input $x_t$ and its own output $h_t$. The values change from layer to layer: compare the colors of the columns.
 # The weights on the arrows do not: every arrow between layers is the same $W_h$, and every arrow from an input is the same
 # $W_x$.
 
 # %%
-fig, ax = plt.subplots(figsize=(6.4, 3))
+fig, ax = plt.subplots(figsize=(7.4, 3))
 ax.axis("off")
-ax.set(xlim=(-0.4, T + 0.4), ylim=(-0.1, 1.2 + 0.4 * H))
+ax.set(xlim=(-3.2, T + 0.4), ylim=(-0.1, 1.2 + 0.4 * H))
 arrow = {"arrowstyle": "->", "color": "0.35"}
 colors = {"cmap": "RdBu_r", "vmin": -1, "vmax": 1, "edgecolors": "0.3"}
 height = 1 + 0.4 * np.arange(H)
@@ -178,7 +182,16 @@ for t in range(T + 1):
         ax.annotate("", (t, 0.9), (t, 0.2), arrowprops=arrow)
         ax.text(t + 0.06, 0.5, "$W_x$", color="0.2")
         ax.text(t, 0, f"$x_{t}$", ha="center")
-ax.set_title("The unfolded network: other values, the same weights")
+ax.scatter([-2] * H, height, c="0.85", s=150, zorder=3, edgecolors="0.3")
+ax.text(-2, 0.9 + 0.4 * H, "$h$", ha="center")
+loop = {**arrow, "connectionstyle": "arc3,rad=-1.6"}
+ax.annotate("", (-2.15, 1.45), (-2.15, 1.85), arrowprops=loop)
+ax.text(-2.75, 1.6, "$W_h$", ha="right", color="0.2")
+ax.annotate("", (-2, 0.9), (-2, 0.2), arrowprops=arrow)
+ax.text(-1.94, 0.5, "$W_x$", color="0.2")
+ax.text(-2, 0, "$x$", ha="center")
+ax.text(-1.1, 1.55, "=", ha="center", fontsize=14)
+ax.set_title("Folded and unfolded: the values change, the weights are the same")
 fig.colorbar(dots, ax=ax, label="value of a hidden unit", shrink=0.8)
 plt.show()
 assert len({hs[t].tobytes() for t in range(T)}) == T  # the values change
@@ -222,9 +235,8 @@ ax.legend()
 plt.show()
 
 for n in sizes:
-    print(
-        f"T = {n:3}: {operations(by_loop, n):4} operations unfolded, {operations(by_lax_scan, n)} in a scan"
-    )
+    unfolded, folded = operations(by_loop, n), operations(by_lax_scan, n)
+    print(f"T = {n:3}: {unfolded:4} operations unfolded, {folded} in a scan")
 assert operations(by_lax_scan, 4) == operations(by_lax_scan, 64)
 assert operations(by_loop, 64) > 10 * operations(by_loop, 4)
 assert seconds["loop, unfolded"][-1] > max(
@@ -262,7 +274,7 @@ ax.bar(range(1, T + 1), layers[:, i, j], color=plots.COLORS[0])
 ax.bar(T + 1.5, layers[:, i, j].sum(), color=plots.COLORS[1])
 ax.bar(T + 2.5, layers[:, i, j].mean(), color=plots.COLORS[4])
 ax.axhline(gradient[i, j], color="0.3", ls="--", lw=1)
-ax.text(0.5, gradient[i, j] + 0.01, "jax.grad", color="0.3")
+ax.text(0.5, gradient[i, j], "jax.grad", color="0.3", va="bottom")
 ax.axhline(0, color="0.3", lw=0.8)
 ax.set_xticks([*range(1, T + 1), T + 1.5, T + 2.5], [*range(1, T + 1), "sum", "mean"])
 ax.set(
@@ -285,8 +297,8 @@ assert not jnp.allclose(layers.mean(axis=0), gradient, atol=1e-2)
 # %%
 sentences = [
     "Harry sold his old car",
-    "The old car of Harry broke",
     "Nobody saw Harry laugh",
+    "The old car of Harry broke",
 ]
 places = [s.split().index("Harry") for s in sentences]
 harry = jax.random.normal(jax.random.key(2), (I,))  # a vector for the word
@@ -311,10 +323,11 @@ for ax, values, title in zip(
         ax.plot(row, marker, ms=9, mfc="none", mew=1.8, label=f"word {place + 1}")
     ax.set(xlabel="hidden unit", title=title)
     ax.set_xticks(range(H), range(1, H + 1))
+    ax.set_xlim(-0.4, H - 0.6)
 axes[0].set_ylabel("contribution of “Harry”")
 fig.legend(*axes[1].get_legend_handles_labels(), title="position", loc="outside right")
 fig.suptitle(
-    "With shared weights, a word means the same at every position",
+    "With shared weights, a word has the same effect at every position",
     x=0.01,
     ha="left",
     fontsize=11,

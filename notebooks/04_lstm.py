@@ -16,7 +16,6 @@ except ImportError:  # opened alone, for example in a hosted service
     import jrnn
 
 # %%
-import os
 
 import jax
 import jax.numpy as jnp
@@ -27,7 +26,6 @@ import optax
 from jrnn import diagnostics, training
 from jrnn.diagnostics import plots
 
-FAST = bool(os.environ.get("JRNN_FAST"))  # smaller sizes, for tests
 plt.style.use(plots.STYLE)
 
 
@@ -101,7 +99,7 @@ for number, (name, values) in enumerate(stages.items()):
 ax.axhline(0, color="0.3", lw=0.8)
 ax.set_xticks(range(H), range(1, H + 1))
 ax.set(xlabel="unit", ylabel="value")
-ax.set_title("One step of an LSTM: forget, add, show")
+ax.set_title("One step of an LSTM: forget, add, output")
 fig.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=2)
 plt.show()
 assert (abs(kept) <= abs(c_before)).all() and (
@@ -142,7 +140,7 @@ for value in (0.5, 0.9, 0.99, 1 - 1e-7):
     assert np.allclose(path[:, 0], value ** np.arange(1, steps + 1), atol=1e-4)
 ax.set(xlabel="time step", ylabel="memory $C_t$ (one at the start)", ylim=(0, 1.05))
 ax.set_title("The forget gate decides how long a memory lasts")
-ax.legend(loc="center right")
+fig.legend(*ax.get_legend_handles_labels(), loc="outside right")
 plt.show()
 assert np.allclose(memory(-30.0, 30.0), 1)  # kept
 assert np.allclose(memory(-30.0, -30.0), 0)  # lost at once
@@ -176,24 +174,29 @@ def with_gates(b_r, b_z):
     return jrnn.step(gru, fixed, gru_state, jnp.asarray(x))[1]
 
 
-kept, replaced, fresh = (
-    with_gates(0.0, 30.0),
-    with_gates(30.0, -30.0),
-    with_gates(-30.0, -30.0),
-)
+kept, replaced = with_gates(0.0, 30.0), with_gates(30.0, -30.0)
+without_past = with_gates(-30.0, -30.0)
 assert np.allclose(kept, h_before, atol=1e-6)  # z = 1: the state stays
 assert np.allclose(replaced, np.tanh(x @ w_xn + h_before @ w_hn), atol=1e-6)  # z = 0
-assert np.allclose(fresh, np.tanh(x @ w_xn), atol=1e-6)  # r = 0: without the past
-sizes = [sum(leaf.size for leaf in jax.tree.leaves(c.init(jax.random.key(0), 64))) for c in (jrnn.Elman(64), jrnn.GRU(64), jrnn.LSTM(64))]  # fmt: skip
-print("parameters of 64 units with 64 inputs: Elman {}, GRU {}, LSTM {}".format(*sizes))
-assert sizes[0] < sizes[1] < sizes[2]
+assert np.allclose(without_past, np.tanh(x @ w_xn), atol=1e-6)  # r = 0
+
+
+def count(cell):
+    """The number of parameters of a cell with 64 input features."""
+    params = cell.init(jax.random.key(0), 64)
+    return sum(leaf.size for leaf in jax.tree.leaves(params))
+
+
+counts = [count(c) for c in (jrnn.Elman(64), jrnn.GRU(64), jrnn.LSTM(64))]
+print("parameters of 64 units: Elman {}, GRU {}, LSTM {}".format(*counts))
+assert counts[0] < counts[1] < counts[2]
 
 # %% [markdown]
 # ## What gates do on a sentence
 #
 # In "the dogs near the old cat sleep", the verb agrees with "dogs", not with "cat", which is nearer. A model that predicts
 # the verb has to remember the number of the subject, singular or plural, over the words between. We train an LSTM on such
-# sentences, with subjects and other nouns of both numbers, and read its gates.
+# sentences, with subjects and other nouns of both numbers, and read its gates. A GRU gets the same training.
 
 # %%
 subjects, others = ["dog", "dogs", "horse", "horses"], ["cat", "cats", "tree", "trees"]
@@ -212,36 +215,43 @@ def encode(sentence):
 
 
 ids = jnp.array([encode(s) for s in sentences])
-size = 16
-model = jrnn.Sequential(
-    jrnn.Embed(len(vocabulary), 16),
-    jrnn.Recurrent(jrnn.LSTM(size)),
-    jrnn.Dense(len(vocabulary)),
-)
-
-
-def loss(params, batch, key):
-    _, logits = model.apply(params, None, batch[:, :-1])
-    return training.cross_entropy(logits, batch[:, 1:])
-
-
-updates = 80 if FAST else 200
-trained = training.fit(
-    loss,
-    model.init(jax.random.key(5)),
-    (ids for _ in range(updates)),
-    training.optimizer(optax.adam(2e-2)),
-    progress=False,
-).params
-_, logits = model.apply(trained, None, ids[:, :-1])
 verbs = jnp.array([vocabulary.index("sleep"), vocabulary.index("sleeps")])
-right = jnp.argmax(logits[:, -1, verbs], axis=-1) == jnp.argmax(
-    ids[:, -1:] == verbs, axis=-1
-)
-print(f"{len(sentences)} sentences, verb right in {float(right.mean()):.0%}")
-assert right.all()
+size = 16
+
+
+def train(cell):
+    """Returns trained parameters, and whether the verb of each sentence is right."""
+    model = jrnn.Sequential(
+        jrnn.Embed(len(vocabulary), 16),
+        jrnn.Recurrent(cell),
+        jrnn.Dense(len(vocabulary)),
+    )
+
+    def loss(params, batch, key):
+        _, logits = model.apply(params, None, batch[:, :-1])
+        return training.cross_entropy(logits, batch[:, 1:])
+
+    found = training.fit(
+        loss,
+        model.init(jax.random.key(5)),
+        (ids for _ in range(250)),
+        training.optimizer(optax.adam(1e-2)),
+        progress=False,
+    )
+    _, logits = model.apply(found.params, None, ids[:, :-1])
+    answer = jnp.argmax(logits[:, -1, verbs], axis=-1)
+    return found.params, answer == jnp.argmax(ids[:, -1:] == verbs, axis=-1)
+
+
+trained, right = train(jrnn.LSTM(size))
+_, right_of_gru = train(jrnn.GRU(size))
+print(f"{len(sentences)} sentences, right verbs:")
+print(f"LSTM {float(right.mean()):.0%}, GRU {float(right_of_gru.mean()):.0%}")
+assert right.all() and right_of_gru.all()
 
 # %% [markdown]
+# The GRU is as good here, with fewer parameters.
+#
 # Now the LSTM reads two sentences that differ only in the number of the subject. We look for the unit whose memory differs
 # most between them after the subject. In the picture, look at the distance between the two lines: the memory of this unit
 # becomes different at the subject, and stays different over four words that do not depend on the subject.
@@ -269,30 +279,36 @@ ax.legend()
 plt.show()
 assert apart[0].max() == 0  # the same word so far
 assert apart[1:, unit].min() > 0.3
+added = jnp.diff(states.c[:, 1:, unit], axis=1)  # by each word after the subject
+assert abs(added[0] - added[1]).max() < apart[1:, unit].max()
 
 # %% [markdown]
-# The gates of this unit, in the second sentence, show how. After the subject, the forget gate is near one, so the memory of
-# the subject stays. The input gate opens for later words, but they add about the same to both sentences: the two lines above
-# move together, and the distance between them stays. The output gate decides how much of the memory the verb can use.
+# The gates of this unit show how. After the subject, the forget gate is near one, so the memory of the subject stays. The
+# input gate may open for later words, but they add about the same to both sentences: the two lines above move together,
+# and the distance between them stays. The output gate decides how much of the memory the verb can use.
 
 # %%
 fig, axes = plt.subplots(1, 3, figsize=(7.4, 2.6), sharey=True)
 named = {"f": "forget gate", "i": "input gate", "o": "output gate"}
 for ax, (name, title) in zip(axes, named.items(), strict=True):
-    ax.plot(opened[name][1, :, unit], "o-", color=plots.COLORS[2])
-    ax.set_xticks(range(6), words, rotation=60)
+    for row, label, style in ((0, "the dog ...", "o-"), (1, "the dogs ...", "s-")):
+        ax.plot(opened[name][row, :, unit], style, ms=4, label=label)
+    ax.set_xticks(range(6), ["the", "dog(s)", *words[2:]], rotation=60)
     ax.set(title=title, ylim=(-0.05, 1.05), xlabel="word read")
 axes[0].set_ylabel("value of the gate")
-fig.suptitle(f"The gates of unit {unit + 1}", x=0.01, ha="left", fontsize=11)
+fig.legend(*axes[0].get_legend_handles_labels(), loc="outside right")
+fig.suptitle(
+    f"After the subject, the forget gate of unit {unit + 1} stays open",
+    x=0.01,
+    ha="left",
+    fontsize=11,
+)
 plt.show()
 
-through = float(jnp.prod(opened["f"][1, 2:, unit]))
-typical = float(jnp.median(jnp.prod(opened["f"][1, 2:], axis=0)))
-print(
-    f"part of the memory that the forget gate keeps over the last four words: {through:.2f}"
-)
-print(f"median over all units: {typical:.2f}")
-assert through > 0.2
+kept_parts = jnp.prod(opened["f"][1, 2:], axis=0)  # over the last four words, [unit]
+print("part of the memory that the forget gates keep over the last four words:")
+print(f"unit {unit + 1} {kept_parts[unit]:.2f}, median {jnp.median(kept_parts):.2f}")
+assert kept_parts[unit] > 0.2
 
 # %% [markdown]
 # ## What to remember

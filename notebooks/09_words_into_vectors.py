@@ -75,9 +75,9 @@ embed = jrnn.Embed(vocabulary=number, features=64)
 params = embed.init(jax.random.key(0))
 some = jnp.array([6000, 9777, 5831])
 _, vectors = embed.apply(params, (), some)
-product = jax.nn.one_hot(some, number) @ params.table
+by_matmul = jax.nn.one_hot(some, number) @ params.table
 assert vectors.shape == (3, 64)
-np.testing.assert_allclose(vectors, product, atol=1e-6)
+np.testing.assert_allclose(vectors, by_matmul, atol=1e-6)
 
 # Only the rows of words that occur get a gradient.
 slope = jax.grad(lambda p: jnp.sum(embed.apply(p, (), some)[1] ** 2))(params)
@@ -159,7 +159,7 @@ order = HUMAN + WILD + ALL
 fig, ax = plt.subplots(figsize=(6.4, 2.8))
 ax.bar(order, [likely[w] for w in order], color=plots.COLORS[0])
 ax.set(xlabel="next word", ylabel="probability")
-ax.set_title("After “the woman …”: all that people do, and nothing else")
+ax.set_title("After “the woman …”, the model predicts verbs of people")
 plt.show()
 assert min(likely[w] for w in HUMAN + ALL) > 0.05
 assert max(likely[w] for w in WILD) < 0.02
@@ -168,7 +168,7 @@ assert abs(float(probability.sum()) - 1) < 1e-5
 # %% [markdown]
 # Are the vectors of similar words similar? The cosine of two vectors is 1 for the same direction, and -1 for opposite
 # directions. In the picture, the two squares of four words on the diagonal are people with people, and animals with
-# animals: mostly blue. The two other squares are people with animals: red.
+# animals: mostly red. The two other squares are people with animals: blue.
 
 # %%
 nouns = PEOPLE + ANIMALS
@@ -177,7 +177,7 @@ unit = table / np.linalg.norm(table, axis=1, keepdims=True)
 cosine = unit @ unit.T
 
 fig, ax = plt.subplots(figsize=(4.6, 3.6))
-image = ax.imshow(cosine, cmap="RdBu", vmin=-1, vmax=1)
+image = ax.imshow(cosine, cmap="RdBu_r", vmin=-1, vmax=1)
 ax.set_xticks(range(8), nouns, rotation=45)
 ax.set_yticks(range(8), nouns)
 ax.set(xlabel="word", ylabel="word")
@@ -287,6 +287,8 @@ followed = {name: float(np.diagonal(p).mean()) for name, p in given.items()}
 print({name: f"{p:.0%} for the right answer" for name, p in followed.items()})
 assert followed["LSTM"] > 0.8
 assert followed["Elman"] < 0.4
+moved = {name: float(np.ptp(p, axis=0).mean()) for name, p in given.items()}
+assert moved["Elman"] < 0.2 and moved["LSTM"] > 0.6
 
 # %% [markdown]
 # ## What to remember

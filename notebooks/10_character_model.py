@@ -128,7 +128,7 @@ for bound, name in ((one, "frequencies"), (two, "pairs")):
     ax.axhline(bound, color="0.4", ls="--", lw=1)
     ax.text(len(history), bound, name, color="0.3", va="bottom", ha="right")
 ax.set(xlabel="update", ylabel="loss (nats per character)", ylim=(0, None))
-ax.set_title("The network knows more than pairs of characters")
+ax.set_title("The network remembers more than one character")
 ax.legend(loc="lower left")
 plt.show()
 assert reached < two
@@ -251,13 +251,13 @@ ax.set(
     xlabel="correlation of the best unit, in text that did not choose it",
     ylabel="property",
 )
-ax.set_title("Training makes units that stand for something")
+ax.set_title("After training, units stand for properties of the text")
 ax.legend()
 plt.show()
 
 # %% [markdown]
 # The last picture shows the unit for brackets, character by character. The color is the value of its memory. Look for
-# opening brackets: after most of them the color becomes blue. At the start of a new line of code it is often red.
+# opening brackets: after most of them the color becomes red, and after closing brackets it changes back to blue.
 
 # %%
 unit, r = found["inside brackets"]
@@ -268,7 +268,7 @@ rows = held_text[start : start + 1400].split("\n")[:20]
 
 value = cs[:, unit] * np.sign(r)
 low, high = np.quantile(value, [0.05, 0.95])
-shades = plt.get_cmap("RdBu")
+shades = plt.get_cmap("RdBu_r")
 fig, ax = plt.subplots(figsize=(7.4, 4))
 place = start
 for line, row in enumerate(rows):
@@ -287,7 +287,7 @@ for line, row in enumerate(rows):
         )
     place += len(row) + 1
 ax.set(xlim=(0, 88), ylim=(len(rows), 0))
-ax.set_title(f"Unit {unit} while the network reads: mostly blue inside of brackets")
+ax.set_title(f"Unit {unit} while the network reads: mostly red inside brackets")
 ax.axis("off")
 plt.show()
 

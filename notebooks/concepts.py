@@ -72,6 +72,7 @@ CONCEPTS = {
     "long-term and short-term memory": ("04_lstm", "is the long-term memory"),
     "update gate": ("04_lstm", "Its *update gate*"),
     "candidate": ("04_lstm", "a potential long-term memory"),
+    "GRU: fewer gates, as good": ("04_lstm", "The GRU is as good here"),
     "gates on a sentence": ("04_lstm", "## What gates do on a sentence"),
     "three solutions": ("07_clipping_and_truncation", "There are three solutions"),
     "gated cells still vanish": ("06_vanishing_and_exploding", "They do not remove it"),
