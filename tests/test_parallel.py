@@ -137,7 +137,10 @@ def test_it_equals_the_scan_in_single_precision(cell):
 @pytest.mark.parametrize("dtype", [jnp.float64, jnp.float32], ids=["f64", "f32"])
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_every_cell_equals_the_scan(case, dtype):
-    """Prints the largest difference, relative to one more than the number."""
+    """Prints the largest difference, relative to one more than the number.
+
+    In float32, four times the rounding error of the scan itself is allowed too.
+    """
     if "ClipCotangent" in repr(case.cell):
         pytest.skip("its gradient is of no loss")
     if dtype == jnp.float32 and "MixedPrecision" in repr(case.cell):
@@ -158,11 +161,26 @@ def test_every_cell_equals_the_scan(case, dtype):
             turns += [(forward, {})] * (time == 17)
             for run, flags in turns:
                 actual, expected = run(args, flags)
-                assert_close(actual, expected, allowed(dtype, time))
-                gaps = jax.tree.map(gap, actual, expected)
-                worst = max(worst, *jax.tree.leaves(gaps))
+                limit, found = allowed(dtype, time), largest_gap(actual, expected)
+                if found > limit and dtype == jnp.float32:
+                    exact = exactly(case.cell, args, flags, run is backward)
+                    limit = max(limit, 4 * largest_gap(expected, exact))
+                assert_close(actual, expected, limit)
+                worst = max(worst, found)
     print(f"{case.cell}, {dtype.__name__}: {worst:.1e}")
     jax.clear_caches()  # the programs of all cells do not fit in memory together
+
+
+def exactly(cell, args, flags, reverse):
+    """Returns what the scan computes in float64: some cells amplify its rounding."""
+    with jax.enable_x64(True):
+        args = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), args)
+        return jax.tree.map(np.asarray, both(cell, "scan", reverse)(args, flags)[1])
+
+
+def largest_gap(actual, expected):
+    """Returns the largest of all gaps of two trees."""
+    return max(jax.tree.leaves(jax.tree.map(gap, actual, expected)))
 
 
 def gap(actual, expected):
