@@ -130,7 +130,7 @@ def read(path: Path) -> Result | None:
         if not found["finished"]:
             return None
         return Result(
-            run=run,
+            run=of_length(run, int(found["step"])),
             figures={name: float(value) for name, value in found["figures"].items()},
             baselines=found["baselines"],
             step=int(found["step"]),
@@ -148,6 +148,19 @@ def read(path: Path) -> Result | None:
             f"{path}/result.json cannot be used: {error!r}. Remove it, and continue "
             "the run with --resume."
         ) from None
+
+
+def of_length(run: folder.Run, step: int) -> folder.Run:
+    """Names the length of a run, unless it is what is now the default of its task.
+
+    Defaults may have changed since, and a length may have been given that is the
+    default.
+    """
+    options = run.options
+    if options.minutes is not None or options.UPDATES is None:
+        return run
+    steps = None if step == options.UPDATES else step
+    return run._replace(options=dataclasses.replace(options, steps=steps))
 
 
 def page(results: Sequence[Result]) -> str:

@@ -14,16 +14,16 @@ from experiments.run.task import Data
 SCORES = {1: 0.12, 2: 0.13, 3: 0.17}
 
 
-def write(path, seed=0, finished=True, figures=None, **options):
+def write(path, seed=0, finished=True, figures=None, step=40, **options):
     """Writes the folder of a run of sunspots, as a run of 40 updates leaves it."""
     task = tasks.find("sunspots")
     path.mkdir(parents=True)
-    given = task.options(seed=seed, steps=40, **options)
+    given = task.options(**{"seed": seed, "steps": 40} | options)
     folder.create(path, task, given, Data("spots", {"sha256": "1"}, {}, ()))
     session = {"devices": "2 x cpu", "cores": 2, "jax": "0.10"}
     (path / "env.json").write_text(json.dumps([{}, session]))
     result = {
-        "step": 40,
+        "step": step,
         "seconds": 60.0 * (seed + 1),
         "together": 1,
         "finished": finished,
@@ -53,6 +53,18 @@ def test_runs_of_equal_options_are_a_row_with_mean_and_spread(tmp_path, capsys):
     assert "sweep sunspots --grid seed=1,2,3 --steps 40`" in three
     assert "train sunspots --steps 40 --cell lstm`" in lstm and "±" not in lstm
     assert "1956-79 ≤ 0.353 (AR(9), Weigend 1990): reached" in lstm
+
+
+def test_a_length_is_named_unless_it_is_the_default_now(tmp_path):
+    usual = tasks.find("sunspots").options.UPDATES
+    write(tmp_path / "given", step=usual, steps=usual)
+    write(tmp_path / "default", seed=1, step=usual, steps=None)
+    write(tmp_path / "default before", step=usual + 9, steps=None)
+    found = [results.read(path) for path in results.find([tmp_path])]
+    page = results.page(found)
+    assert "| the default ones |" in page and f"| steps={usual + 9} |" in page
+    assert "`python -m experiments sweep sunspots --grid seed=0,1`" in page
+    assert f"`python -m experiments train sunspots --steps {usual + 9}`" in page
 
 
 def test_a_figure_that_should_be_large_is_compared_the_other_way(tmp_path):
