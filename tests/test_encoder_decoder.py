@@ -238,7 +238,7 @@ def test_tied_weights_are_one_table():
                 drawn(MODELS["copy"]), SOURCE, TARGET, teacher_forcing=1.5
             ),
             ValueError,
-            r"a probability in \[0, 1\]",
+            r"teacher_forcing must be in \[0, 1\]",
         ),
         (
             lambda: model((jrnn.Recurrent(jrnn.GRU(9)),), "copy").apply(

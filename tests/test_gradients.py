@@ -287,7 +287,7 @@ def test_updates_along_a_sequence_are_those_of_a_loop(method):
     [
         (jrnn.Bidirectional(jrnn.GRU(H)), TBPTT(2), "later steps"),
         (jrnn.Recurrent(jrnn.GRU(H), reverse=True), RTRL(), "later steps"),
-        (jrnn.ResetBeforeGRU(H), SnAp1(), "reaches one unit"),
+        (jrnn.ResetBeforeGRU(H), SnAp1(), "affects only one unit"),
         (jrnn.LSTM(H), RTRL(limit=10), "more than the limit"),
     ],
     ids=str,

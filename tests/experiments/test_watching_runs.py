@@ -51,7 +51,7 @@ def test_a_preset_gives_other_defaults():
     assert (options.data, options.layers) == ("mnist1d", 2)
     options = commands.parse(task, "train", ["--hidden-size", "9", "--preset", "quick"])
     assert (options.hidden_size, options.minutes) == (9, 0.25)
-    with pytest.raises(UserError, match="--preset fast is none of quick, mnist1d"):
+    with pytest.raises(UserError, match="--preset must be one of quick, mnist1d"):
         commands.parse(task, "train", ["--preset", "fast"])
     with pytest.raises(UserError, match="--profile must be at least 1"):
         commands.parse(task, "train", ["--profile", "0"])

@@ -110,7 +110,7 @@ def test_a_text_is_scored_with_the_vocabulary_of_the_model(finished, tmp_path, c
     result = json.loads((finished / "result.json").read_text())
     assert score == pytest.approx(result["figures"], rel=1e-6)
     file.write_text("x")
-    with pytest.raises(UserError, match="has 1 characters: at least 2"):
+    with pytest.raises(UserError, match="has only 1 characters, but at least 2"):
         main(["eval", str(finished), "--text", str(file)])
 
 
