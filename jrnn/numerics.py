@@ -9,9 +9,9 @@ from jax import Array
 
 
 class Norm(NamedTuple):
-    """A Euclidean norm as a product, neither factor of which overflows."""
+    """A Euclidean norm as a product of two factors, neither of which overflows."""
 
-    peak: Array  # largest absolute entry; one where that is zero or not finite
+    peak: Array  # largest absolute entry; 1 if that is zero or not finite
     ratio: Array  # norm of the entries divided by `peak`
 
     @property
@@ -58,7 +58,7 @@ def norm(tree: Any, batch_axes: int = 0) -> Norm:
 def clip_norm(tree: Any, bound: float, batch_axes: int = 0) -> Any:
     """Scales a tree down to a Euclidean norm of at most `bound`.
 
-    However large a finite entry is, the direction is kept.
+    The direction is kept, however large the finite entries are.
 
     Example:
       >>> import jax.numpy as jnp
@@ -83,20 +83,21 @@ def clip_norm(tree: Any, bound: float, batch_axes: int = 0) -> Any:
 
 
 def _divide(a: Array, by: Array) -> Array:
-    """Returns a / by, also for a divisor near the largest number.
+    """Returns a / by, also for a divisor near the largest finite value.
 
-    XLA multiplies by the reciprocal of a scalar, and flushes that of 1e38 to zero.
+    XLA divides by a scalar by multiplying by its reciprocal, and flushes the reciprocal
+    of 1e38 to zero.
     """
     scale = jnp.where(by > 1, 2.0**-6, 1.0).astype(by.dtype)
     return (a * scale) / (by * scale)
 
 
 def edit_cotangent(edit: Callable[[Any], Any], tree: Any) -> Any:
-    """Returns the tree as it is; in the backward pass its cotangent is edited.
+    """Returns the tree unchanged; the backward pass applies `edit` to its cotangent.
 
     Unlike `jax.custom_vjp` it has a forward-mode derivative, which is the identity, and
-    may stand in a function that JAX transposes: it is the solution of `1 * x = tree`,
-    whose transposed system is solved by `edit`.
+    it works in a function that JAX transposes. It is the solution of `1 * x = tree`,
+    and `edit` solves the transposed system.
 
     Args:
       edit: Function from a cotangent to one of the same structure and shapes.
@@ -130,7 +131,7 @@ def normalize(a: Array, epsilon: float) -> Array:
 
 
 def shift(first: Any, after: Any, reverse: bool = False) -> Any:
-    """Returns what precedes each step, given what follows it and what comes first.
+    """Returns the value before each step, given the first and those after each step.
 
         forward: first, after[0], ..., after[T-2];   in reverse: after[1:], then first
 
@@ -154,14 +155,15 @@ def shift(first: Any, after: Any, reverse: bool = False) -> Any:
 
 
 def along(a: Array, like: Array) -> Array:
-    """Returns an array with axes of length one in front, as many as `like` has more.
+    """Returns an array with leading axes of length one, to the rank of `like`.
 
-    Then arithmetic of parameters [H] and values [..., H] needs no promotion of ranks,
-    which JAX can be told to refuse.
+    Then arithmetic of parameters [H] and values [..., H] needs no rank promotion, which
+    JAX refuses under `jax_numpy_rank_promotion="raise"`.
 
     In half precision the new axes have the sizes of `like`: the gradient of a bias is a
-    sum over them, and so it is computed in float32 and rounded once. XLA would round
-    the sum of bfloat16 over two axes in between, or stop adding at 256 ones.
+    sum over them, so it is computed in float32 and rounded once. XLA would round a
+    bfloat16 sum over two axes after the first axis, or a sum of ones would stop at
+    256.
 
     Example:
       >>> import jax.numpy as jnp
@@ -187,7 +189,7 @@ def repeated(a: Array, shape: tuple[int, ...]) -> Array:
 
 
 def wide(leaf: Array) -> Any:
-    """Returns the dtype in which sums over an array are accumulated: a floating one.
+    """Returns the dtype in which sums over an array are accumulated, a floating one.
 
     `jnp.promote_types` would refuse half precision under strict promotion.
     """
@@ -202,11 +204,11 @@ def half(leaf: Array) -> bool:
 
 
 def widened(tree: Any) -> tuple[Any, Callable[[Any], Any]]:
-    """Returns a tree with half precision as float32, and a function that rounds back.
+    """Returns a tree with half precision as float32, and a function that casts back.
 
-    A loop that reads parameters sums their gradient step by step. If the body rounds
-    what was widened before the loop, values stay the same and the sum is in float32. In
-    bfloat16 it would lose the small addends: a sum of ones stops at 256.
+    A loop that reads parameters sums their gradient step by step. If they are widened
+    before the loop and rounded in its body, values stay the same and the sum is in
+    float32. A sum in bfloat16 would lose small addends: a sum of ones stops at 256.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -250,7 +252,7 @@ def _take_rows_jvp(primals: Any, tangents: Any) -> tuple[Array, Array]:
 
 
 def split_like(a: Array, like: Array) -> Array:
-    """Splits an array over an explicit mesh as another one, except axes of size one."""
+    """Shards an array over an explicit mesh like another, except axes of size one."""
     split = jax.typeof(like).sharding
     if split.mesh.empty:
         return a

@@ -29,7 +29,8 @@ def read_vectors(
     Args:
       path: The file.
       only: Words to keep, to save memory; None for all. All lines are checked.
-      spaces: Whether words may contain spaces, as a few of the largest GloVe file do.
+      spaces: Whether words may contain spaces, as a few words of the largest
+        GloVe file do.
 
     Returns:
       The words, in the order of the file, and their vectors, float32 [words, features].
@@ -140,7 +141,7 @@ def embedding_table(
 
 
 def _lines(path: str | os.PathLike[str]) -> Iterator[tuple[str, list[str]]]:
-    """Yields what to call each line in a message, and its fields."""
+    """Yields the name of each line for messages, and its fields."""
     with open(path, "rb") as file:  # Unicode has line ends that may occur in words
         for number, line in enumerate(file, 1):
             where = f"{os.fspath(path)}, line {number}"

@@ -48,7 +48,7 @@ def conv_lstm_arrays(params: Any) -> list[Array]:
 
 
 def check_same_padding(cell: ConvLSTM, library: str) -> None:
-    """Raises unless Flax and Haiku have the convolutions of a cell."""
+    """Raises unless Flax and Haiku support the convolutions of a cell."""
     steps = (*(cell.strides or ()), *(cell.dilation or ()))
     if cell.padding != "same" or any(step != 1 for step in steps):
         raise ValueError(

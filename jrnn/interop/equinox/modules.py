@@ -46,7 +46,7 @@ class EquinoxCell(eqx.Module):
     def __call__(
         self, x: Any, state: State | None = None, *, key: PRNGKey | None = None
     ) -> tuple[State, Array]:
-        """Returns the state after one step, and the output. No key is evaluation."""
+        """Returns the state after one step, and the output. No key means evaluation."""
         return scanning.step(self.cell, self.params, state, x, key=key)
 
     def initial_state(self, batch_shape: Shape = ()) -> State:

@@ -29,12 +29,12 @@ class FromNNX:
         that two layers with the same function are equal. The module has parameters
         only: no batch statistics, no cache.
       output_size: The number of features that it returns; None for that of its input.
-      call: The function `(module, xs, *, mask, train) -> ys` that calls the module. It
-        can tell the module which steps are valid, [*batch, time] or None for all, and
-        whether this is training.
+      call: The function `(module, xs, *, mask, train) -> ys` that calls the module.
+        `mask` contains which steps are valid, [*batch, time] or None for all, and
+        `train` is whether the module is in training.
       over_time: How outputs depend on time, as in `jrnn.Layer`: "sequence" allows all;
-        "pointwise" and "causal" promise more, which generation and methods that go
-        along a sequence need.
+        "pointwise" and "causal" promise more. Generation and methods that run along a
+        sequence need one of these.
 
     Example:
       >>> import jax, jax.numpy as jnp, jrnn

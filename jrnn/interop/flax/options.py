@@ -66,7 +66,7 @@ def _cells(module: Any, depth: int) -> list[Any]:
 
 
 def _own(value: Any) -> Activation | bool:
-    """Returns jrnn's own function for one of JAX."""
+    """Returns jrnn's own function for a function of JAX."""
     for functions in ACTIVATIONS.values():
         if any(value is each for each in functions):
             return functions[0]

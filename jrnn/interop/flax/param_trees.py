@@ -44,7 +44,7 @@ Tree = Mapping[str, Any]
 def read_layers(
     tree: Mapping[Any, Any], read: Callable[[Tree], tuple[Any, Params]]
 ) -> tuple[Layer, Params]:
-    """Reads a stack, both directions, an RNN or a cell. Its names tell which it is."""
+    """Reads a stack, both directions, an RNN or a cell. Its names determine which."""
     if set(tree) == {"layers"}:  # nnx.Sequential
         return _read_stack(dict(tree["layers"]), read)
     if tree and all(str(name).startswith("layers_") for name in tree):
@@ -72,7 +72,7 @@ def _cell(tree: Tree) -> Tree:
 def write_layers(
     layer: Layer, params: Params, write: Callable[[Any, Any], Tree]
 ) -> dict[int | None, Any]:
-    """Returns the tree of each layer by its position; of a single layer, by None.
+    """Returns the tree of each layer by its position, or {None: tree} for one layer.
 
     Args:
       layer: The layer.
@@ -147,7 +147,7 @@ def read_fused(tree: Tree, options: Options) -> Any:
 
 
 def _build(kind: str, arrays: tuple[Any, ...], options: Options) -> tuple[Any, Params]:
-    """Builds a cell with those of the options that it has."""
+    """Builds a cell with the options that apply to it."""
     own = {"activation": options["activation"]}
     if kind != "elman":
         return build_cell(kind, *arrays, **own, gate=options["gate"])

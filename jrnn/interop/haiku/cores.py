@@ -16,7 +16,7 @@ def in_order(cores: Mapping[str, Any], order: Sequence[str] | None) -> list[str]
     """Sorts `lstm`, `lstm_1`, ..., `lstm_10` in the order in which they were made.
 
     Raises:
-      ValueError: if there are none, if their names do not tell their order, or if
+      ValueError: if there are none, if their names do not determine their order, or if
         `order` does not name each core once.
     """
     if order is not None:

@@ -56,7 +56,8 @@ def from_params(
         other module.
       spatial: Spatial sizes of the images that a convolutional LSTM reads.
       order: The names of the cores, such as ["lstm", "gru", "lstm_1"], from the input
-        to the output. Cores of one kind have numbers, and need no order.
+        to the output. If all cores are of one kind, their names are numbered and no
+        order is needed.
 
     Returns:
       A `Recurrent`, a `Sequential` of several, or a `Stack` with `skip=True` for
@@ -172,7 +173,7 @@ def _with_class(state: Any) -> Any:
 
 
 def _read(weights: Reader, spatial: Shape | None) -> tuple[Any, Params]:
-    """Reads one core. The names of its arrays tell its kind."""
+    """Reads one core. The names of its arrays determine its kind."""
     names = set(weights.names)
     if "w_i" in names:
         return _read_gru(weights)

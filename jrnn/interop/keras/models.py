@@ -31,7 +31,7 @@ def from_file(
     of `from_weights`, Embedding, Dense, LayerNormalization, Activation, Dropout,
     SpatialDropout1D, TimeDistributed around one of these, and chains of them. The
     differences at run time are those of `from_weights`. Masks are arguments in jrnn:
-    where the model computes one, there is a warning that says to pass it.
+    if the model computes one, there is a warning that asks to pass it.
 
     Args:
       path: A `.keras` or `.h5` file. A `.weights.h5` file contains no configuration.
@@ -102,7 +102,7 @@ class _Reader:
         self.source, self.keras_2 = source, keras_2
 
     def chain(self, config: Config, prefix: str, depth: int) -> list[Pair]:
-        """Returns the layers of a `Sequential` or of a functional model in a line."""
+        """Returns the layers of a `Sequential` or of a functional model that is a chain."""
         kind, inner = config["class_name"], config["config"]
         if kind == "Sequential" and "output_layers" in inner:
             kind = "Functional"  # `get_config` does not tell

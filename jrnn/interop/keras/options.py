@@ -25,7 +25,7 @@ CLASSES = {
 }
 FUNCTIONS: dict[str, Activation] = {
     **{name: functions[0] for name, functions in ACTIVATIONS.items()},
-    "celu": activations.Elu(),  # the same function where its alpha is 1
+    "celu": activations.Elu(),  # the same function if its alpha is 1
     "elu": activations.Elu(),
     "gelu": activations.gelu,
     "hard_sigmoid": activations.HardSigmoid(1 / 6),

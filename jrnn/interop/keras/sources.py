@@ -50,7 +50,8 @@ class Source:
         """Returns the arrays of a single recurrent layer.
 
         Raises:
-          ValueError: if there are several layers, whose order the names do not tell.
+          ValueError: if there are several layers. Their names do not determine their
+            order.
         """
         names = {"/".join(key.split("/")[:2]) for key in self.arrays}
         if self.legacy or len(names) != 1:

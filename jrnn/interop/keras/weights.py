@@ -44,7 +44,7 @@ def from_weights(
         their cells or a list of them, or of a `Bidirectional` around one of these.
       config: `keras.saving.serialize_keras_object(layer)`, or `layer.get_config()`
         if the layer is not convolutional. Without it, options are Keras's defaults, and
-        the shapes tell the kinds of cells and their biases.
+        the shapes determine the kinds of cells and their biases.
 
     Returns:
       A `Recurrent` or `Bidirectional`, or a `Sequential` of several; and its
@@ -91,7 +91,7 @@ def to_weights(layer: Layer, params: Params) -> list[np.ndarray]:
 
     Returns:
       Input weights, recurrent weights and bias of each cell, forward before backward.
-      Two biases are added where Keras has one.
+      Two biases are added if Keras has one.
 
     Raises:
       ValueError: if Keras has no cell that computes the same.
@@ -189,12 +189,12 @@ def _read(spec: options.Spec, rest: Any) -> tuple[Any, Params]:
 
 
 def _from_cudnn(kind: str, arrays: list[Array]) -> list[Array]:
-    """Returns the weights of a CuDNN layer of Keras 2 as those of the usual layer.
+    """Returns the weights of a CuDNN layer of Keras 2 in the layout of the usual layer.
 
-    Their bias holds those of both matmuls one after the other: [6*H] in a GRU and [8*H]
-    in an LSTM. CuDNN computes `w x` and Keras `x w`: the recurrent weights of each
-    gate are transposed, and so are the input weights, whose elements are stored in the
-    order of the transpose but with the shape [F, H].
+    Their bias concatenates the biases of both matmuls: [6*H] in a GRU and [8*H] in an
+    LSTM. CuDNN computes `w x` and Keras `x w`: the recurrent weights of each gate are
+    transposed, and so are the input weights, whose elements are stored in the order of
+    the transpose but with the shape [F, H].
     """
     w_x, w_h, bias = arrays
     gates, size = CELL_KINDS[kind].gates, w_h.shape[0]

@@ -72,11 +72,11 @@ class Graph:
         return axes, dict(zip(axes, sizes, strict=False))
 
     def _step(self, name: str, *, inside: bool = False) -> tuple[Step, str]:
-        """Returns the step that makes a tensor, and the name of what it reads.
+        """Returns the step that computes a tensor, and the name of its input.
 
         Args:
           name: The tensor.
-          inside: Whether it is on a branch, which does not branch again.
+          inside: Whether it is on a branch. A branch must not contain branches.
         """
         expect(name in self.makers, f"no node computes {name!r}.")
         node = self.makers[name]

@@ -213,7 +213,7 @@ def state_to_onnx(
 
 
 def _filled(sides: list[Direction], name: str) -> list[Array]:
-    """Returns an array of each direction; zeros where a direction has none."""
+    """Returns an array of each direction; zeros if a direction does not have it."""
     known = next(side.arrays[name] for side in sides if name in side.arrays)
     return [side.arrays.get(name, jnp.zeros_like(known)) for side in sides]
 

@@ -26,7 +26,8 @@ from jrnn.types import Layer, Params
 class Converted(tuple[Layer, Params]):
     """A layer and its parameters.
 
-    The layer takes and returns [batch, time, features], whatever the model does.
+    The layer takes and returns [batch, time, features], even if the model
+    does not.
 
     Attributes:
       layer: The first entry.

@@ -1,6 +1,6 @@
 """Shapes that a graph computes from the shapes of its tensors.
 
-A size is a number times names of axes: the size of the axes "d" and "f" joined is
+A size is an integer times the sizes of named axes: if "d" and "f" are joined, it is
 `Size(1, ("d", "f"))`. Exporters compute shapes for `Reshape` in this way if the batch
 or the time of a model is not fixed.
 """
@@ -76,7 +76,7 @@ def vector(
 
 
 def bounds(graph: Graph, node: Any) -> tuple[int, slice]:
-    """Returns the axis of a `Slice` and what it keeps of it.
+    """Returns the axis of a `Slice`, and the range that it keeps.
 
     Raises:
       ValueError: if it is not one constant slice of one axis in steps of one.
@@ -115,12 +115,12 @@ def join(
     Args:
       axes: The axes before it.
       target: The new shape. 0 keeps the size of the same axis unless `zero`, and -1 is
-        what is left.
+        inferred.
       known: The sizes of axes that are known.
       zero: Whether 0 is a size: the attribute `allowzero`.
 
     Raises:
-      ValueError: if it does anything else, or if that depends on unknown sizes.
+      ValueError: if it does anything else, or if its result depends on unknown sizes.
     """
     single = [axis for axis in axes if known.get(axis) == 1 and axis in ("d", "unit")]
     groups: list[tuple[Any, ...]] = [(a,) for a in axes if a not in single]

@@ -160,7 +160,7 @@ def _normalized(path: str, g: Any, v: Any) -> Array:
 
 
 def _check_copy(name: str, copy: Any, weights: Mapping[str, Any]) -> None:
-    """Raises unless one of the weights equals a copy, or the copy joins them all."""
+    """Raises unless one of the weights equals a copy, or all of them concatenated."""
     array = np.asarray(to_array(name, copy))
     values = [np.asarray(to_array(each, value)) for each, value in weights.items()]
     joined = np.concatenate([value.reshape(-1) for value in values])

@@ -45,22 +45,22 @@ def from_state_dict(
 ) -> tuple[Layer, Params]:
     """Builds a layer and its parameters from the weights of a PyTorch module.
 
-    Names and shapes tell the kind of cell, the number of layers and directions, the
-    biases and the projection. Both biases remain separate parameters.
+    Names and shapes determine the kind of cell, the number of layers and directions,
+    the biases and the projection. Both biases remain separate parameters.
 
     Args:
       state_dict: The `state_dict()` of a `torch.nn.RNN`, `LSTM` or `GRU`, of one of
-        their cells, or of a model that contains one of these; tensors or arrays. Weight
-        normalization is computed, in both spellings.
-      nonlinearity: "tanh" or "relu", for an RNN. Its weights do not tell.
+        their cells, or of a model that contains one of these; tensors or arrays. Both
+        forms of weight normalization are applied.
+      nonlinearity: "tanh" or "relu", for an RNN. Its weights do not determine it.
       prefix: The path of the module in a model that contains several. With
-        "encoder.rnn." only names with this prefix are read, also behind the "module."
-        of `DataParallel`.
+        "encoder.rnn." only names with this prefix are read, also if they follow the
+        "module." of `DataParallel`.
 
     Returns:
       A `Recurrent` or `Bidirectional`, or a `Sequential` of several; and its
-      parameters. The weights do not tell the dropout between layers, so the result has
-      none.
+      parameters. The weights do not contain the dropout between layers, so the result
+      has none.
 
     Raises:
       ValueError: if weights are missing, unknown, or do not fit each other; if a prefix
@@ -111,7 +111,7 @@ def to_state_dict(layer: Layer, params: Params) -> dict[str, np.ndarray]:
       params: Its parameters.
 
     Returns:
-      numpy arrays. PyTorch has two biases; where the cell has one, the other is zero.
+      numpy arrays. PyTorch has two biases; if the cell has one, the other is zero.
       A module loads them with
       `module.load_state_dict({k: torch.tensor(v) for k, v in weights.items()})`. Cast
       bfloat16 to float32 first, because PyTorch does not read it from numpy.

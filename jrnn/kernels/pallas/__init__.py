@@ -1,13 +1,14 @@
 """The recurrence of a gated cell as one kernel that keeps its weights on the chip.
 
 A compiled loop of JAX reads the recurrent weights from memory at every step, and on a
-GPU it starts several kernels in each. A kernel of Pallas holds the loop, and reads the
-weights once if they fit. There is one for TPUs and one for NVIDIA GPUs from Hopper on;
-for a CPU the one for TPUs is interpreted, for tests.
+GPU it starts several kernels per step. A Pallas kernel contains the loop, and reads the
+weights once if they fit. There is one kernel for TPUs, and one for NVIDIA GPUs, Hopper
+or later. On a CPU the kernel for TPUs is interpreted, for tests.
 
-The backward loop is a kernel as well. It computes nothing but the cotangent of the
-state after each step. Those of parameters and inputs follow outside of the loop, as the
-derivative of all steps at once from states that are fixed: one matmul for the weights.
+The backward loop is a kernel as well. It computes only the cotangent of the state after
+each step. The cotangents of parameters and inputs are computed outside of the loop, by
+differentiating all steps at once with the states held fixed: one matmul for the
+weights.
 
     steps      one step, and its transpose
     platforms  a loop over steps as one operation, which each platform lowers
@@ -42,17 +43,18 @@ from jrnn.values import value
 class Pallas:
     """Runs a gated cell as one kernel of a TPU or GPU, and its gradient as another.
 
-    It is interpreted for a CPU. Derivatives are in reverse mode; those of second order
-    are the ones of `Gated`. What a kernel cannot hold is refused when the program is
-    lowered for its platform, with the bytes. On a GPU, of Hopper or later, inputs of
-    float32 matmuls are rounded to TF32, and the state is carried in float32.
+    On a CPU the kernel is interpreted. Only reverse-mode derivatives are supported;
+    second derivatives are those of `Gated`. If a problem does not fit a kernel,
+    lowering the program for its platform raises an error with the bytes. GPUs must be
+    Hopper or later; there, inputs of float32 matmuls are rounded to TF32, and the state
+    is carried in float32.
 
     Attributes:
-      memory: Bytes of on-chip vector memory of a TPU that it may use. The kernel splits
-        the batch into blocks that fit beside the weights, and refuses weights that
-        leave no room.
-        A core of TPU v5p and v7x has 64 MiB, one of v5e and v6e 128 MiB, according to
-        `jax.experimental.pallas.tpu.get_tpu_info`; an eighth is left to the compiler.
+      memory: Bytes of on-chip vector memory of a TPU that the kernel may use. The
+        kernel splits the batch into blocks that fit beside the weights, and refuses
+        weights that leave no room. A core of TPU v5p and v7x has 64 MiB, one of v5e and
+        v6e 128 MiB, according to `jax.experimental.pallas.tpu.get_tpu_info`; an eighth
+        is left to the compiler.
 
     Example:
       >>> import jrnn
@@ -81,7 +83,7 @@ class Pallas:
         leaves = jax.tree.leaves(loop.state)
         smooth = all(jnp.issubdtype(leaf.dtype, jnp.inexact) for leaf in leaves)
         if 0 in jax.tree.leaves(loop.inputs.xs)[0].shape[:2] or not smooth:
-            return Scan().run(cell, loop, options)  # no step, or nothing to derive
+            return Scan().run(cell, loop, options)  # no step, or no derivative
         return _run(cell, options, self.memory, loop)
 
 
@@ -164,8 +166,8 @@ def _pull(
 def _pull_read(cell: Cell, at: Any, gradient: Trajectory) -> Any:
     """Returns the cotangents of parameters, states and projected inputs by the outputs.
 
-    Those of states, with what they get directly, are a list of leaves; None for a leaf
-    that gets nothing.
+    Those of states are a list of leaves, to which the direct cotangents of the states
+    are added; None for a leaf without a cotangent.
     """
     leaves = len(jax.tree.leaves(at[1]))
     outside: list[Array | None] = [None] * leaves
@@ -188,7 +190,7 @@ def _pull_forward(cell: Cell, options: Options, memory: int, *given: Any) -> Any
 def _pull_backward(
     cell: Cell, options: Options, memory: int, residuals: Any, gradient: Loop
 ) -> Any:
-    """Derives second derivatives from the gated kernel."""
+    """Computes second derivatives by the gated kernel."""
     del memory
     loop, states, given = residuals
     run = functools.partial(Gated().run, cell, options=options)
@@ -205,7 +207,7 @@ _pull.defvjp(_pull_forward, _pull_backward)
 
 
 def _mask(form: Any, params: Params, state: State) -> Array | None:
-    """Returns the factor of what is multiplied, for every row."""
+    """Returns the factor of the input of the recurrent matmul, for every row."""
     mask = form.mask and form.mask(params)
     if mask is None:
         return None
@@ -214,7 +216,7 @@ def _mask(form: Any, params: Params, state: State) -> Array | None:
 
 
 def _flags(inputs: Inputs) -> tuple[Array | None, Array | None]:
-    """Returns flags [T, B, 1], which steps choose rows by."""
+    """Returns flags [T, B, 1], by which a step selects rows."""
     return jax.tree.map(lambda a: a[..., None], (inputs.keep, inputs.restart))
 
 

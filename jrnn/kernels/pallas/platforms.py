@@ -1,7 +1,7 @@
 """A loop over steps as one operation, which each platform lowers to its own kernel.
 
-So a process traces no kernel but that of the platform that a program is for, and what a
-kernel cannot hold is refused where it would be compiled.
+So a process traces only the kernel of the platform that a program is lowered for, and a
+loop that does not fit a kernel is refused at lowering.
 """
 
 from typing import Any, NamedTuple
@@ -18,7 +18,7 @@ from jrnn.types import Array
 
 
 class How(NamedTuple):
-    """What is static of a loop."""
+    """The static properties of a loop."""
 
     body: Body  # (shared, rows, carry, slices) -> (carry, out), for any number of rows
     structure: Any  # of `Arrays`
@@ -125,14 +125,14 @@ def _batch(leaves: Any, axes: Any, how: How) -> tuple[list[Array], list[int]]:
 
 
 def _first(a: Array, axis: Any, size: int) -> Array:
-    """Moves the axis of examples to the front, or repeats what has none."""
+    """Moves the axis of examples to the front, or repeats an array without one."""
     if axis is None:
         return jnp.broadcast_to(a, (size, *a.shape))
     return jnp.moveaxis(a, axis, 0)
 
 
 def _run(*leaves: Array, how: How) -> list[Array]:
-    """Runs outside of `jit`, where the arrays are."""
+    """Runs outside of `jit`, on the platform of the arrays."""
     names = {"cpu": "interpreted", "tpu": "on_tpu", "gpu": "on_gpu", "cuda": "on_gpu"}
     platform = next(iter(leaves[0].devices())).platform
     run = globals()[names.get(platform, "elsewhere")]

@@ -1,7 +1,7 @@
 """One step of a gated cell and its transpose, for kernels that loop over steps.
 
-Arrays are rows of a batch, [B, ...], and flags are booleans [B, 1]. The functions are
-made of jnp alone, so each kind of kernel traces them, on the arrays that it has read.
+Arrays are rows of a batch, [B, ...], and flags are booleans [B, 1]. The functions use
+only jnp, so each kind of kernel traces them on the arrays that it has read.
 """
 
 import functools
@@ -29,7 +29,7 @@ class Rows(NamedTuple):
     """What is the same in every step."""
 
     mask: Array | None  # [B, H] factor of what the map multiplies
-    fresh: State | None  # [B, ...] what a restart begins from
+    fresh: State | None  # [B, ...] the state after a restart
 
 
 class Ahead(NamedTuple):
@@ -73,12 +73,12 @@ def forward(form: Any, shared: Shared, rows: Rows, state: State, step: Ahead) ->
 def backward(
     form: Any, shared: Shared, rows: Rows, carried: Cotangents, step: Taped
 ) -> tuple[Cotangents, State]:
-    """Takes the cotangent of the state back through a step.
+    """Propagates the cotangent of the state backward through a step.
 
     Returns:
-      What is carried to the step before, and the cotangent of what `update` returned,
-      with its dtypes. The cotangents of parameters and inputs follow from those of all
-      steps at once, outside of the loop.
+      The carry for the previous step, and the cotangent of the result of `update`, with
+      its dtypes. From the latter of all steps, the cotangents of parameters and inputs
+      are computed at once, outside of the loop.
     """
     params = shared.params
     keep, restart = step.keep, step.restart
@@ -126,13 +126,13 @@ Body = Callable[[Any, Any, Any, Any], tuple[Any, Any]]  # one step of `Arrays`
 
 
 def trim(body: Body, arrays: Arrays) -> tuple[Body, Arrays]:
-    """Returns a loop that reads and computes nothing that its results do not need.
+    """Returns a loop that reads and computes only what its results need.
 
-    The input weights, for one, stay out of a kernel, as only `project` reads them.
+    For example, a kernel does not read the input weights: only `project` uses them.
 
     Returns:
-      The same body for any number of rows, and arrays in which what is not read is
-      None. The carry stays.
+      The same body for any number of rows, and the arrays, with None for leaves that
+      are not read. The carry is kept.
     """
     first = jax.tree.map(lambda leaf: leaf[0], arrays.slices)
     whole = jax.eval_shape(lambda: arrays._replace(slices=first))

@@ -1,8 +1,9 @@
-"""A loop over steps as one kernel for a TPU, which keeps what is constant on the chip.
+"""A loop over steps as one kernel for a TPU, which keeps constants on the chip.
 
-The grid is blocks of the batch, and for each of them blocks of time. The grid of a TPU
-runs in order: blocks that are the same for all of time, the weights and the carried
-state, are read once and stay. The chip fetches the next block of time as it computes.
+The grid iterates over blocks of the batch, and within each over blocks of time. A TPU
+runs its grid in order: blocks that are the same for all of time, the weights and the
+carried state, are read once and stay on the chip. The chip fetches the next block of
+time while it computes.
 """
 
 import math
@@ -118,11 +119,12 @@ def results(body: Body, arrays: Arrays) -> tuple[Any, Any]:
 
 
 def fitting(body: Body, arrays: Arrays, memory: int) -> Blocks | str:
-    """Returns blocks that fit on the chip, or why none do.
+    """Returns blocks that fit on the chip, or the reason why none do.
 
-    The chip holds one of what is shared, and two of everything else: it fetches the
-    next one meanwhile. A step needs about as much again for its temporary values, in
-    float32. Rows come first, as every block of them reads the weights again.
+    The chip holds shared arrays once, and two blocks of all others, because it fetches
+    the next block while it computes. A step needs about the size of one block again for
+    temporary values, in float32. The number of rows is maximized before that of steps,
+    because every block of rows reads the weights again.
     """
     carry, outs = results(body, arrays)
     ins = arrays._replace(shared=jax.tree.map(_as_matrix, arrays.shared))
@@ -159,17 +161,17 @@ def nbytes(shape: tuple[int, ...], dtype: Any) -> int:
 
 
 def _as_matrix(leaf: Array) -> Array:
-    """Makes vectors matrices of one row: the layout of vectors differs by TPU."""
+    """Reshapes vectors to [1, n], because the layout of vectors differs by TPU."""
     return leaf.reshape(1, -1) if leaf.ndim < 2 else leaf
 
 
 def _of_rank(rank: int, ref: Any) -> Array:
-    """Reads a matrix as what it was made of."""
+    """Reads a matrix with the rank that it had before `_as_matrix`."""
     return ref[(0,) * (2 - rank) or ...]
 
 
 def _as_integers(leaf: Array) -> Array:
-    """Makes flags integers: blocks hold no booleans."""
+    """Casts flags to integers, because blocks cannot hold booleans."""
     return leaf.astype(jnp.int32) if leaf.dtype == bool else leaf
 
 

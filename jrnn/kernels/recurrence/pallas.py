@@ -1,7 +1,7 @@
 """Linear recurrences as one kernel that keeps the state on the chip.
 
 A compiled loop of JAX starts several kernels in every step, and each reads the state
-from memory and writes it back. Here one kernel takes all steps: it reads each factor
+from memory and writes it back. Here one kernel computes all steps: it reads each factor
 and addend once, writes each state once, and carries the state in registers.
 
 TPU: a grid runs in order, so its last axis is time, in blocks that the chip fetches
@@ -37,7 +37,7 @@ ADDRESSES = 2**31  # elements that 32 bits can count
 
 
 def refusal(ring: Ring, b: Planes) -> str | None:
-    """Says why no kernel computes such a recurrence; None where one does."""
+    """Returns why no kernel computes such a recurrence; None if one does."""
     if isinstance(ring, Matrices):
         return f"holds no blocks of {b[0].shape[-1]} coupled entries on the chip"
     if wide(b[0]) != jnp.float32:
@@ -93,7 +93,7 @@ def _tpu_block(
     steps: Any,
     *refs: Any,
 ) -> None:
-    """Takes the steps of one block, from the state that the block before it left."""
+    """Computes the steps of one block, from the last state of the previous block."""
     out, state = refs[: len(steps.b)], refs[len(steps.b) :]
     block, length = pl.program_id(2), out[0].shape[0]
 

@@ -1,23 +1,23 @@
 """A loop over steps as one kernel for a GPU, which holds the loop over time.
 
-Programs split heads and blocks of 64 rows of the batch, and time is a loop inside of
-each. The warpgroups of a program split the units: the state of its units stays in the
-registers of a warpgroup. In every step, each warpgroup writes what the matmul reads of
-its units to shared memory, waits for the others, multiplies all units with the weights
-of its own, and updates them. The weights are read into shared memory once, if they fit,
-and otherwise stream through it in every step, from the cache of the chip.
+Each program computes one head for a block of 64 rows of the batch, in a loop over time.
+The warpgroups of a program split the units, and each keeps the state of its units in
+registers. In every step, each warpgroup writes the matmul input of its units to shared
+memory, waits for the other warpgroups, multiplies all units by the weights of its own
+units, and updates these. The weights are read into shared memory once, if they fit, and
+otherwise stream through it in every step, from the cache of the chip.
 
 It is written in Pallas for Mosaic GPU. JAX deprecated the other backend of Pallas for
-GPUs, Triton, in version 0.11, and will remove it [1]. Triton also leaves to a compiler
-what stays on the chip, which is all that matters here. Mosaic GPU needs the warpgroup
-matmuls of Hopper, as of an H100; their blocks have 64 rows. They round float32 to TF32,
-and accumulate in float32. What is elementwise is computed in float32, and the state is
-carried in float32.
+GPUs, Triton, in version 0.11, and will remove it [1]. In Triton, the compiler also
+decides what stays on the chip, and the speed of this kernel depends on that. Mosaic GPU
+needs the warpgroup matmuls of Hopper, as of an H100; their blocks have 64 rows. They
+round float32 to TF32, and accumulate in float32. Elementwise operations are computed in
+float32, and the state is carried in float32.
 
 FlashRNN [2] has kernels of the same kind, and others in which several programs share
-the units of a head. Those serve larger heads than this one does.
+the units of a head. The latter support larger heads than this kernel.
 
-    units       a step, taken apart into operations on blocks of units
+    units       a step, split into operations on blocks of units
     operations  what an operation does to them
     plan        sizes, bytes, and how arrays are laid out
     kernel      what a warpgroup does
@@ -75,7 +75,7 @@ def scan(
         interpret=interpret,
     )
     tiles = plans.tiles_of(plan, weights, step.matmul.transposed)
-    if interpret is not None:  # its matmul takes no view of a transpose
+    if interpret is not None:  # its matmul does not take a transposed view
         tiles = tiles.swapaxes(-1, -2)
     found = call(*ins.values(), tiles)
     batch = jax.tree.leaves(arrays.carry)[0].shape[0]
@@ -84,7 +84,7 @@ def scan(
 
 
 def refusal(body: Body, arrays: Arrays) -> str | None:
-    """Says why a loop cannot run as a kernel; None where it can."""
+    """Returns why a loop cannot run as a kernel; None if it can."""
     try:
         step, plan, _ = plans.prepare(body, arrays)
     except UnsupportedError as error:

@@ -91,7 +91,7 @@ class Kernel:
                 self._store(ref, [value], turn, None)
 
     def _one(self, t: Any, carried: list[list[Array]]) -> list[list[Array]]:
-        """Takes one step of the units of this warpgroup."""
+        """Computes one step for the units of this warpgroup."""
         step, plan = self.step, self.plan
         known: list[dict[Any, Any]] = []
         if not plan.resident:
@@ -101,7 +101,7 @@ class Kernel:
             loaded = dict(mine)
             mine |= units.run(step.before, self._reader(loaded, turn, t), step)
             left = self._reader({**loaded, **mine}, turn, t)(step.matmul.left)
-            known.append(mine)  # what was loaded is loaded again: registers are few
+            known.append(mine)  # loads are repeated later: registers are few
             for part, value in enumerate(left):
                 at = pl.ds(self._unit(turn), UNITS)
                 self.left[part, :, at] = value.astype(plan.dtype)
@@ -122,7 +122,7 @@ class Kernel:
         return after
 
     def _multiply(self, turn: int) -> list[Array]:
-        """Returns the matmul for the units of a turn, for each gate."""
+        """Returns the matmul for one block of units, for each gate."""
         plan, transposed = self.plan, self.step.matmul.transposed
         tiles = range(plan.tiles)
 
@@ -135,7 +135,7 @@ class Kernel:
                 right = plgpu.transpose_ref(tile, (1, 0)) if self.compiled else tile
                 plgpu.wgmma(sums[0 if transposed else gate], left, right)
                 if not plan.resident:
-                    plgpu.wgmma_wait(0)  # before another tile takes its place
+                    plgpu.wgmma_wait(0)  # before another tile overwrites it
             return [total[...] for total in sums]
 
         number = 1 if transposed else plan.tiles
@@ -163,7 +163,7 @@ class Kernel:
         plgpu.copy_gmem_to_smem(source, tile, self.loaded.at[barrier])
 
     def _meet(self) -> None:
-        """Waits until all warpgroups are here."""
+        """Waits for all warpgroups."""
         plgpu.barrier_arrive(self.met)
         plgpu.barrier_wait(self.met)
 
@@ -227,7 +227,7 @@ class Kernel:
     def _read(self, ref: Any, index: Any) -> Array:
         """Reads into registers, where a matmul of warpgroups keeps its results.
 
-        The interpreter of Pallas knows no such layouts.
+        The interpreter of Pallas does not support such layouts.
         """
         if not self.compiled:
             return ref[index]

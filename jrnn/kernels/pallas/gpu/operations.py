@@ -30,11 +30,11 @@ class Operation(NamedTuple):
 
 
 class UnsupportedError(Exception):
-    """Says what a step does that blocks of units cannot do."""
+    """A step does something that is not supported on blocks of units."""
 
 
 def gates(slot: Any, units: int) -> int:
-    """Returns how many blocks of units an array has; one where it has no units."""
+    """Returns how many blocks of units an array has; 1 if it has no units."""
     return max(slot.shape[-1] // units, 1)
 
 

@@ -42,7 +42,7 @@ class Plan(NamedTuple):
 
 
 def prepare(body: Body, arrays: Arrays) -> tuple[units.Step, Plan, Array]:
-    """Takes a step apart, and plans its kernel.
+    """Splits a step into operations, and plans its kernel.
 
     Raises:
       UnsupportedError: if that is impossible.
@@ -130,9 +130,9 @@ def inputs(
 def _canonical(plan: Plan, kind: str, leaf: Array, gates: int) -> Array:
     """Returns [..., rows, gates, heads, units], padded.
 
-    Units beyond the last one are copies of it: what is elementwise computes nothing
-    that the last unit does not compute as well. Flags have a column for each unit of a
-    block, and vectors a row for each row of a block.
+    Units beyond the last one are copies of it: elementwise operations compute the same
+    for them as for the last unit. Flags have a column for each unit of a block, and
+    vectors a row for each row of a block.
     """
     if leaf.dtype == bool:
         leaf = jnp.broadcast_to(leaf, (*leaf.shape[:-1], UNITS)).astype(jnp.float32)
@@ -175,7 +175,7 @@ def held(plan: Plan, step: units.Step) -> tuple[tuple[int, ...], tuple[int, ...]
     if plan.resident:
         weights = (plan.padded // UNITS, plan.tiles, *tile)
     else:
-        weights = (plan.groups, 2, *tile)  # one is computed with, one arrives
+        weights = (plan.groups, 2, *tile)  # one in use, one being fetched
     parts = plan.tiles if step.matmul.transposed else 1
     return weights, (parts, ROWS, plan.padded)
 

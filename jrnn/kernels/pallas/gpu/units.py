@@ -2,8 +2,8 @@
 
 The threads of a GPU hold an array in their registers, and its shape is fixed when the
 program is compiled. So a kernel computes a step for some units at a time: each array
-[B, m*H] of the step becomes m arrays [rows, units], one for each gate, and the one
-matmul mixes units in between. This works because all but the matmul is elementwise.
+[B, m*H] of the step becomes m arrays [rows, units], one for each gate, and only the
+matmul in between mixes units. This works because all other operations are elementwise.
 Steps are read as JAX traces them, so any cell can be computed whose operations are in
 the table below.
 """
@@ -52,7 +52,7 @@ class Step(NamedTuple):
         return {slot for slot in read if isinstance(slot, Slot)}
 
     def gates(self, slot: Any) -> int:
-        """Returns how many blocks of units an array has; one where it has no units."""
+        """Returns how many blocks of units an array has; 1 if it has no units."""
         return gates(slot, self.units)
 
 
@@ -87,7 +87,7 @@ def take_apart(body: Callable[..., Any], args: Any, units: int) -> Step:
 
 
 def run(operations: list[Operation], read: Callable[[Any], Parts], step: Step) -> dict:
-    """Returns the parts of what operations compute, by their slots."""
+    """Returns the parts of the results of operations, by their slots."""
     found: dict[Any, Parts] = {}
 
     def get(slot: Any) -> Parts:
@@ -147,7 +147,7 @@ def _needed(operations: list[Operation], outs: list[Any]) -> list[Operation]:
 
 
 def _check(step: Step) -> None:
-    """Raises unless every operation has a rule, by running it on nothing."""
+    """Raises unless every operation has a rule. Traces them without computing."""
 
     def read(slot: Slot) -> Parts:
         return [jnp.ones((1, 1), _kind(slot))] * step.gates(slot)
