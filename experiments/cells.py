@@ -16,13 +16,13 @@ from jrnn.types import Cell
 
 SIZE = 64  # of inputs and of units; 8 x 8 images of 8 channels for convolutions
 _ABOUT = """
-State and parameters are counted for {size} inputs and {size} units; those of
-convolutions for images of 8 x 8 pixels with 8 channels. The structure is that of the
-Jacobian of the state. Every cell runs under the kernel `scan`, and by backpropagation
-through time, whole or truncated. Listed are the other kernels that take it, and the
-online gradient methods that are defined for it. `pallas` has kernels for TPUs and for
-NVIDIA GPUs; "pallas (TPU)" is a cell for which only a TPU has one. `LSTM` also runs
-under `cudnn`.
+State sizes and numbers of parameters are for {size} inputs and {size} units. Those of
+convolutions are for images of 8 x 8 pixels with 8 channels. The structure is that of
+the Jacobian of the state. Every cell runs under the kernel `scan`, and every cell
+can be trained by backpropagation through time, full or truncated. The table lists the
+other kernels that support the cell, and the online gradient methods that are defined
+for it. `pallas` has kernels for TPUs and for NVIDIA GPUs; "pallas (TPU)" means that the
+cell has a kernel for TPUs only. `LSTM` also runs under `cudnn`.
 [your_own_cell.md](your_own_cell.md) lists cells of papers that are options of these.
 """.strip()
 _ROOT = Path(__file__).parent.parent

@@ -24,12 +24,12 @@ of the machine affects all of them. All benchmarks take about an hour; with --si
 --cells lstm --sweeps, a few minutes. Run it on an idle machine.
 
 With --device gpu, all methods run on an accelerator: see --device gpu --help.
-With --compile-for v5e:2x2, programs are compiled for a TPU that is not here, and none
-runs: see --compile-for v5e:2x2 --help."""
+With --compile-for v5e:2x2, programs are only compiled, for a TPU that this machine does
+not need to have: see --compile-for v5e:2x2 --help."""
 _ON_DEVICE = """Compares jrnn on an accelerator with torch (cuDNN) and Flax.
 
 Every method is first compared with the plain scan. All sizes take about an hour."""
-_COMPILING = """Compiles the programs of jrnn for an accelerator that is not here.
+_COMPILING = """Compiles the programs of jrnn for an accelerator, without having one.
 
 Prints temporary memory and the operations inside of loops. A kernel may refuse a size
 before it is compiled, with the bytes that it would need; no program should fail."""

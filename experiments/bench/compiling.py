@@ -1,4 +1,4 @@
-"""`bench --compile-for`: compiles every program for an accelerator that is not here."""
+"""`bench --compile-for`: compiles every program for an absent accelerator."""
 
 import dataclasses
 import itertools
@@ -41,7 +41,7 @@ HEAD = ["cell", "method", "dtype", "mode", "size", "temporary MiB", "in loops"]
 
 @dataclasses.dataclass
 class Row:
-    """What became of one program."""
+    """The result of compiling one program."""
 
     cell: str
     method: str
@@ -113,7 +113,7 @@ def rows(config: Compile) -> Iterator[Row]:
 
 
 def _compile(target: str, cell: Any, size: Size, row: Row) -> None:
-    """Compiles a program, and writes in its row what became of it."""
+    """Compiles a program, and writes the result in its row."""
     shapes = jax.eval_shape(
         lambda: (
             cell.init(jax.random.key(0), size.inputs, row.dtype),

@@ -73,8 +73,8 @@ class Bench:
     """Calls per turn. The fastest one counts."""
 
     processor_time: bool = False
-    """Whether to count the processor time of all threads instead of the time that
-    passes. Other programs disturb it less; it says how much work a call is."""
+    """Whether to measure the processor time of all threads instead of wall-clock time.
+    It depends less on other programs, and measures the work of a call."""
 
     sweeps: tuple[str, ...] = tuple(SWEEPS)
     """Any of T, B and H, for plots of the time of an LSTM gradient."""
@@ -104,13 +104,13 @@ class Compile:
     """Cells of jrnn."""
 
     methods: tuple[str, ...] = ("scan", "gated", "pallas", "linear", "parallel")
-    """Methods of `jrnn.scan`, each for the cells that it is for."""
+    """Methods of `jrnn.scan`, each for the cells that it supports."""
 
     modes: tuple[str, ...] = ("forward", "gradient-inputs")
     """Any of forward, gradient and gradient-inputs."""
 
     dtypes: tuple[str, ...] = DTYPES
-    """Of parameters and inputs: float32, bfloat16."""
+    """Dtypes of parameters and inputs: float32, bfloat16."""
 
     out: pathlib.Path | None = None
     """Folder of compiled.md and compiled.json, which keep the rows of earlier runs;
@@ -122,7 +122,7 @@ class OnDevice:
     """Options of the benchmark with --device."""
 
     device: str
-    """What JAX calls the device: gpu, tpu or cpu."""
+    """JAX's name of the device: gpu, tpu or cpu."""
 
     sizes: tuple[str, ...] = (*SIZES, *LARGE)
     """Letters of standard sizes, or time,batch,inputs,hidden."""
@@ -134,17 +134,17 @@ class OnDevice:
     """Any of forward, gradient and gradient-inputs."""
 
     dtypes: tuple[str, ...] = DTYPES
-    """Of parameters and inputs: float32, bfloat16."""
+    """Dtypes of parameters and inputs: float32, bfloat16."""
 
     precision: str = "default"
-    """Of matmuls of float32, in JAX and torch: default, or highest, which is float32.
-    By default, GPUs may round to TF32, and TPUs to bfloat16."""
+    """Precision of float32 matmuls, in JAX and torch: default, or highest, which is
+    float32. By default, GPUs may round to TF32, and TPUs to bfloat16."""
 
     peers: tuple[str, ...] = ("torch", "linen", *(f"jrnn:{m}" for m in METHODS), "jrnn")
-    """torch, linen, jrnn, and jrnn:METHOD. torch runs where it sees the device."""
+    """torch, linen, jrnn, and jrnn:METHOD. torch runs if it finds the device."""
 
     base: str = "torch"
-    """The peer to which the others are compared; the plain scan where it is missing."""
+    """The peer to which the others are compared; the plain scan if it is missing."""
 
     rounds: int = 5
     """Number of turns of each peer."""

@@ -41,7 +41,7 @@ def parts(results: dict[str, Any]) -> Iterator[str | Table]:
         f"Matmuls of float32: {results['precision']}. All peers share one process and "
         "take turns; the fastest call of a turn counts. A cell of a table contains the "
         "median in milliseconds, then the median and the range of the ratios to torch, "
-        "or to the plain scan where torch is missing, in the same round."
+        "or to the plain scan if torch is missing, in the same round."
     )
     yield "## Is it correct"
     yield [["cell", "dtype", "method", "largest relative error"], *_checked(results)]

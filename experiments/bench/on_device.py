@@ -82,7 +82,7 @@ def _device(name: str) -> Any:
 
 
 def precision(config: OnDevice, device: Any) -> str:
-    """Says in which precision matmuls of float32 compute."""
+    """Returns the precision of float32 matmuls, in words."""
     if config.precision in ("highest", "float32"):
         return "float32 (highest)"
     rounding = {"gpu": "TF32 on cards that have it", "tpu": "bfloat16"}
@@ -150,7 +150,7 @@ def _values(
         return sum(map(jnp.sum, parts)), out
 
     def all_of_it(params: Any, xs: Any) -> Any:
-        # The sum itself may cancel, and its relative error says nothing.
+        # The sum may cancel, so its relative error is meaningless.
         (_, out), gradients = jax.value_and_grad(run, (0, 1), has_aux=True)(params, xs)
         return out, gradients
 

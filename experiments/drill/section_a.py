@@ -30,7 +30,7 @@ ROWS = (
         4,
         "A",
         "kill -9 during the first save",
-        "the next run starts at step 0 and says so",
+        "the next run starts at step 0 and reports this",
         crashes.killed_in_the_first_save,
     ),
     Row(
@@ -81,15 +81,15 @@ ROWS = (
         11,
         "A",
         "each file of a checkpoint truncated at 0, 10, 50 and 99 %",
-        "noticed; the checkpoint before it is used, with a warning, or it is an"
-        " error if there is none",
+        "detected; the previous checkpoint is used, with a warning, or an error "
+        "is raised if there is none",
         damage.truncated,
     ),
     Row(
         12,
         "A",
         "one flipped bit",
-        "noticed",
+        "detected",
         damage.flipped,
     ),
     Row(
@@ -110,7 +110,7 @@ ROWS = (
         15,
         "A",
         "two runs in one folder",
-        "the second is refused; the lock of a killed run is not in the way",
+        "the second is refused; the lock of a killed run does not block",
         damage.shared,
     ),
     Row(

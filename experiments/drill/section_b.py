@@ -63,7 +63,7 @@ ROWS = (
     Row(
         26,
         "B",
-        "a resumed run in the middle of an epoch",
+        "a run is resumed in the middle of an epoch",
         "the batches are those of an uninterrupted run, in the same order",
         continuing.within_an_epoch,
     ),

@@ -92,7 +92,7 @@ ROWS = (
         "D",
         "100 000 steps",
         "memory of the forward pass does not grow with T; that of the backward "
-        "pass stays in its bound with `remat`",
+        "pass stays within its bound with `remat`",
         programs.long_sequences,
     ),
     Row(

@@ -8,14 +8,14 @@ ROWS = (
         55,
         "F",
         "2 processes with 2 devices each instead of 1 process",
-        "losses within 1e-6 over 50 steps, so the same batches",
+        "losses within 1e-6 over 50 steps, so the batches are the same",
         several.as_one,
     ),
     Row(
         56,
         "F",
-        "kill -9 of one process, or it hangs",
-        "the other says so and ends with 69 within 30 s, and both resume",
+        "one process is killed with kill -9, or hangs",
+        "the other reports it and exits with 69 within 30 s, and both resume",
         several.lost,
     ),
     Row(

@@ -13,7 +13,7 @@ from experiments.run import devices, disk
 from jrnn.interop import files
 
 _ABOUT = """Writes a page of one or several runs of a task: one file of HTML that needs
-no network. Runs that differ in their seed only share a curve with a band."""
+no network. Runs that differ only in their seed share a curve with a band."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""Curves of several runs: runs that differ in their seed only are one curve."""
+"""Curves of several runs: runs that differ only in their seed are one curve."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,7 +12,7 @@ BINS = 300  # points of a curve
 
 
 def groups(runs: Sequence[Recorded]) -> list[list[Recorded]]:
-    """Returns runs that differ in their seed only together."""
+    """Groups runs that differ only in their seed."""
     found: dict[str, list[Recorded]] = {}
     for run in runs:
         found.setdefault(run.like_results.kind, []).append(run)

@@ -68,7 +68,7 @@ def sampler(run: Recorded, best: bool = False) -> str:
     model, params = _trained(run, best)
     made = generator(run, model, params)
     if made is None or "refused" in made:
-        why = made["refused"] if made else "its task writes no symbols one by one"
+        why = made["refused"] if made else "its task does not generate symbols"
         raise UserError(f"{run.path} has no sampler in a page: {why}.")
     task = run.run.task
     found = {
@@ -193,7 +193,7 @@ def _facts(run: Recorded) -> dict[str, Any]:
 
 
 def _group(name: str, kind: Sequence[Recorded]) -> dict[str, Any]:
-    """Returns the figures of runs that differ in their seed only."""
+    """Returns the figures of runs that differ only in their seed."""
     known = [run.result["figures"] for run in kind if run.result.get("figures")]
     figures = {
         figure: [float(values[figure]) for values in known]

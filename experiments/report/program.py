@@ -1,10 +1,10 @@
 """A network as a list of operations, which JavaScript runs in the page.
 
-One step of a network that writes, or a whole function with its loops, is traced as JAX
-does it. Whatever does not depend on its inputs is computed here, such as an orthogonal
-matrix from its parameters; what remains is a list of operations on arrays that
-`static/program.js` knows. So every cell whose step is made of them runs in the page,
-wrapped or not, and no cell is written a second time.
+JAX traces one step of a network that generates symbols, or a whole function with its
+loops. Values that do not depend on the inputs, such as an orthogonal matrix, are
+computed here. The rest is a list of operations on arrays that `static/program.js`
+supports. So every cell whose step consists of these operations runs in the page,
+wrapped or not, and no cell has a second implementation.
 """
 
 from collections.abc import Callable, Iterator
@@ -154,7 +154,7 @@ def export(
 
 
 def _export(closed: Any, short: Callable[[int], bool]) -> dict[str, Any]:
-    """Returns a program; `short` says if so many bytes are stored in float16."""
+    """Returns a program; `short` is whether a number of bytes is stored in float16."""
     writer = Writer()
     inputs = [writer.place() for _ in closed.jaxpr.invars]
     consts = [Known(value) for value in closed.consts]

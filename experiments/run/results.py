@@ -71,7 +71,7 @@ class Result(NamedTuple):
 
     @property
     def kind(self) -> str:
-        """What runs have in common that differ in their seed only."""
+        """What runs that differ only in their seed have in common."""
         return json.dumps([*named(self.run, {"seed"}), self.run.data.facts])
 
 

@@ -182,7 +182,7 @@ def run(
 
 
 def groups(points: Sequence[Point]) -> list[list[Point]]:
-    """Returns points together that differ in their seed only."""
+    """Groups points that differ only in their seed."""
     found: dict[str, list[Point]] = collections.defaultdict(list)
     for point in points:
         options = {**point.options.to_json(), "seed": None}

@@ -16,7 +16,7 @@ const report = { content: JSON.parse(document.getElementById("content").textCont
       page.append(el("p", { className: "soft" }, `Trained on ${first.data}. To reproduce it:`), el("pre", {}, first.command));
     } else {
       page.append(el("p", { className: "soft" }, `${runs.length} runs, trained on ${first.data}. ` +
-        "Runs that differ in their seed only are one row, and one curve."));
+        "Runs that differ only in their seed share one row and one curve."));
     }
     if (groups) page.append(results());
   }
@@ -50,8 +50,8 @@ const report = { content: JSON.parse(document.getElementById("content").textCont
     const places = [el("div"), el("div")];
     const what = drawn.length === 1 ? groups[0].model : "mean of the seeds";
     const node = section("Training", "Averages over updates" + (drawn.some(c => c.seeds.length > 1) ?
-      "; the band is from the smallest to the largest seed" : "") + ". Norms are those before clipping: circles mark clipped updates, and the " +
-      `dashed line is where they are clipped. ${drawn.length === 1 ? groups[0].recipe : ""}`, el("div", { className: "charts" }, ...places));
+      "; the band is from the smallest to the largest seed" : "") + ". Gradient norms are measured before clipping. Circles mark clipped updates, and the " +
+      `dashed line is the clipping threshold. ${drawn.length === 1 ? groups[0].recipe : ""}`, el("div", { className: "charts" }, ...places));
     node.id = "curves";
     node.paint = () => {
       places.forEach(place => place.replaceChildren());
@@ -80,14 +80,14 @@ const report = { content: JSON.parse(document.getElementById("content").textCont
       text.textContent = one.text;
     }
     show();
-    return section("Samples over training", "What the model made, from the first sample to the last.", slider, caption, text);
+    return section("Samples over training", "Samples of the model, from the first to the last.", slider, caption, text);
   }
 
   function lagSection(run) {
     if (!run.gradients?.length) return null;
     const place = el("div", { className: "chart" });
-    const node = section("Gradient against lag", "How strongly the loss at a step depends on the input so many steps " +
-      "before, over training: the norm of the gradient, on a logarithmic scale.", place);
+    const node = section("Gradient against lag", "How strongly the loss at a step depends on an earlier input, over training: " +
+      "the norm of its gradient with respect to the input `lag` steps before, on a logarithmic scale.", place);
     node.id = "lags";
     node.paint = () => {
       place.replaceChildren();
@@ -112,7 +112,7 @@ const report = { content: JSON.parse(document.getElementById("content").textCont
   function alignmentSection(run) {
     if (!run.alignments?.length) return null;
     const places = run.alignments.map(() => el("div"));
-    const node = section("Alignment", `What each symbol of an answer (rows) takes from the source (columns): ` +
+    const node = section("Alignment", `How each symbol of an answer (rows) depends on the source (columns): ` +
       `${run.alignments[0].about}.`, el("div", { className: "charts" }, ...places));
     node.id = "alignments";
     node.paint = () => Promise.all(run.alignments.map((one, n) => {
@@ -166,7 +166,7 @@ const report = { content: JSON.parse(document.getElementById("content").textCont
   if (top) page.append(top);
   const pick = choice(runs.map((run, n) => [n, `${run.name}: ${run.words}`]), () => select(Number(pick.value)));
   pick.id = "pick";
-  if (runs.length > 1) page.append(el("section", {}, el("label", { className: "field" }, "Sections below are of the run", pick)));
+  if (runs.length > 1) page.append(el("section", {}, el("label", { className: "field" }, "The sections below show the run", pick)));
   page.append(own);
   const repaint = () => Promise.all([top?.paint(), ...painted.map(node => node.paint())]);
   dark.addEventListener("change", repaint);

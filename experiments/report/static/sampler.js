@@ -68,7 +68,7 @@ function samplerSection(run) {
   const size = (generator.program.bytes / 1e6).toFixed(generator.program.bytes < 1e6 ? 2 : 1);
   const about = `${run.model}, trained on ${run.data}, runs in this page: ${size} MB of weights in ` +
     `${generator.program.precision}. Nothing is sent anywhere.`;
-  const prime = el("textarea", { id: "prime", rows: 2, placeholder: "text to continue; empty to begin anew" });
+  const prime = el("textarea", { id: "prime", rows: 2, placeholder: "text to continue; empty to start from scratch" });
   const start = choice(sampler.starts.map(name => [name, name]));
   const temperature = el("input", { type: "range", id: "temperature", min: 0, max: 1.5, step: 0.05, value: 0.8 });
   const shown = el("span", {}, "0.80");

@@ -4,8 +4,7 @@ function Translator(content) {
   const program = Program(content.program);
   const ids = new Map(content.symbols.map((symbol, n) => [symbol, n]));
 
-  // Symbols that the network does not know are read as <unk>, or left out; and so is what
-  // exceeds its width.
+  // Unknown symbols are read as <unk>, or left out. Symbols beyond the width are left out.
   function encode(text) {
     const found = Array.from(text).map(symbol => [symbol, ids.get(symbol) ?? ids.get("<unk>")]);
     return found.filter(([, id]) => id !== undefined).slice(0, content.width);
@@ -63,7 +62,7 @@ function translatorSection(run) {
   show();
   const about = `${run.model}, trained on ${run.data}, runs in this page: ${size} MB of weights. Type a text of up to ` +
     `${content.width} characters; each symbol of the answer is the most likely one.` +
-    (content.looks ? " The colors below are the weights of the attention: an answer by row, the text by column." : "");
+    (content.looks ? " The colors below are the attention weights: rows are symbols of the answer, columns are symbols of the text." : "");
   const node = section(title, about, el("div", { className: "controls" },
     el("label", { className: "wide" }, "Text", text), field("Examples", examples)), output, grid);
   return Object.assign(node, { translator, paint: show });

@@ -102,7 +102,7 @@ class _Reader:
         self.source, self.keras_2 = source, keras_2
 
     def chain(self, config: Config, prefix: str, depth: int) -> list[Pair]:
-        """Returns the layers of a `Sequential` or of a functional model that is a chain."""
+        """Returns the layers of a `Sequential` or of a functional chain of layers."""
         kind, inner = config["class_name"], config["config"]
         if kind == "Sequential" and "output_layers" in inner:
             kind = "Functional"  # `get_config` does not tell
