@@ -96,7 +96,12 @@ def test_another_temperature_does_not_compile_again():
     [
         ({"prime": PRIME[:, :0]}, ValueError, "at least one id per row"),
         ({"prime": jnp.ones((2, 3))}, TypeError, "integer ids"),
-        ({"prime": PRIME.at[0, 1].set(V)}, ValueError, "id that is out of range"),
+        pytest.param(
+            {"prime": PRIME.at[0, 1].set(V)},
+            ValueError,
+            "id that is out of range",
+            marks=pytest.mark.without("jax_debug_nans", reason="it makes NaN"),
+        ),
         ({"lengths": jnp.array([0, 2])}, ValueError, "between 1 and the 3"),
         ({"temperature": -1.0}, ValueError, "temperature"),
         ({"top_k": 0}, ValueError, "top_k"),
