@@ -184,6 +184,7 @@ def test_a_reset_cuts_off_what_is_not_finite(method, bad):
     assert all(np.isfinite(leaf).all() for leaf in slopes[1:])
 
 
+@pytest.mark.without("jax_debug_nans", reason="the state is not finite")
 def test_a_restart_of_a_cell_cuts_off_what_is_not_finite():
     cell = Leaky()
     params = cell.init(jax.random.key(0), 5)
@@ -268,7 +269,7 @@ def test_what_cannot_be_run_is_refused():
         jrnn.linear_recurrence(*[jnp.ones((2, 5, 3))] * 2, jnp.ones((3,)))
     with pytest.raises(ValueError, match=r"a must have shape \[2, 5, 3, 3\]"):
         jrnn.linear_recurrence(jnp.ones((2, 5, 3, 2)), jnp.ones((2, 5, 3)))
-    with pytest.raises(ValueError, match="complex64, but both must be real"):
+    with pytest.raises(ValueError, match="complex[0-9]+, but both must be real"):
         jrnn.linear_recurrence(jnp.ones((5, 3, 2, 2)), 1j * jnp.ones((5, 3, 2)))
     with pytest.raises(ValueError, match="method must be one of"):
         jrnn.linear_recurrence(*[jnp.ones((2, 5, 3))] * 2, method="fast")
