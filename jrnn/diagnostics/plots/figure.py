@@ -27,6 +27,16 @@ def positive(values: np.ndarray) -> np.ndarray:
     return np.where((values > 0) & np.isfinite(values), values, np.nan)
 
 
+def logarithmic(ax: Axes, x: str, y: str, margin: float = 0.02) -> Axes:
+    """Gives axes of curves a logarithmic axis, labels and a legend."""
+    ax.set_yscale("log")
+    ax.set_xlabel(x)
+    ax.set_ylabel(y)
+    ax.margins(x=margin)
+    ax.legend(frameon=False)
+    return ax
+
+
 def colors(number: int) -> list[str]:
     """Returns one color for each curve."""
     return [COLORS[i % len(COLORS)] for i in range(number)]

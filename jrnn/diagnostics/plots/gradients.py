@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.ticker import MaxNLocator
 
-from jrnn.diagnostics.plots.figure import colors, new_axes, positive
+from jrnn.diagnostics.plots.figure import colors, logarithmic, new_axes, positive
 
 
 def gradient_by_lag(curves: Mapping[str, Any], ax: Axes | None = None) -> Axes:
@@ -34,12 +34,9 @@ def gradient_by_lag(curves: Mapping[str, Any], ax: Axes | None = None) -> Axes:
         lags = np.arange(rows.shape[-1])
         ax.fill_between(lags, low, high, color=color, alpha=0.15, linewidth=0)
         ax.plot(lags, middle, color=color, linewidth=2, label=name)
-    ax.set_yscale("log")
-    ax.set_xlabel("lag: steps back from the loss")
-    ax.set_ylabel("norm of the gradient")
-    ax.margins(x=0)
-    ax.legend(frameon=False)
-    return ax
+    return logarithmic(
+        ax, "lag: steps back from the loss", "norm of the gradient", margin=0
+    )
 
 
 def jacobian_norms(norms: Any, ax: Axes | None = None) -> Axes:
@@ -128,9 +125,4 @@ def gradient_norms(curves: Mapping[str, Any], ax: Axes | None = None) -> Axes:
         norms = positive(np.asarray(curve))
         steps = np.arange(1, len(norms) + 1)
         ax.plot(steps, norms, color=color, linewidth=1.5, label=name)
-    ax.set_yscale("log")
-    ax.set_xlabel("time step")
-    ax.set_ylabel("norm of the gradient of the loss in $h_t$")
-    ax.margins(x=0.02)
-    ax.legend(frameon=False)
-    return ax
+    return logarithmic(ax, "time step", "norm of the gradient of the loss in $h_t$")

@@ -10,7 +10,13 @@ from matplotlib.ticker import MaxNLocator
 
 from jrnn.diagnostics.gates import Saturation
 from jrnn.diagnostics.lyapunov import Lyapunov, memory_horizon
-from jrnn.diagnostics.plots.figure import colors, new_axes, plain, positive
+from jrnn.diagnostics.plots.figure import (
+    colors,
+    logarithmic,
+    new_axes,
+    plain,
+    positive,
+)
 from jrnn.diagnostics.style import COLORS
 
 
@@ -154,12 +160,7 @@ def magnitudes(
             va="top",
             color=COLORS[1],
         )
-    ax.set_yscale("log")
-    ax.set_xlabel("time step")
-    ax.set_ylabel("largest absolute value")
-    ax.margins(x=0.02)
-    ax.legend(frameon=False)
-    return ax
+    return logarithmic(ax, "time step", "largest absolute value")
 
 
 def parallelizable(found: Mapping[str, Any], ax: Axes | None = None) -> Axes:
