@@ -75,10 +75,9 @@ def main(prog: str, arguments: list[str]) -> int:
         print("| --- | --: | --: |")
         for name, seconds in found.items():
             ratios = [a / b for a, b in zip(seconds, found["auto"], strict=True)]
-            ratio = statistics.median(ratios)
-            told = f"{ratio:.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+            told = spread(ratios)
             print(f"| {name} | {1e3 * min(seconds):.1f} | {told} |", flush=True)
-            if ratio < 1 - config.margin:
+            if statistics.median(ratios) < 1 - config.margin:
                 named.append(f"{cell} {mode} at {text}: {name}, {told}")
     print(f"\nFaster than auto by more than {config.margin:.0%}: {len(named)}")
     print("".join(f"  {line}\n" for line in named), end="")
@@ -118,6 +117,12 @@ def _compiled(
     function = jax.grad(loss) if mode == "gradient" else run
     compiled = jax.jit(function).lower(params, xs).compile()
     return lambda: jax.block_until_ready(compiled(params, xs))
+
+
+def spread(ratios: list[float]) -> str:
+    """Returns the median and the range."""
+    middle = statistics.median(ratios)
+    return f"{middle:.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
 
 
 def turns(

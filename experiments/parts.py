@@ -16,7 +16,7 @@ import jrnn
 from experiments.bench.config import Size, size_of
 from experiments.command_line import parse
 from experiments.errors import UserError
-from experiments.layouts import turns
+from experiments.layouts import spread, turns
 from experiments.run import devices
 
 _ABOUT = """Times the parts of the gradient of an LSTM in XLA and in PyTorch.
@@ -62,10 +62,8 @@ def main(prog: str, arguments: list[str]) -> int:
     for name in compared:
         pair = found[f"XLA {name}"], found[f"torch {name}"]
         ratios = [a / b for a, b in zip(*pair, strict=True)]
-        range_ = f"{min(ratios):.2f} to {max(ratios):.2f}"
         times = " | ".join(f"{1e3 * statistics.median(s):.2f}" for s in pair)
-        ratio = f"{statistics.median(ratios):.2f} ({range_})"
-        print(f"| {name} | {times} | {ratio} |", flush=True)
+        print(f"| {name} | {times} | {spread(ratios)} |", flush=True)
     return 0
 
 
