@@ -18,7 +18,7 @@ LONG = 2 * CHUNK + 3  # two chunks and a rest
 SHORT = Gated(Layout(CHUNK))
 
 rng = np.random.default_rng(0)
-LENGTHS = jnp.array([LONG - 5, 0])
+LENGTHS = jnp.array([LONG - 5, 0], jnp.int32)
 MASK = jnp.asarray(rng.random((B, LONG)) < 0.8)
 RESET = jnp.asarray(rng.random((B, LONG)) < 0.1)
 SITUATIONS = {

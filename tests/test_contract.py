@@ -37,7 +37,6 @@ def test_a_custom_gated_cell_takes_15_lines_of_code(page):
     assert len(lines - {cell.body[0].lineno}) <= 15  # but for the docstring
 
 
-@pytest.mark.without("jax_debug_nans", reason="padding holds NaN on purpose")
 def test_the_cell_of_the_page_passes_and_keeps_its_kernel_in_every_wrapper(page):
     blocks, names = page
     exec(blocks[1], names)
@@ -97,7 +96,6 @@ class Rotated(Wrapper):
         return Skewed.Prepared(params.w_x, jax.scipy.linalg.expm(skew))
 
 
-@pytest.mark.without("jax_debug_nans", reason="padding holds NaN on purpose")
 def test_prepared_parameters_may_have_another_structure():
     cell = Rotated(Skewed(H))
     with jax.enable_x64(True):

@@ -146,7 +146,7 @@ def program(
     steps = model.over_time in ("pointwise", "causal")
     takes = ["state", "reset"] if steps else []
     size = run.task.input_size
-    artifact = export_layer(model, params, size, takes=takes)
+    artifact = export_layer(model, params, size, takes=takes, dtype=jnp.float32)
     weights = named_arrays.flatten(params)
     shape = (batch, time, size) if size else (batch, time)
     xs = jax.ShapeDtypeStruct(shape, jnp.float32 if size else jnp.int32)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 import jax
+import jax.numpy as jnp
 
 from experiments.errors import UserError
 from experiments.run.options import Options
@@ -186,9 +187,9 @@ class Task(abc.ABC):
         )
 
     def init(self, model: Any, key: PRNGKey) -> Params:
-        """Draws the parameters of the model."""
+        """Draws the parameters of the model, in float32 for every process to read."""
         size = (self.input_size,) if self.input_size else ()
-        return model.init(key, *size)
+        return model.init(key, *size, dtype=jnp.float32)
 
     def initial_state(self, options: Any, model: Any, params: Params) -> State:
         """Returns the state that updates carry, [batch_size, ...]; () for none."""

@@ -74,11 +74,12 @@ class Adding(Generated):
     def example(self, options: AddingOptions, key: PRNGKey) -> tuple[Array, Array]:
         """Returns a sequence [length, 2], with one mark in each half, and its sum."""
         keys = jax.random.split(key, 3)
-        values = jax.random.uniform(keys[0], (options.length,))
+        values = jax.random.uniform(keys[0], (options.length,), jnp.float32)
         half = options.length // 2
         first = jax.random.randint(keys[1], (), 0, half)
         second = jax.random.randint(keys[2], (), half, options.length)
-        marks = jnp.zeros(options.length).at[jnp.stack([first, second])].set(1.0)
+        marks = jnp.zeros(options.length, jnp.float32)
+        marks = marks.at[jnp.stack([first, second])].set(1.0)
         return jnp.stack([values, marks], axis=-1), values[first] + values[second]
 
     def errors(self, outputs: Array, targets: Array) -> Array:

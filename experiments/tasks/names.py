@@ -26,7 +26,7 @@ from experiments.tasks.bases import Examples
 from jrnn import training
 from jrnn.sequences import pad
 from jrnn.text import Vocabulary
-from jrnn.types import Array, Params, PRNGKey, State
+from jrnn.types import Array, DType, Params, PRNGKey, State
 
 LOCALES = ("de_DE", "en_US", "es_ES", "fi_FI", "fr_FR", "it_IT", "nl_NL", "pl_PL")
 PER_LOCALE = 2000
@@ -216,16 +216,16 @@ class Conditional:
     writer: jrnn.Sequential
     categories: int
 
-    def init(self, key: PRNGKey) -> dict[str, Params]:
+    def init(self, key: PRNGKey, dtype: DType = float) -> dict[str, Params]:
         """Draws the parameters of the model and of the function."""
         keys = jax.random.split(key)
-        writer = self.writer.init(keys[0])
-        bridge = jrnn.Bridge(self.writer).init(keys[1], self.categories, writer)
+        writer = self.writer.init(keys[0], dtype=dtype)
+        bridge = jrnn.Bridge(self.writer).init(keys[1], self.categories, writer, dtype)
         return {"writer": writer, "bridge": bridge}
 
     def start(self, params: dict[str, Params], category: Array) -> State:
         """Returns the state before a name of a category."""
-        x = jax.nn.one_hot(category, self.categories)
+        x = jax.nn.one_hot(category, self.categories, dtype=jnp.float32)
         return jrnn.Bridge(self.writer).apply(params["bridge"], params["writer"], x)
 
     def read(

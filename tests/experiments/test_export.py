@@ -20,6 +20,8 @@ from jrnn.interop import files
 from jrnn.storage import named_arrays
 from tests.experiments.tiny import tiny
 
+IDS = [[1, 3, 2, 4], [1, 2, 2, 3]]
+
 
 def drawn(name, tmp_path, **changes):
     """Returns a run of a task, its model, and random parameters without zeros."""
@@ -46,7 +48,7 @@ def called(run, model, params, *given):
 
 def test_a_model_that_runs_step_by_step_takes_its_state(tmp_path):
     run, model, params = drawn("parity", tmp_path)
-    bits = jnp.array([[0, 1, 1], [1, 0, 0]])
+    bits = jnp.array([[0, 1, 1], [1, 0, 0]], jnp.int32)
     state = jax.tree.map(lambda leaf: leaf + 0.5, model.initial_state(params, (2,)))
     reset = jnp.array([[False, False, True], [False] * 3])
     wanted, ys = model.apply(params, state, bits, reset=reset)
@@ -73,7 +75,7 @@ def test_the_snippet_of_the_page_runs_a_program(tmp_path, monkeypatch):
 
 def test_a_classifier_takes_its_input_only(tmp_path):
     run, model, params = drawn("digits", tmp_path)
-    xs = jax.random.normal(jax.random.key(0), (3, 7, 1))
+    xs = jax.random.normal(jax.random.key(0), (3, 7, 1), jnp.float32)
     ys = model.apply(params, None, xs)[1]
     found = called(run, model, params, xs)
     np.testing.assert_allclose(found, ys, rtol=1e-5, atol=1e-6)
@@ -81,7 +83,7 @@ def test_a_classifier_takes_its_input_only(tmp_path):
 
 def test_models_that_are_no_layer_export_a_function_of_their_own(tmp_path):
     run, model, params = drawn("addition", tmp_path)
-    given = jnp.asarray(run.data.held_out["source"])
+    given = jnp.asarray(run.data.held_out["source"], jnp.int32)
     width = run.data.saved["width"]
     lengths = jnp.sum(given != 12, axis=-1)  # the last symbol is a space
     answers = model.generate(params, given, width, lengths=lengths, end=0)
@@ -92,7 +94,8 @@ def test_models_that_are_no_layer_export_a_function_of_their_own(tmp_path):
         export.onnx_model(run, model, params)
 
     run, model, params = drawn("names", tmp_path)
-    ids, category = jnp.array([[1, 3, 2, 4], [1, 2, 2, 3]]), jnp.array([0, 0])
+    ids = jnp.array(IDS, jnp.int32)
+    category = jnp.array([0, 0], jnp.int32)
     state = model.start(params, category)
     _, logits = model.writer.apply(params["writer"], state, ids)
     found = called(run, model, params, category, ids)
@@ -101,7 +104,7 @@ def test_models_that_are_no_layer_export_a_function_of_their_own(tmp_path):
 
 def test_layers_of_both_directions_are_exported(tmp_path):
     run, model, params = drawn("code_tags", tmp_path)
-    ids = jnp.array([[1, 3, 2, 4], [1, 2, 2, 3]])
+    ids = jnp.array(IDS, jnp.int32)
     found = called(run, model, params, ids)
     wanted = model.apply(params, None, ids)[1]
     np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6)

@@ -47,8 +47,20 @@ def loop(body: Body, arrays: Arrays, reverse: bool, memory: int) -> tuple[Any, A
     return jax.tree.unflatten(jax.tree.structure(tpu.results(body, arrays)), found)
 
 
-def on_tpu(how: How, arrays: Arrays, **options: Any) -> tuple[Any, Any]:
+def on_tpu(how: How, arrays: Arrays) -> tuple[Any, Any]:
     """Runs a loop by the kernel for TPUs."""
+    if any(leaf.dtype == jnp.float64 for leaf in jax.tree.leaves(arrays)):
+        reason = "computes in float32 or bfloat16 on a TPU, and params are float64"
+        raise _refused(reason, "float32")
+    return _on_tpu(how, arrays)
+
+
+def interpreted(how: How, arrays: Arrays) -> tuple[Any, Any]:
+    """Runs a loop by the interpreter of the kernel for TPUs, for tests on CPUs."""
+    return _on_tpu(how, arrays, interpret=True)
+
+
+def _on_tpu(how: How, arrays: Arrays, **options: Any) -> tuple[Any, Any]:
     body, arrays = steps.trim(how.body, arrays)
     blocks = tpu.fitting(body, arrays, how.memory)
     if isinstance(blocks, str):
@@ -57,11 +69,6 @@ def on_tpu(how: How, arrays: Arrays, **options: Any) -> tuple[Any, Any]:
         )
     limit = how.memory * 8 // 7
     return tpu.scan(body, blocks, how.reverse, limit, arrays, **options)
-
-
-def interpreted(how: How, arrays: Arrays) -> tuple[Any, Any]:
-    """Runs a loop by the interpreter of the kernel for TPUs, for tests on CPUs."""
-    return on_tpu(how, arrays, interpret=True)
 
 
 def on_gpu(how: How, arrays: Arrays) -> tuple[Any, Any]:

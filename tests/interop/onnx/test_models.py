@@ -94,7 +94,7 @@ every_layer = pytest.mark.parametrize("layer", LAYERS, ids=repr)
 @functools.cache
 def setting(layer):
     """Returns parameters, a state and inputs [B, T, F] with no zero entry."""
-    draw = functools.partial(layer.init, jax.random.key(0), F)
+    draw = functools.partial(layer.init, jax.random.key(0), F, jnp.float32)
     params = randomise(jax.eval_shape(draw), 1, scale=0.8)
     state = randomise(jax.eval_shape(lambda: layer.initial_state(params, (B,))), 2)
     rng = np.random.default_rng(3)
