@@ -29,8 +29,8 @@ _INTRODUCTION = """\
 This page is written by `python -m experiments results` from the folders of finished
 runs; do not edit it. A score is the mean over seeds, and the standard deviation if
 there are several. Every run was scored on held-out data, and the scores without
-training are computed by the same code. Minutes are those of the training alone, on
-the machine as it was, which other work may have slowed down.
+training are computed by the same code. Minutes are those of the training alone, of the
+fastest run, because other work slowed down some of them.
 """
 _HEADINGS = (
     "options",
@@ -192,10 +192,10 @@ def score(group: Sequence[Result], name: str) -> str:
 
 
 def minutes(group: Sequence[Result]) -> str:
-    """Returns the mean time, and whether several seeds were trained in it."""
-    mean = f"{statistics.fmean(result.seconds for result in group) / 60:.2g}"
+    """Returns the shortest time, and whether several seeds were trained in it."""
+    least = f"{min(result.seconds for result in group) / 60:.2g}"
     most = max(result.together for result in group)
-    return mean if most == 1 else f"{mean} ({most} seeds at once)"
+    return least if most == 1 else f"{least} ({most} seeds at once)"
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

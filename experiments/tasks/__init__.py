@@ -22,10 +22,11 @@ TABLE = {
     "char_lm": Row(
         "language model",
         3,
-        "1.7 bits per character of the Python language reference",
+        "1.7 bits per character of the Python language reference; with --preset "
+        "shakespeare and --text tinyshakespeare.txt: 1.45 nats after 5 minutes",
     ),
     "word_lm": Row(
-        "language model", 7, "perplexity 6.6 of the Python language reference"
+        "language model", 7, "perplexity 6.5 of the Python language reference"
     ),
     "names": Row("one to many", 3, "1.98 nats per character, with --text names.txt"),
     "digits": Row(
