@@ -40,7 +40,8 @@ def test_what_should_not_happen_is_a_fault():
     )
     accepted, refused, slow, large, hangs, crashes = ended.stdout.splitlines()
     assert accepted == "accepted: it was accepted" and refused == "None"
-    assert re.fullmatch(r"slow: took \d+\.\d\d s and \d+ MiB", slow)
+    assert slow.startswith("slow: took 0.")
+    # New memory may take seconds of processor time if there is little left.
     assert re.fullmatch(r"large: took \d+\.\d\d s and 4\d\d MiB", large)
     assert hangs == "hangs: it did not end"
     assert crashes == f"crashes: the process ended with status {signal.SIGSEGV.value}"
