@@ -62,10 +62,13 @@ def scan(
         jax.ShapeDtypeStruct(shape, leaf.dtype)
         for shape, leaf in zip(shaped, carry + outs, strict=True)
     ]
+    how = (step, plan, kinds, list(ins), reverse, len(carry), interpret is None)
+
+    def recurrence(*refs: Any) -> None:
+        kernel.Warpgroup(refs, *how).run()
+
     call = plgpu.kernel(
-        kernel.Kernel(
-            step, plan, kinds, list(ins), reverse, len(carry), interpret is None
-        ),
+        recurrence,
         out_type=results,
         scratch_types=kernel.scratch(plan, step, interpret is None),
         grid=(plan.heads, plan.rows // plans.ROWS),

@@ -1,6 +1,7 @@
 """What a warpgroup does in a kernel for a GPU."""
 
 import inspect
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -44,11 +45,12 @@ def scratch(plan: Plan, step: units.Step, compiled: bool) -> list[Any]:
     return [*memory, loaded, plgpu.Barrier(num_arrivals=plan.groups)]
 
 
-class Kernel:
-    """What one warpgroup does."""
+class Warpgroup:
+    """What one warpgroup does. It holds tracers, so each trace makes its own."""
 
     def __init__(
         self,
+        refs: Sequence[Any],
         step: units.Step,
         plan: Plan,
         kinds: dict[Slot, str],
@@ -57,19 +59,19 @@ class Kernel:
         carried: int,
         compiled: bool,
     ):
-        self.step, self.plan, self.kinds, self.ins = step, plan, kinds, ins
+        self.step, self.plan, self.kinds = step, plan, kinds
         self.reverse, self.carried, self.compiled = reverse, carried, compiled
         self.carry = [slot for slot in step.ins if kinds[slot] == "carry"]
-        self.__name__ = "recurrence"
-
-    def __call__(self, *refs: Any) -> None:
-        inputs, outputs = len(self.ins), len(self.step.outs)
-        self.refs = dict(zip(self.ins, refs, strict=False))
+        inputs, outputs = len(ins), len(step.outs)
+        self.refs = dict(zip(ins, refs, strict=False))
         self.weights = refs[inputs]
         self.outs = refs[inputs + 1 : inputs + 1 + outputs]
         self.tiles, self.left, self.loaded, self.met = refs[inputs + 1 + outputs :]
         self.head, self.block = lax.axis_index("head"), lax.axis_index("block")
         self.group = lax.axis_index("group")
+
+    def run(self) -> None:
+        """Computes all steps."""
         plan, turns = self.plan, range(self.plan.turns)
         if plan.resident:
             for turn in turns:
