@@ -92,12 +92,14 @@ class Digits(Examples):
         """Draws images, and adds noise."""
         batch = super().batch(options, arrays, step, rows)
         if options.noise:
-            keys = jax.vmap(lambda key: jax.random.fold_in(key, 1))(
-                row_keys(options, step, rows)
-            )
             shape = batch["xs"].shape[1:]
-            noise = jax.vmap(lambda key: jax.random.normal(key, shape))(keys)
-            batch["xs"] = batch["xs"] + options.noise * noise
+
+            def noise(key: PRNGKey) -> Array:
+                key = jax.random.fold_in(key, 1)
+                return options.noise * jax.random.normal(key, shape, jnp.float32)
+
+            keys = row_keys(options, step, rows)
+            batch["xs"] = batch["xs"] + jax.vmap(noise)(keys)
         return batch
 
     def loss(

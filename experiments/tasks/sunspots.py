@@ -111,11 +111,11 @@ class Sunspots(Task):
             keys = jax.random.split(key)
             first = jax.random.randint(keys[0], (), 0, len(arrays) - size)
             read = jax.lax.dynamic_slice_in_dim(arrays, first, size + 1)
-            noise = options.noise * jax.random.normal(keys[1], (size,))
-            return {"xs": read[:-1] + noise, "targets": read[1:]}
+            noise = jax.random.normal(keys[1], (size,), jnp.float32)
+            return {"xs": read[:-1] + options.noise * noise, "targets": read[1:]}
 
         batch = jax.vmap(window)(keys)
-        return batch | {"decay": jnp.full(len(rows), options.decay)}
+        return batch | {"decay": jnp.full(len(rows), options.decay, jnp.float32)}
 
     def loss(
         self, model: Any, params: Params, state: State, batch: Any, key: PRNGKey | None
