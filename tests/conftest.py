@@ -83,3 +83,13 @@ def without_modes(request):
     yield
     for mode in marks & set(STRICT):
         jax.config.update(mode, True)
+
+
+@pytest.fixture(autouse="jax_check_tracer_leaks" in STRICT)
+def short_search():
+    """Hides older objects from the collector, which JAX calls to find leaked tracers.
+
+    It is called hundreds of times in a test, and what JAX keeps grows with each test.
+    """
+    gc.collect()
+    gc.freeze()
