@@ -22,7 +22,7 @@ def test_it_runs_from_end_to_end(tmp_path, capsys, tiny):
     options = ["--device", "cpu", "--cells", "elman", "--sizes", "4,2,3,5"]
     options += ["--modes", "gradient-inputs", "--dtypes", "bfloat16"]
     options += ["--peers", "torch", "linen", "jrnn:scan", "jrnn:cudnn", "jrnn"]
-    options += ["--rounds", "2", "--calls", "1", "--out", str(tmp_path)]
+    options += ["--rounds", "2", "--calls", "1", "--profile", "--out", str(tmp_path)]
     assert command.main("bench", options) == 0
     results = json.loads((tmp_path / "device.json").read_text())
     scan, cudnn, auto = results["checks"]
@@ -35,11 +35,14 @@ def test_it_runs_from_end_to_end(tmp_path, capsys, tiny):
     for row in rows.values():
         assert len(row["seconds"]) == 2 and row["dtype"] == "bfloat16"
         assert row["ratio"] > 0 and row["size"] == "4,2,3,5"
+        if row["peer"] != "torch":  # a trace of a CPU has only what XLA runs
+            assert 0 < row["profile"]["busy"] <= row["profile"]["span"] < 1
     page, web = ((tmp_path / f"device.{end}").read_text() for end in ("md", "html"))
     out = capsys.readouterr().out
     for text in (page, web, out):
         assert "auto is slower than the plain scan at:" in text
         assert "jrnn:cudnn" in text and "needs the CUDA plugin" in text
+    assert "| elman | gradient-inputs | bfloat16 | 4,2,3,5 | jrnn | " in page
     assert "| elman | jrnn | " in page and "<td>jrnn</td>" in web
 
 

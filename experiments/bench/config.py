@@ -152,6 +152,10 @@ class OnDevice:
     calls: int = 3
     """Calls per turn. The fastest one counts."""
 
+    profile: bool = False
+    """Whether to profile a call of each peer: the number of operations, and how long
+    the device was busy with them."""
+
     out: pathlib.Path = pathlib.Path()
     """Folder of device.md, device.html and device.json."""
 

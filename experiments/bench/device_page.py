@@ -55,6 +55,18 @@ def parts(results: dict[str, Any]) -> Iterator[str | Table]:
                 yield by_size(some, ratio_cell)
                 yield "Temporary memory in MiB; of torch, all memory at its peak:"
                 yield by_size(some, _memory)
+    profiled = [row for row in rows if row.get("profile")]
+    if profiled:
+        yield "## What the device does"
+        yield (
+            "One call of each peer, profiled: the number of operations on the device, "
+            "the milliseconds in which one of them ran, those from the first to the "
+            "last, and the operations that took the most time. If the device is busy "
+            "for a small part of a call, the call waits for launches."
+        )
+        named = ["cell", "mode", "dtype", "size", "method"]
+        measured = ["operations", "busy", "call", "part", "longest"]
+        yield [named + measured, *map(_profile, profiled)]
     failures = {f"{row['peer']}: {row['error']}" for row in rows if "error" in row}
     yield from (f'"-" in the tables: {line}' for line in sorted(failures))
 
@@ -111,6 +123,16 @@ def _checked(results: dict[str, Any]) -> Table:
 def _memory(row: Row) -> str:
     size = row["temporary"]
     return "?" if size is None else f"{size / 2**20:.1f}"
+
+
+def _profile(row: Row) -> list[str]:
+    found = row["profile"]
+    busy, span = (1e3 * found[name] for name in ("busy", "span"))
+    part = f"{busy / span:.0%}" if span else "-"
+    names = [f"{n} {name} {1e3 * s:.3f}" for name, n, s in found["longest"]]
+    what = [row[name] for name in ("cell", "mode", "dtype", "size", "peer")]
+    numbers = [str(found["operations"]), f"{busy:.3f}", f"{span:.3f}", part]
+    return [*what, *numbers, "; ".join(names)]
 
 
 def _markdown(part: str | Table) -> str:

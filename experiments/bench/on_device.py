@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import jrnn
-from experiments.bench import device_page, report, rounds
+from experiments.bench import device_page, profiles, report, rounds
 from experiments.bench.config import OnDevice, Size, size_of, split_peer
 from experiments.bench.peers import jrnn as ours
 from experiments.bench.rounds import Row
@@ -195,6 +195,8 @@ def _group(
         rows[peer]["seconds"].append(best)
     for peer, call in calls.items():
         rows[peer]["temporary"] = call.temporary()
+        found = profiles.profile(call.run) if config.profile else None
+        rows[peer]["profile"] = found and found._asdict()
     base = config.base if config.base in calls else "jrnn:scan"
     return rounds.compare(list(rows.values()), base)
 
