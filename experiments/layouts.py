@@ -11,7 +11,8 @@ import jax
 import jax.numpy as jnp
 
 import jrnn
-from experiments.bench.config import CELLS, SIZES, Size, require_known, size_of
+from experiments.bench.config import SIZES, Size, require_known, size_of
+from experiments.bench.peers import jrnn as ours
 from experiments.bench.worker import CLOCKS, timed
 from experiments.command_line import parse
 from jrnn.kernels import Gated, Layout
@@ -60,7 +61,7 @@ class Layouts:
 def main(prog: str, arguments: list[str]) -> int:
     """Prints the tables."""
     config = parse(Layouts, prog, arguments, description=_ABOUT)
-    for name, known in (("cells", CELLS), ("modes", MODES)):
+    for name, known in (("cells", ours.CELLS), ("modes", MODES)):
         require_known(name, getattr(config, name), tuple(known))
     clock = CLOCKS["processor" if config.processor_time else "wall"]
     named, cases = [], itertools.product(config.cells, config.sizes, config.modes)
@@ -104,7 +105,7 @@ def choices(
 def _compiled(
     name: str, how: dict[str, Any], size: Size, mode: str
 ) -> Callable[[], Any]:
-    cell = {"lstm": jrnn.LSTM, "gru": jrnn.GRU, "elman": jrnn.Elman}[name](size.hidden)
+    cell = ours.CELLS[name](size.hidden)
     params = cell.init(jax.random.key(0), size.inputs)
     xs = jax.random.normal(jax.random.key(1), (size.batch, size.time, size.inputs))
 
