@@ -59,7 +59,7 @@ def test_the_score_of_chorales_is_the_negative_log_likelihood_of_all_notes(tmp_p
     total, count = 0.0, 0
     for notes, length in zip(*data.held_out, strict=True):
         before = jnp.asarray(notes[: length - 1])
-        given = jnp.concatenate([jnp.zeros((1, 88)), before])
+        given = jnp.concatenate([jnp.zeros((1, 88), before.dtype), before])
         logits = np.asarray(model.apply(params, None, given[None])[1][0], np.float64)
         p = 1 / (1 + np.exp(-logits))
         total -= np.log(np.where(notes[:length] == 1, p, 1 - p)).sum()
