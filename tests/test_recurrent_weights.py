@@ -43,13 +43,15 @@ def test_a_gradient_keeps_its_length_over_100_steps(how):
     cell = jrnn.Orthogonal(LINEAR, how, negative=1)
     params = cell.init(KEY, 3)
     params = params._replace(w_h=params.w_h + 0.3)  # as after some training
+    xs = np.ones((100, 3), params.w_h.dtype)
 
     @jax.jit
     def pulled_back(params, final):
-        run = lambda state: jrnn.scan(cell, params, state, np.ones((100, 3), "f"))[0]
+        run = lambda state: jrnn.scan(cell, params, state, xs)[0]
         return jax.vjp(run, cell.initial_state(params))[1](final)[0]
 
-    gradient = pulled_back(params, jrnn.cells.ElmanState(h=np.arange(5.0, dtype="f")))
+    final = jrnn.cells.ElmanState(h=np.arange(5, dtype=xs.dtype))
+    gradient = pulled_back(params, final)
     np.testing.assert_allclose(np.linalg.norm(gradient.h), 30**0.5, rtol=1e-4)
 
 
