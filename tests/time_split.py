@@ -66,7 +66,9 @@ def check(name, shape):
     spec = actual[0][1][1][0].sharding.spec
     assert "time" in spec, spec  # outputs stay split
     small = shape[-1] * BATCH * H * H  # a state and a Jacobian of each device
-    gathered = re.findall(r"= f\d+\[([\d,]*)\]\S* all-gather\(", compiled.as_text())
+    bits = 64 if jax.config.jax_enable_x64 else 32
+    exchange = rf"= f{bits}\[([\d,]*)\]\S* all-gather\("
+    gathered = re.findall(exchange, compiled.as_text())
     assert gathered, "nothing is exchanged"
     assert all(np.prod([int(n) for n in g.split(",")]) <= small for g in gathered)
 
