@@ -118,7 +118,8 @@ class Gated(NamedTuple):
     mask: Callable[[Any], Array | None] | None = None  # params -> factor of `hidden`
     local: bool = True  # each parameter reaches one unit, that of its last axis
 
-    # With `inputs`, `recurrent` is a `Matmul`, and kernels may join both matmuls:
+    # With `inputs`, `recurrent` is a `Matmul`, and kernels may join both matmuls if
+    # `Cell.affine_inputs` is true:
     # combine(params, project(params, x), v)
     #     = combine(params, project(params, 0), x @ inputs(params) + v)
 

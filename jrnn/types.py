@@ -21,7 +21,7 @@ State = Any  # a pytree of arrays with a structure that never changes
 OVER_TIME = ("pointwise", "causal", "sequence", "reduce")  # see `Layer.over_time`
 _DERIVED = {"step", "structure"}  # what `Cell` derives from `form`
 _CONTRACT = _DERIVED | {"form", "prepare", "project", "read", "initial_state"}
-_CONTRACT |= {"output_size", "feature_axes"}
+_CONTRACT |= {"output_size", "feature_axes", "affine_inputs"}
 
 
 class Cell(abc.ABC):
@@ -66,6 +66,8 @@ class Cell(abc.ABC):
                         "or wrap the cell: see `jrnn.cells.HiddenCell` and "
                         "`jrnn.cells.Wrapper`."
                     )
+        if "project" in vars(cls) and "affine_inputs" not in vars(cls):
+            setattr(cls, "affine_inputs", False)  # see there
 
     @property
     @abc.abstractmethod
@@ -81,6 +83,16 @@ class Cell(abc.ABC):
     @abc.abstractmethod
     def form(self) -> Form:
         """How the state moves in one step: a form of `jrnn.forms`."""
+
+    @property
+    def affine_inputs(self) -> bool:
+        """Whether `project` is the affine map that the field `inputs` of the form says.
+
+        If so, kernels may join the matmuls of input and state. It is False for a class
+        that defines `project`, unless that class sets it too: a wrapper that changes
+        the input keeps the form of the cell inside, but not its map of the input.
+        """
+        return False
 
     @abc.abstractmethod
     def init(self, key: PRNGKey, input_size: Any, dtype: DType = float) -> Params:

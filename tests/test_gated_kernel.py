@@ -209,17 +209,42 @@ def test_the_gates_of_heads_lie_side_by_side():
     assert_close(dense.hoist()(h), dense(h), 1e-6)
 
 
-ADDITIVE = [case for case in CASES if getattr(case.cell.form, "inputs", None)]
+@jrnn.value
+class Doubling(jrnn.cells.Wrapper):
+    """Changes the input, but not the form."""
+
+    cell: jrnn.Cell
+
+    def project(self, params, x, *, key=None):
+        return self.cell.project(params, 2 * x, key=key)
 
 
-@pytest.mark.parametrize("case", ADDITIVE, ids=str)
-def test_matmuls_of_an_additive_cell_add_up(case):
-    cell, form = case.cell, case.cell.form
+@jrnn.value
+class Pretending(jrnn.cells.Wrapper):
+    """The same, and says otherwise."""
+
+    cell: jrnn.Cell
+    affine_inputs = True
+    project = Doubling.project
+
+
+WIDE = 2 * F  # units for which `auto` joins the matmuls of input and state
+
+
+def test_the_input_of_a_wrapper_that_changes_it_is_not_joined():
+    inner = jrnn.Elman(WIDE)
+    outer = jrnn.Zoneout(Doubling(inner), 0.25)
     with jax.enable_x64(True):
-        params, _, xs = long_setting(cell)
-        params = cell.prepare(params)
-        us = xs @ form.inputs(params)
-        v = randomise(us, 5)
-        expected = form.combine(params, cell.project(params, xs), v)
-        biases = cell.project(params, jnp.zeros(F))
-        assert_close(form.combine(params, biases, us + v), expected, 1e-12)
+        params = randomise(inner.init(jax.random.key(0), F), 1)
+        xs = randomise(jnp.zeros((8, 5, F)), 2)
+        expected = jrnn.scan(jrnn.Zoneout(inner, 0.25), params, None, 2 * xs)
+        assert_close(jrnn.scan(outer, params, None, xs), expected, 1e-12)
+
+
+def test_a_law_finds_that_inputs_are_not_what_the_form_says():
+    law = jrnn.testing.LAWS["inputs are affine if it says so"]
+    with jax.enable_x64(True):
+        for cell in (jrnn.Elman(4), Doubling(jrnn.Elman(4))):
+            law(jrnn.testing.make_subject(cell, F))
+        with pytest.raises(AssertionError, match="pre-activations by one matmul"):
+            law(jrnn.testing.make_subject(Pretending(jrnn.Elman(4)), F))

@@ -11,6 +11,7 @@ import pytest
 import jrnn
 from jrnn import forms, kernels
 from jrnn.kernels import Gated, Layout, Linear
+from jrnn.kernels.gated.layout import joins
 from jrnn.kernels.pallas import platforms
 from jrnn.testing import weighted_sum
 from tests.cases import CASES, B, F, assert_close
@@ -57,7 +58,7 @@ def runs(name, cell, options, flags):
         usual = jrnn.LSTM(4, bias=cell.bias) if isinstance(cell, jrnn.LSTM) else None
         return cell == usual and not {"mask", "reset"} & flags.keys()
     if name == "gated, joint":
-        return isinstance(form, forms.Gated) and form.inputs is not None
+        return joins(cell)
     if name.startswith("pallas"):
         plain = isinstance(form, forms.Gated) and form.around is forms.directly
         plain = plain and cell.feature_axes == 1
@@ -104,11 +105,10 @@ def matrix():
 def kernels_of(case, number, every):
     """Returns the names of all kernels, or with only one of each family."""
     layouts = [name for name in KERNELS if name.startswith("gated")]
-    joint = getattr(case.cell.form, "inputs", None) is not None
     pallas = [name for name in KERNELS if name.startswith("pallas")]
     left_out = set()
     if case.brief or not every:
-        left_out |= {*layouts} - {layouts[number % (3 if joint else 2)]}
+        left_out |= {*layouts} - {layouts[number % (3 if joins(case.cell) else 2)]}
     if case.brief:
         left_out.add("pallas, for a GPU")
     elif not every:

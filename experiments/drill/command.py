@@ -15,7 +15,7 @@ from experiments.errors import UserError
 from experiments.run import devices
 
 _ABOUT = """Causes faults and checks what happens: kills, damaged files, bad numbers,
-hostile input. It prints a table. All rows take about an hour; --quick, minutes."""
+hostile input. It prints a table. All rows take about three hours; --quick, minutes."""
 DEVICES = 4  # of the CPU, for rows that run within this process
 
 

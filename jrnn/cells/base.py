@@ -157,6 +157,7 @@ class GatedCell(HiddenCell):
     params_type: type[Any] = GatedParams
     state_type: type[Any] = HiddenState
     gates: Any = None
+    affine_inputs = True
 
     @abc.abstractmethod
     def update(self, params: Any, state: Any, p: Gates) -> Any:

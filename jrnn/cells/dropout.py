@@ -6,7 +6,12 @@ import jax
 import jax.numpy as jnp
 
 from jrnn import checks
-from jrnn.cells.wrapper_base import Wrapper, inner_params, require_gated
+from jrnn.cells.wrapper_base import (
+    Wrapper,
+    inner_params,
+    passes_input,
+    require_gated,
+)
 from jrnn.forms import Form, Gated
 from jrnn.types import Array, Cell, Params, PRNGKey, Shape, State
 from jrnn.values import value
@@ -61,9 +66,7 @@ class InputDropout(Wrapper):
 
     @property
     def form(self) -> Form:
-        form = self.cell.form.focus(inner_params)
-        # A kernel that joined both matmuls would read the input without its mask.
-        return form._replace(inputs=None) if isinstance(form, Gated) else form
+        return self.cell.form.focus(inner_params)
 
     def prepare(
         self, params: Params, *, key: PRNGKey | None = None, batch_shape: Shape = ()
@@ -152,6 +155,8 @@ class RecurrentDropout(Wrapper):
 
     cell: Cell
     rate: float
+
+    affine_inputs = passes_input
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -114,6 +114,8 @@ class CoRNN(_Oscillators):
     activation: Activation = activations.tanh
     bias: bool = True
 
+    affine_inputs = True
+
     @property
     def form(self) -> Gated:
         return Gated(

@@ -5,7 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jrnn.cells.wrapper_base import Wrapper
+from jrnn.cells.wrapper_base import Wrapper, passes_input
 from jrnn.forms import Form, Gated, Linear, Plain
 from jrnn.types import Array, Cell, DType, Params, PRNGKey, Shape, State
 from jrnn.values import value
@@ -43,6 +43,8 @@ class MixedPrecision(Wrapper):
     cell: Cell
     compute: DType = jnp.bfloat16
     state: DType = jnp.float32
+
+    affine_inputs = passes_input
 
     @property
     def form(self) -> Form:

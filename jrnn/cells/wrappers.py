@@ -6,7 +6,13 @@ import jax
 import jax.numpy as jnp
 
 from jrnn import checks, numerics
-from jrnn.cells.wrapper_base import Prepared, Wrapper, inner_params, inner_u
+from jrnn.cells.wrapper_base import (
+    Prepared,
+    Wrapper,
+    inner_params,
+    inner_u,
+    passes_input,
+)
 from jrnn.forms import Advance, Form
 from jrnn.types import Array, Cell, DType, Params, PRNGKey, Shape, State
 from jrnn.values import exportable, value
@@ -41,6 +47,8 @@ class Zoneout(Wrapper):
 
     cell: Cell
     rates: float | tuple[float, ...]
+
+    affine_inputs = passes_input
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -135,6 +143,8 @@ class ResidualCell(Wrapper):
     """
 
     cell: Cell
+
+    affine_inputs = passes_input
 
     @property
     def form(self) -> Form:

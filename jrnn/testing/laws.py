@@ -11,6 +11,7 @@ import numpy as np
 
 from jrnn import checks, kernels
 from jrnn.diagnostics import check_structure
+from jrnn.kernels.gated.layout import joins
 from jrnn.scanning import step
 from jrnn.testing.subjects import B, Subject, T, assert_close, randomize, weighted_sum
 from jrnn.types import Array, Params, State
@@ -158,6 +159,19 @@ def kernels_agree(subject: Subject) -> None:
             assert_close(actual, expected, 1e-8, what=f"method={name!r}")
 
 
+def inputs_are_affine(subject: Subject) -> None:
+    """With `affine_inputs`, one matmul may serve the input and the state."""
+    if not joins(subject.cell):
+        return
+    form: Any = subject.cell.form
+    params, xs = subject.cell.prepare(subject.params), subject.xs
+    v = form.recurrent(params)(form.seen(params, subject.state))[:, None]
+    expected = form.combine(params, subject.cell.project(params, xs), v)
+    biases = subject.cell.project(params, jnp.zeros_like(xs))
+    actual = form.combine(params, biases, xs @ form.inputs(params) + v)
+    assert_close(actual, expected, what="pre-activations by one matmul")
+
+
 def derivatives_agree(subject: Subject) -> None:
     """Forward mode equals reverse mode, and both equal finite differences."""
     args = (subject.params, subject.state, subject.xs)
@@ -210,6 +224,7 @@ LAWS: dict[str, Callable[[Subject], None]] = {
     "jit changes nothing": jit_changes_nothing,
     "transformations change nothing": transformations_change_nothing,
     "kernels equal the scan": kernels_agree,
+    "inputs are affine if it says so": inputs_are_affine,
     "derivatives agree in every mode": derivatives_agree,
     "the Jacobian has the declared structure": structure_is_as_declared,
     "no two leaves share memory": buffers_are_distinct,

@@ -62,7 +62,7 @@ def choose(cell: Cell, loop: Loop) -> Layout:
     rows = max(h.size // max(units, 1), 1)
     size = inputs.time * v.size * v.dtype.itemsize
     save = size <= SAVE_BYTES or features + units > RECOMPUTE_WIDTH
-    joint = form.inputs is not None and cell.feature_axes == 1 and inputs.keys is None
+    joint = joins(cell) and inputs.keys is None
     joint = joint and 2 * features <= units <= JOINT_UNITS and rows >= JOINT_ROWS
     if size <= ONE_CHUNK_BYTES:
         return Layout(inputs.time, save, joint)
@@ -70,6 +70,12 @@ def choose(cell: Cell, loop: Loop) -> Layout:
     if save:
         steps = max(steps, min(SAVING_STEPS, SAVING_ROWS // rows))
     return Layout(divisor(inputs.time, min(steps, MAX_STEPS)), save, joint)
+
+
+def joins(cell: Cell) -> bool:
+    """Whether one matmul can serve the input and the state of a cell."""
+    known = getattr(cell.form, "inputs", None) is not None  # only of a gated form
+    return known and cell.affine_inputs and cell.feature_axes == 1
 
 
 def accelerated(time: int) -> Layout:
