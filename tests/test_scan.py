@@ -189,6 +189,9 @@ def test_no_steps_and_no_rows():
     assert_close(scan(xs=XS[:, :0], return_sequence=False)[1], jnp.zeros((B, H)), 0)
     empty = jax.tree.map(lambda a: a[:0], STATE)
     assert scan(empty, XS[:0])[1].shape == (0, T, H)
+    final, ys = scan(xs=XS[:, :0], method="parallel")
+    assert_close(final, STATE, 0)
+    assert ys.shape == (B, 0, H)
 
 
 # ------------------------------------------------------------------- what is returned

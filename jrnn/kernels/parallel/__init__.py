@@ -21,6 +21,7 @@ from jrnn.kernels.parallel.window import (
 )
 from jrnn.kernels.recurrence import METHODS
 from jrnn.kernels.recurrence.places import Place, Whole, over
+from jrnn.kernels.scan import Scan
 from jrnn.types import Cell, State
 from jrnn.values import value
 
@@ -110,8 +111,10 @@ class Parallel:
 
     def run(self, cell: Cell, loop: Loop, options: Options) -> Trajectory:
         """Runs a cell along time."""
-        if isinstance(cell.form, forms.Linear) or not loop.inputs.time:
+        if isinstance(cell.form, forms.Linear):
             return self._linear.run(cell, loop, options)
+        if not loop.inputs.time:
+            return Scan().run(cell, loop, options)
         states, us, _ = self._solve(cell, loop, options)
         last = 0 if options.reverse else -1
         final = jax.tree.map(lambda leaf: leaf[last], states)
@@ -199,6 +202,7 @@ class Report:
 
     def run(self, cell: Cell, loop: Loop, options: Options) -> Trajectory:
         """Runs a cell along time. The outputs are zeros."""
+        checks.at_least("the number of time steps", loop.inputs.time, 1)
         us = project(cell, loop.params, loop.inputs)
         first = jax.tree.map(lambda leaf: leaf[0], us)
         shape = jax.eval_shape(cell.read, loop.params, loop.state, first)
