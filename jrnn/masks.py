@@ -115,6 +115,23 @@ def hold(ys: Any, keep: Array, reverse: bool) -> Any:
     return where(found, jax.tree.map(take, ys), jax.tree.map(jnp.zeros_like, ys))
 
 
+def last_before(first: Array, ys: Array, mask: Any) -> Array:
+    """Returns the output of the last valid step before each step, else `first`.
+
+    Args:
+      first: What comes before the first step [*batch, 1, features].
+      ys: The outputs of all steps [*batch, time, features].
+      mask: Booleans [*batch, time]; None if all steps are valid.
+    """
+    earlier, time = jnp.concatenate([first, ys], axis=-2), ys.shape[-2]
+    if mask is None:
+        return earlier[..., :time, :]
+    place = jnp.where(jnp.asarray(mask), jnp.arange(1, time + 1), 0)  # in `earlier`
+    place = jax.lax.cummax(place, axis=place.ndim - 1)
+    place = jnp.concatenate([jnp.zeros_like(place[..., :1]), place[..., :-1]], axis=-1)
+    return jnp.take_along_axis(earlier, place[..., None], axis=-2)
+
+
 def as_flags(value: Any) -> Array | None:
     """Returns a mask or resets as an array, also from a list; None stays."""
     return None if value is None else jnp.asarray(value)

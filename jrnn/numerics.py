@@ -154,6 +154,18 @@ def shift(first: Any, after: Any, reverse: bool = False) -> Any:
     return jax.tree.map(one, first, after)
 
 
+def typed_key(key: Array) -> Array:
+    """Returns a key as a scalar, also one of `jax.random.PRNGKey`.
+
+    Example:
+      >>> import jax
+      >>> typed_key(jax.random.PRNGKey(0)).shape, typed_key(jax.random.key(0)).shape
+      ((), ())
+    """
+    typed = jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
+    return key if typed else jax.random.wrap_key_data(key)
+
+
 def along(a: Array, like: Array) -> Array:
     """Returns an array with leading axes of length one, to the rank of `like`.
 

@@ -67,7 +67,7 @@ class Cell(abc.ABC):
                         "`jrnn.cells.Wrapper`."
                     )
         if "project" in vars(cls) and "affine_inputs" not in vars(cls):
-            setattr(cls, "affine_inputs", False)  # see there
+            cls.affine_inputs = False  # type: ignore[assignment,method-assign]
 
     @property
     @abc.abstractmethod
@@ -120,7 +120,9 @@ class Cell(abc.ABC):
     def project(self, params: Params, x: Any, *, key: PRNGKey | None = None) -> Any:
         """Computes the part of a step that depends on the input [..., input_size] only.
 
-        Noise that is drawn at every step is drawn here; `key=None` means no noise.
+        Noise that is drawn at every step is drawn here; `key=None` means no noise. An
+        array that all rows share, such as a key, must be a scalar, and `read` must not
+        use it.
         """
 
     @abc.abstractmethod

@@ -113,9 +113,51 @@ def test_a_cell_with_attention_is_a_loop(score):
     assert_close(context[0], scanned(params, MEMORY)[0, :, 4:])
 
 
+@pytest.mark.parametrize("flags", ["mask", "reset", "mask, reset"])
+def test_weights_are_those_that_made_the_contexts(flags):
+    cell = jrnn.AttentionCell(jrnn.GRU(4), M, 5)
+    bound = attend_to(randomise(shapes(cell, 2), 1), MEMORY, lengths=LENGTHS)
+    xs = randomise(np.zeros((B, T, 2)), 9, scale=1.0)
+    mask = jnp.array([[False, True, False, True], [True, False, True, False]])
+    reset = jnp.array([[False, False, False, True], [False, False, True, False]])
+    how = {"mask": mask, "reset": reset}
+    how = {name: flag for name, flag in how.items() if name in flags}
+    before, _ = jrnn.scan(cell, bound, None, xs)
+    for state in (None, before):
+        _, ys = jrnn.scan(cell, bound, state, xs, **how)
+        contexts = cell.weights(bound, state, ys, **how) @ MEMORY
+        keep = how.get("mask", jnp.ones_like(mask))[..., None]
+        assert_close(jnp.where(keep, contexts, 0), ys[..., 4:])
+    assert cell.weights(bound, before, ys[:, :0], **no_steps(how)).shape == (B, 0, S)
+
+
+def no_steps(flags):
+    return {name: flag[:, :0] for name, flag in flags.items()}
+
+
+@pytest.mark.parametrize("make_key", [jax.random.key, jax.random.PRNGKey])
+def test_the_last_output_of_a_cell_with_attention_and_noise(make_key):
+    cell = jrnn.AttentionCell(jrnn.InputDropout(jrnn.GRU(4), 0.5), M, 5)
+    bound = attend_to(randomise(shapes(cell, 2), 1), MEMORY)
+    xs, ends = randomise(np.zeros((B, T, 2)), 9), jnp.array([4, 2])
+    how = {"key": make_key(1), "lengths": ends}
+    _, y = jrnn.scan(cell, bound, None, xs, return_sequence=False, **how)
+    _, ys = jrnn.scan(cell, bound, None, xs, **how)
+    assert_close(y, ys[jnp.arange(B), ends - 1])
+
+
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
+        (
+            lambda: jrnn.Attention(4, M).apply(
+                attend_to(jrnn.Attention(4, M).init(jax.random.key(0), 7), MEMORY),
+                None,
+                QUERIES[:1],
+            ),
+            ValueError,
+            "the memory has the batch shape",
+        ),
         (lambda: jrnn.Attention(4, 3, score="cosine"), ValueError, "score must be"),
         (
             lambda: jrnn.Attention(4, M).apply(

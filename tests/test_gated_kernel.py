@@ -11,7 +11,7 @@ import jrnn
 from jrnn import forms
 from jrnn.kernels import Gated, Layout
 from jrnn.testing import weighted_sum
-from tests.cases import CASES, B, F, assert_close, randomise
+from tests.cases import B, F, assert_close, randomise
 from tests.kernel_cases import (
     CHUNK,
     LENGTHS,

@@ -115,6 +115,7 @@ def attend(params: AttentionParams, queries: Array) -> tuple[Array, Array]:
         )
     keys, values, mask = params.memory
     checks.last_axis("xs", queries, params.w_query.shape[0])
+    checks.memory_rows(mask.shape[:-1], queries.shape[:-2])
     q = queries @ params.w_query
     if params.v is None:
         scores = jnp.einsum("...ta,...sa->...ts", q, keys) / jnp.sqrt(
@@ -245,7 +246,7 @@ class AttentionCell(Cell):
     ) -> tuple[Array, PRNGKey | None]:
         """Returns the input: the cell needs the context to project it."""
         del params
-        return x, key
+        return x, None if key is None else numerics.typed_key(key)
 
     def read(self, params: AttentionCellParams, state: AttentionState, u: Any) -> Array:
         """Returns the output of the cell and the context."""
@@ -253,22 +254,34 @@ class AttentionCell(Cell):
         return jnp.concatenate([state.y, state.context], axis=-1)
 
     def weights(
-        self, params: AttentionCellParams, state: AttentionState | None, ys: Array
+        self,
+        params: AttentionCellParams,
+        state: AttentionState | None,
+        ys: Array,
+        *,
+        mask: Array | None = None,
+        reset: Array | None = None,
     ) -> Array:
-        """Returns the attention weights of each step of a scan.
+        """Returns the attention weights of each step of a scan that runs forward.
 
         Args:
           params: Parameters with a memory.
           state: The state before the scan; None for the initial state.
           ys: The outputs of the scan [*batch, time, output_size].
+          mask: The mask of the scan [*batch, time]. Padding after the last valid step
+            needs none.
+          reset: The resets of the scan [*batch, time].
 
         Returns:
           [*batch, time, S], which sum to one over the memory.
         """
         ys = ys[..., : self.cell.output_size]
-        first = jnp.zeros_like(ys[..., 0, :]) if state is None else state.y
-        queries = numerics.shift(first, jnp.moveaxis(ys, -2, 0))
-        return attend(params.attention, jnp.moveaxis(queries, 0, -2))[1]
+        zero = jnp.zeros_like(ys[..., :1, :])
+        first = zero if state is None else state.y[..., None, :]
+        queries = masks.last_before(first, ys, mask)
+        if reset is not None:  # the state restarts from zeros
+            queries = jnp.where(jnp.asarray(reset)[..., None], 0, queries)
+        return attend(params.attention, queries)[1]
 
     def _step(
         self, params: AttentionCellParams, state: AttentionState, u: Any

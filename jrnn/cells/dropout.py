@@ -3,9 +3,8 @@
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 
-from jrnn import checks
+from jrnn import checks, numerics
 from jrnn.cells.wrapper_base import (
     Wrapper,
     inner_params,
@@ -78,9 +77,7 @@ class InputDropout(Wrapper):
         cell = self.cell.prepare(params, key=key, batch_shape=batch_shape)
         if not self.locked:
             return _Keyed(cell, None)
-        if not jnp.issubdtype(key_mask.dtype, jax.dtypes.prng_key):
-            key_mask = jax.random.wrap_key_data(key_mask)
-        return _Keyed(cell, jax.random.split(key_mask, batch_shape))
+        return _Keyed(cell, jax.random.split(numerics.typed_key(key_mask), batch_shape))
 
     def project(self, params: _Keyed, x: Any, *, key: PRNGKey | None = None) -> Any:
         """Drops features, and projects the rest."""

@@ -8,7 +8,6 @@ from jrnn import options
 from jrnn.forms import Form, Gated
 from jrnn.types import Array, Cell, DType, Params, PRNGKey, Shape, State
 
-
 # The `affine_inputs` of a wrapper that passes its input on to the cell unchanged.
 passes_input: Any = property(lambda wrapper: wrapper.cell.affine_inputs)
 

@@ -8,6 +8,7 @@ from jrnn.checks.arrays import (
     integers as integers,
     last_axis as last_axis,
     lengths as lengths,
+    memory_rows as memory_rows,
     same_shape as same_shape,
     sequence_axes as sequence_axes,
     step_mask as step_mask,

@@ -185,6 +185,16 @@ def same_shape(name: str, value: Any, expected: Shape, like: str) -> None:
         )
 
 
+def memory_rows(memory: Shape, batch: Shape) -> None:
+    """Raises unless the batch of a memory broadcasts to that of the sequences."""
+    pairs = zip(memory[::-1], batch[::-1], strict=False)
+    if len(memory) > len(batch) or any(m not in (1, b) for m, b in pairs):
+        raise ValueError(
+            f"the memory has the batch shape {list(memory)}, but the sequences have "
+            f"{list(batch)}. Call `attend_to` with one memory for each sequence."
+        )
+
+
 def step_mask(mask: Array, expected: Shape) -> None:
     """Raises unless `mask` is boolean with one entry per step."""
     if mask.dtype != bool:
