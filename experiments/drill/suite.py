@@ -45,14 +45,16 @@ def suite(*words: str, quick: tuple[str, ...] | None = None, **settings: str) ->
             text=True,
             timeout=LIMIT,
         )
+        said = f"pytest: {(ended.stdout + ended.stderr)[-_SHOWN:]}"
         if not report.exists():
-            return Result(False, 0, 0, f"pytest: {ended.stdout[-_SHOWN:]}")
+            return Result(False, 0, 0, said)
         found = read(report)
-        shown = f"`pytest {' '.join(chosen)}`, {time.monotonic() - began:.0f} s"
         if found.note:
             return found
-        passed = ended.returncode == 0 and found.trials > 0
-        return found._replace(passed=passed, note=shown)
+        if ended.returncode or not found.trials:  # an error outside of the tests
+            return found._replace(passed=False, note=said)
+        shown = f"`pytest {' '.join(chosen)}`, {time.monotonic() - began:.0f} s"
+        return found._replace(note=shown)
 
     return check
 

@@ -6,6 +6,7 @@ import pytest
 
 from experiments.drill import command, page, rows
 from experiments.drill.rows import Outcome, Result, Row
+from experiments.drill.suite import suite
 from experiments.errors import UserError
 
 BOARD = rows.all_rows()
@@ -37,6 +38,17 @@ def test_a_check_that_raises_has_failed(tmp_path, capsys):
 
 def test_no_trial_is_no_pass():
     assert not rows.count([]).passed
+
+
+def test_an_error_outside_of_tests_is_shown(tmp_path):
+    (tmp_path / "conftest.py").write_text(
+        "def pytest_unconfigure(): raise ValueError('told you')"
+    )
+    tests = tmp_path / "test_fine.py"
+    tests.write_text("def test_fine(): pass")
+    found = suite(str(tests))(tmp_path, False)
+    assert not found.passed and (found.trials, found.failures) == (1, 0)
+    assert "told you" in found.note
 
 
 def test_a_row_without_a_check_has_not_passed():
