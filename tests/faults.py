@@ -237,7 +237,7 @@ FAULTS = [
     Fault(
         "locked dropout over the batch",
         "layers/over_time.py",
-        'axis = xs.ndim - getattr(layer, "feature_axes", 1)',
+        "axis = xs.ndim - feature_axes(layer)",
         "axis = 0",
         "tests/test_over_time.py -k locked",
     ),

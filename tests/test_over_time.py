@@ -7,6 +7,7 @@ import pytest
 
 import jrnn
 from jrnn import training
+from jrnn.layers import over_time
 from tests.cases import B, F, H, T, assert_close, randomise, shapes
 from tests.test_layer_laws import CAUSAL, LAYERS
 
@@ -23,6 +24,18 @@ def drawn(layer, size=F):
 
 def doubled(x):
     return 2 * x
+
+
+def centered(x):
+    return x - jnp.mean(x, (0, 1))
+
+
+def as_image(x):
+    return x.reshape(3, 5, 1)
+
+
+CONV = jrnn.ConvLSTM(F, (3, 3), (3, 5), padding="same")
+FRAME = jrnn.Map(doubled, feature_axes=3)
 
 
 # ------------------------------------------------------------------- what a layer says
@@ -196,11 +209,40 @@ def test_locked_dropout_of_images_is_locked_over_time():
     assert np.all(ys == ys[:, :1])
     assert np.any(ys[:, :, :1] != ys) and np.any(ys[:, :, :, :1] != ys)
     assert np.any(ys[0] != ys[1])
-    frame = jrnn.Map(doubled, feature_axes=3)
-    stack = jrnn.Stack(frame, frame, dropout=0.5, locked=True)
-    ys = np.array(stack.apply(((), ()), None, images, key=jax.random.key(0))[1])
-    assert np.all(ys == ys[:, :1])
-    assert np.any(ys[:, :, :1] != ys) and np.any(ys[:, :, :, :1] != ys)
+    for above in (FRAME, jrnn.Residual(FRAME), jrnn.Sequential(FRAME)):
+        stack = jrnn.Stack(FRAME, above, dropout=0.5, locked=True)
+        params = stack.init(jax.random.key(0), 6)
+        ys = np.array(stack.apply(params, None, images, key=jax.random.key(0))[1])
+        assert np.all(ys == ys[:, :1])
+        assert np.any(ys[:, :, :1] != ys) and np.any(ys[:, :, :, :1] != ys)
+
+
+@pytest.mark.parametrize(
+    ("layer", "axes"),
+    [
+        (jrnn.Dense(3), 1),
+        (jrnn.Bidirectional(CONV), 3),
+        (jrnn.Residual(jrnn.Recurrent(CONV)), 3),
+        (jrnn.Sequential(jrnn.Dropout(0.1), jrnn.LayerNorm(), FRAME), 3),
+        (jrnn.Sequential(jrnn.Dense(15), jrnn.Map(as_image), FRAME), 1),
+    ],
+    ids=str,
+)
+def test_a_layer_has_the_feature_axes_of_its_input(layer, axes):
+    assert over_time.feature_axes(layer) == axes
+
+
+@pytest.mark.parametrize("wrap", [jrnn.Sequential, jrnn.Residual, jrnn.Stack])
+def test_a_layer_of_images_follows_one_output(wrap):
+    center = jrnn.Map(centered, feature_axes=3)
+    last = jrnn.Recurrent(CONV, return_sequence=False)
+    model = jrnn.Sequential(last, wrap(center))
+    params = drawn(model)
+    images = randomise(np.zeros((B, T, 3, 5, F)), 1)
+    image = last.apply(params[0], None, images)[1]
+    expected = image - jnp.mean(image, (1, 2), keepdims=True)
+    expected = expected + image if wrap is jrnn.Residual else expected
+    assert_close(model.apply(params, None, images)[1], expected)
 
 
 @pytest.mark.without("jax_debug_nans", reason="it makes NaN on purpose")

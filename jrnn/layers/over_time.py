@@ -1,12 +1,13 @@
 """How the outputs of layers depend on time, and which layers may follow each other."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jax.numpy as jnp
 
 from jrnn import checks
+from jrnn.layers.dropout import Dropout
 from jrnn.types import OVER_TIME, Layer, Params, PRNGKey, State
 
 
@@ -97,12 +98,29 @@ def inner_layers(layer: Any) -> list[Layer]:
     return found
 
 
+def feature_axes(layer: Layer) -> int:
+    """Returns the number of axes of one step of the input of a layer.
+
+    If a layer does not define it, it is that of the first layer inside that does.
+    """
+    return next(_feature_axes(layer), 1)
+
+
+def _feature_axes(layer: Any) -> Iterator[int]:
+    if isinstance(layer, Dropout) and not layer.locked:
+        return  # it takes steps with any number of axes
+    if hasattr(layer, "feature_axes"):
+        yield layer.feature_axes
+    for inner in inner_layers(layer):
+        yield from _feature_axes(inner)
+
+
 def apply_without_time(
     layer: Layer, params: Params, state: State, xs: Any, key: PRNGKey | None
 ) -> tuple[State, Any]:
     """Applies a pointwise layer to [*batch, features], as to a single time step."""
     checks.array("xs", xs)
-    axis = xs.ndim - getattr(layer, "feature_axes", 1)
+    axis = xs.ndim - feature_axes(layer)
     state, ys = layer.apply(params, state, jnp.expand_dims(xs, axis), key=key)
     return state, jnp.squeeze(ys, axis)
 

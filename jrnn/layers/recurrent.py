@@ -214,6 +214,11 @@ class Bidirectional:
         return None if forward is None or backward is None else forward + backward
 
     @property
+    def feature_axes(self) -> int:
+        """The number of axes of one step."""
+        return over_time.feature_axes(self.layers[0])
+
+    @property
     def over_time(self) -> str:
         return over_time.joined(self.layers)
 

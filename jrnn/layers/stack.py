@@ -139,7 +139,7 @@ class Stack:
             zip(self.layers, params, states, keys, strict=True)
         ):
             key_drop, key_layer = (None, None) if k is None else jax.random.split(k)
-            axes = getattr(layer, "feature_axes", 1)
+            axes = over_time.feature_axes(layer)
             drop = Dropout(self.dropout, self.locked and not reduced, axes)
             below = drop.apply((), (), ys, key=key_drop)[1] if n else ys
             if n and self.skip:
