@@ -147,6 +147,8 @@ def shift(first: Any, after: Any, reverse: bool = False) -> Any:
     """
 
     def one(start: Array, rest: Array) -> Array:
+        if not rest.shape[0]:
+            return rest
         if reverse:
             return jnp.concatenate([rest[1:], start[None]])
         return jnp.concatenate([start[None], rest[:-1]])

@@ -53,6 +53,15 @@ def test_an_encoder_may_return_one_output_or_a_pair(bridge):
     assert pair.apply(drawn(pair), SOURCE, TARGET).shape == (B, T, V)
 
 
+@pytest.mark.parametrize("teacher_forcing", [0.0, 1.0])
+def test_a_target_without_steps_has_no_logits(teacher_forcing):
+    model = MODELS["copy"]
+    ys = model.apply(
+        drawn(model), SOURCE, TARGET[:, :0], teacher_forcing=teacher_forcing
+    )
+    assert ys.shape == (B, 0, V)
+
+
 @pytest.mark.parametrize(
     "encoder",
     [

@@ -39,6 +39,7 @@ def test_what_precedes_a_step_is_shifted_by_one(reverse):
     after = jnp.arange(1, 5)
     found = numerics.shift(jnp.array(9), after, reverse)
     assert found.tolist() == ([2, 3, 4, 9] if reverse else [9, 1, 2, 3])
+    assert numerics.shift(jnp.array(9), after[:0], reverse).shape == (0,)
 
 
 def test_normalization_is_in_float32_for_a_narrow_array():
