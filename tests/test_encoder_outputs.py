@@ -53,6 +53,15 @@ def test_an_encoder_may_return_one_output_or_a_pair(bridge):
     assert pair.apply(drawn(pair), SOURCE, TARGET).shape == (B, T, V)
 
 
+def test_a_batch_may_have_no_examples():
+    model = MODELS["dense"]
+    params, none = drawn(model), SOURCE[:0]
+    assert model.apply(params, none, TARGET[:0]).shape == (0, T, V)
+    assert model.generate(params, none, 3).shape == (0, 3)
+    found = model.beam_search(params, none, 3, beams=2)
+    assert found.tokens.shape == (0, 2, 3) and found.scores.shape == (0, 2)
+
+
 @pytest.mark.parametrize("teacher_forcing", [0.0, 1.0])
 def test_a_target_without_steps_has_no_logits(teacher_forcing):
     model = MODELS["copy"]

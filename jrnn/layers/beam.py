@@ -139,7 +139,7 @@ def _search(
             length=search.length + (~search.done).astype(jnp.int32)
         )
         ranked = jnp.moveaxis(score(search, totals), 0, -2)
-        _, best = jax.lax.top_k(ranked.reshape(*batch, -1), beams)
+        _, best = jax.lax.top_k(ranked.reshape(*batch, beams * vocabulary), beams)
         best = jnp.moveaxis(best, -1, 0)  # [beams, *batch]
         parent, token = best // vocabulary, best % vocabulary
 

@@ -163,7 +163,7 @@ class EncoderDecoder:
             return decoder, copy_state(final, self.decoder, decoder), start
         if self.bridge is None:
             return decoder, self.decoder.initial_state(decoder, batch), start
-        flat = [a.reshape(*batch, -1) for a in jax.tree.leaves(final)]
+        flat = [jax.lax.collapse(a, len(batch)) for a in jax.tree.leaves(final)]
         vector = jnp.concatenate(flat, axis=-1)
         state = Bridge(self.decoder).apply(params.bridge, decoder, vector)
         return decoder, state, start
