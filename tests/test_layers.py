@@ -235,6 +235,7 @@ def test_layers_are_plain_values():
         (lambda: jrnn.Embed(0, 4), ValueError, "vocabulary must be at least 1"),
         (lambda: jrnn.Embed(7, "4"), TypeError, "features must be an integer"),
         (lambda: jrnn.LayerNorm("small"), TypeError, "epsilon must be a number"),
+        (lambda: jrnn.LayerNorm(0.0), ValueError, "epsilon must be positive, got 0.0"),
         (lambda: jrnn.Dropout(1.0), ValueError, "rate"),
         (lambda: jrnn.Dropout("half"), TypeError, "rate must be a number"),
         (lambda: jrnn.Dropout(0.5, locked=1), TypeError, "locked must be True or"),

@@ -173,7 +173,8 @@ class LayerNorm:
         y = scale * (x - mean(x)) / sqrt(var(x) + epsilon) + shift
 
     Attributes:
-      epsilon: Added to the variance.
+      epsilon: Added to the variance. It must be positive, because padded steps are
+        zeros, which have no variance.
 
     Example:
       >>> import jax, jax.numpy as jnp, jrnn
@@ -194,7 +195,7 @@ class LayerNorm:
 
     def __post_init__(self) -> None:
         options.check(self)
-        checks.at_least("epsilon", self.epsilon, 0)
+        checks.positive("epsilon", self.epsilon)
 
     def init(
         self, key: PRNGKey, input_size: int, dtype: DType = float
