@@ -172,6 +172,16 @@ def test_enough_beams_find_the_best_of_all_sequences(end, penalty):
             assert np.all(first[found.lengths[row][0] :] == end)
 
 
+def test_a_length_penalty_may_be_traced():
+    model = MODELS["copy"]
+    params = drawn(model)
+
+    def search(penalty):
+        return model.beam_search(params, SOURCE, 3, end=1, length_penalty=penalty)
+
+    assert_close(jax.jit(search)(0.6), search(0.6))
+
+
 def test_few_beams_keep_the_best_at_every_step():
     model = MODELS["bahdanau"]
     params = drawn(model)

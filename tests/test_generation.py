@@ -91,6 +91,18 @@ def test_another_temperature_does_not_compile_again():
     assert _generate._cache_size() == before
 
 
+def test_a_temperature_may_be_traced():
+    def ids(temperature):
+        key = jax.random.key(0)
+        return jrnn.generate(
+            MODEL, PARAMS, None, PRIME, STEPS, key=key, temperature=temperature
+        )[1]
+
+    np.testing.assert_array_equal(jax.jit(ids)(0.7), ids(0.7))
+    with pytest.raises(TypeError, match="temperature must be a number"):
+        jax.jit(ids)(jnp.ones(2))
+
+
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
@@ -104,6 +116,7 @@ def test_another_temperature_does_not_compile_again():
         ),
         ({"lengths": jnp.array([0, 2])}, ValueError, "between 1 and the 3"),
         ({"temperature": -1.0}, ValueError, "temperature"),
+        ({"temperature": None}, TypeError, "temperature must be a number"),
         ({"top_k": 0}, ValueError, "top_k"),
         ({"top_p": 0.0}, ValueError, "top_p"),
         ({"steps": -1}, ValueError, "steps"),

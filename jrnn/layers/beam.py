@@ -79,7 +79,9 @@ def beam_search(
     prime, lengths = check_prime(model, prime, lengths)
     steps = checks.integer("steps", steps, 1)
     beams = checks.integer("beams", beams, 1)
-    checks.finite("length_penalty", length_penalty)
+    checks.number("length_penalty", length_penalty)
+    if checks.concrete(length_penalty):
+        checks.finite("length_penalty", length_penalty)
     check_end(model, end)
     model = without_init_options(model)
     found = _search(

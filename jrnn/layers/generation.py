@@ -41,7 +41,8 @@ def generate(
       steps: The number of tokens to generate.
       key: The random key; None for greedy decoding.
       temperature: Values above 1 flatten the distribution, values below 1 sharpen it; 0
-        is greedy. A new value of this or of the arguments below does not recompile.
+        is greedy. If it is traced, it must be positive. A new value of this or of the
+        arguments below does not recompile.
       top_k: Sample only from the k most likely tokens; None for all.
       top_p: Sample only from the smallest set of most likely tokens whose total
         probability is at least `top_p` [1]; None for all.
@@ -78,11 +79,13 @@ def generate(
     """
     prime, lengths = check_prime(model, prime, lengths)
     steps = checks.integer("steps", steps, 0)
-    checks.at_least("temperature", temperature, 0)
+    checks.number("temperature", temperature)
+    if checks.concrete(temperature):
+        checks.at_least("temperature", temperature, 0)
     top_k = _checked_cuts(top_k, top_p)
     checks.key("key", key)
     check_end(model, end)
-    greedy = key is None or temperature == 0
+    greedy = key is None or (checks.concrete(temperature) and temperature == 0)
     cuts = None if greedy else (temperature, top_k, top_p)
     model = without_init_options(model)
     state, ids = _generate(model, params, state, prime, steps, key, cuts, end, lengths)
