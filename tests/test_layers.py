@@ -185,6 +185,16 @@ def test_dropout_keeps_the_mean_and_its_mask(locked):
         jrnn.Dropout(1.0).init(key, 3)
 
 
+@pytest.mark.parametrize("layer", [jrnn.Dropout(0.5), jrnn.LayerNorm()], ids=repr)
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, np.float64], ids=str)
+def test_an_array_of_numpy_gets_the_dtype_that_jax_gives_it(layer, dtype):
+    xs = np.array(XS, dtype)
+    expected = jnp.array(xs)
+    params = layer.init(jax.random.key(0), F, expected.dtype)
+    ys = layer.apply(params, (), xs, key=jax.random.key(1))[1]
+    assert ys.dtype == expected.dtype
+
+
 def test_sequential_threads_sizes_states_and_keys():
     model = jrnn.Sequential(
         jrnn.Recurrent(jrnn.LSTM(H)), jrnn.LayerNorm(), jrnn.Dropout(0.5), jrnn.Dense(2)

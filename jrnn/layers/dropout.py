@@ -70,6 +70,7 @@ class Dropout:
         """Drops features of [*batch, time, features]."""
         del params, state, lengths, mask, reset
         checks.array("xs", xs)
+        xs = jnp.asarray(xs)
         if key is None or self.rate == 0:
             return (), xs
         shape, time = list(xs.shape), xs.ndim - self.feature_axes - 1

@@ -229,7 +229,7 @@ class LayerNorm:
         del state, reset, key
         options.own_params(self, params, LayerNormParams)
         checks.last_axis("xs", xs, params.scale.shape[0])
-        xs = masks.without_padding(xs, lengths, mask)
+        xs = masks.without_padding(jnp.asarray(xs), lengths, mask)
         normal = numerics.normalize(xs, self.epsilon)
         scale, shift = (numerics.along(a, xs) for a in params)
         return (), scale * normal + shift
