@@ -43,6 +43,23 @@ def test_parameters_of_another_layer_are_named(run):
         run()
 
 
+@pytest.mark.parametrize(
+    "layer",
+    [
+        jrnn.Dropout(0.5),
+        jrnn.Sequential(jrnn.Dropout(0.5)),
+        jrnn.Stack(jrnn.GRU(4)),
+        jrnn.Bidirectional(jrnn.GRU(4)),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("key", [3, jax.random.split(jax.random.key(0))])
+def test_what_is_no_key_is_named(layer, key):
+    params = layer.init(jax.random.key(0), 4)
+    with pytest.raises(TypeError, match="key must be a key of JAX"):
+        layer.apply(params, None, XS, key=key)
+
+
 @pytest.mark.parametrize("params", [{"a": jnp.ones(3)}, OTHER])
 def test_what_has_no_layers_is_not_clipped_by_layer(params):
     tx = training.per_layer(training.clip_gradients(1.0))

@@ -71,7 +71,7 @@ def init_key(value: Any) -> Any:
 
 
 def split_key(value: Any, number: int = 2) -> Any:
-    """Splits the key that an `init` draws from."""
+    """Splits a key, which must be one of `jax.random`."""
     return jax.random.split(init_key(value), number)
 
 

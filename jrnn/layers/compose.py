@@ -4,8 +4,6 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any
 
-import jax
-
 from jrnn import checks, masks, options
 from jrnn.layers import over_time
 from jrnn.types import Array, DType, Layer, Params, PRNGKey, Shape, State
@@ -101,7 +99,7 @@ class Sequential:
         checks.count("params", params, number, "one entry per layer")
         states = (None,) * number if state is None else state
         checks.count("state", states, number, "one entry per layer")
-        keys = (None,) * number if key is None else jax.random.split(key, number)
+        keys = (None,) * number if key is None else checks.split_key(key, number)
         flags: Any = {"lengths": lengths, "mask": mask, "reset": reset}
         finals: list[State] = []
         reduced = False

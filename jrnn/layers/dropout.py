@@ -70,6 +70,7 @@ class Dropout:
         """Drops features of [*batch, time, features]."""
         del params, state, lengths, mask, reset
         checks.array("xs", xs)
+        checks.key("key", key)
         xs = jnp.asarray(xs)
         if key is None or self.rate == 0:
             return (), xs

@@ -203,7 +203,7 @@ class EncoderDecoder:
         References:
           [1] Bengio et al., 2015, https://arxiv.org/abs/1506.03099
         """
-        keys = (None,) * 2 if key is None else jax.random.split(key)
+        keys = (None,) * 2 if key is None else checks.split_key(key)
         flags: Any = {"lengths": lengths, "mask": mask}
         decoder, state = self.encode(params, source, key=keys[0], **flags)
         target = checks.integers("target", target, " A target holds integer ids.")

@@ -3,7 +3,6 @@
 import dataclasses
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 
 from jrnn import checks, kernels, options
@@ -263,7 +262,7 @@ class Bidirectional:
     ) -> tuple[BidirectionalState, Any]:
         """Runs both layers over `xs` and merges their outputs."""
         options.own_params(self, params, BidirectionalParams)
-        keys = (None, None) if key is None else jax.random.split(key)
+        keys = (None, None) if key is None else checks.split_key(key)
         flags: Any = {"lengths": lengths, "mask": mask, "reset": reset}
         finals, outputs = [], []
         for side, layer in enumerate(self.layers):

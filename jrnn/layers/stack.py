@@ -132,7 +132,7 @@ class Stack:
         checks.count("params", params, number, "one entry per layer")
         states = (None,) * number if state is None else state
         checks.count("state", states, number, "one entry per layer")
-        keys = (None,) * number if key is None else jax.random.split(key, number)
+        keys = (None,) * number if key is None else checks.split_key(key, number)
         flags: Any = {"lengths": lengths, "mask": mask, "reset": reset}
         ys, finals, outputs, reduced = xs, [], [], False
         for n, (layer, p, s, k) in enumerate(
