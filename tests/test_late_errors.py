@@ -43,6 +43,13 @@ def test_parameters_of_another_layer_are_named(run):
         run()
 
 
+@pytest.mark.parametrize("layer", [MODEL, MODEL.layers[1], jrnn.Stack(jrnn.GRU(4))])
+def test_parameters_that_are_left_out_are_named(layer):
+    with pytest.raises((TypeError, ValueError), match="must .*, got None") as told:
+        layer.apply(None, None, XS)
+    assert "`init`" in str(told.value)
+
+
 @pytest.mark.parametrize(
     "layer",
     [

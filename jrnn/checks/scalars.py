@@ -2,7 +2,7 @@
 
 import numbers
 import operator
-from collections.abc import Iterable
+from collections.abc import Iterable, Sized
 from typing import Any
 
 import numpy as np
@@ -87,10 +87,9 @@ def probability(name: str, value: float) -> None:
 
 def count(name: str, value: Any, number: int, meaning: str) -> None:
     """Raises unless `value` has `number` entries."""
-    if len(value) != number:
-        raise ValueError(
-            f"{name} must have {number} entries ({meaning}), got {len(value)}."
-        )
+    given = len(value) if isinstance(value, Sized) else repr(value)
+    if given != number:
+        raise ValueError(f"{name} must have {number} entries ({meaning}), got {given}.")
 
 
 def divides(name: str, value: int, whole: str, size: int) -> None:

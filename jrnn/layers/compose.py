@@ -96,7 +96,7 @@ class Sequential:
         Layers after one that returns a single output for each sequence get no flags.
         """
         number = len(self.layers)
-        checks.count("params", params, number, "one entry per layer")
+        checks.count("params", params, number, "one per layer, made by `init`")
         states = (None,) * number if state is None else state
         checks.count("state", states, number, "one entry per layer")
         keys = (None,) * number if key is None else checks.split_key(key, number)

@@ -129,7 +129,7 @@ class Stack:
     ) -> tuple[tuple[State, ...], Array]:
         """Runs the layers. Without a key nothing is dropped."""
         number = len(self.layers)
-        checks.count("params", params, number, "one entry per layer")
+        checks.count("params", params, number, "one per layer, made by `init`")
         states = (None,) * number if state is None else state
         checks.count("state", states, number, "one entry per layer")
         keys = (None,) * number if key is None else checks.split_key(key, number)
