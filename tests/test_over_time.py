@@ -102,6 +102,12 @@ def test_no_pointwise_layer_takes_a_pair(above):
         above.apply(drawn(above), (), (XS, XS))
 
 
+def test_a_pair_has_no_residual_and_no_logits():
+    for make in (jrnn.Residual, lambda body: jrnn.Tied(jrnn.Embed(5, H), body)):
+        with pytest.raises(ValueError, match=r"(Res|Tied).* needs one array, but Bid"):
+            make(PAIR)
+
+
 def test_a_cell_that_takes_a_pair_may_follow_one():
     @jrnn.value
     class Sum(jrnn.cells.Wrapper):

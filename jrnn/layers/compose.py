@@ -149,6 +149,7 @@ class Residual:
 
     def __post_init__(self) -> None:
         options.check(self)
+        over_time.refuse_pair("Residual", self.layer)
         if self.over_time == "reduce":
             raise ValueError(
                 f"Residual adds the input of a layer to its output, but {self.layer!r} "

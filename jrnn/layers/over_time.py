@@ -36,12 +36,17 @@ def check_order(name: str, layers: Sequence[Layer]) -> None:
         if layer.over_time == "reduce":
             last = layer
         previous = layers[number - 1] if number else None
-        if returns_pair(previous) and layer.over_time == "pointwise":
-            raise ValueError(
-                f"Layer {number} of {name}, {layer!r}, needs one array, but "
-                f"{previous!r} before it returns the pair of outputs of both "
-                "directions. Choose a merge, such as merge='concat'."
-            )
+        if layer.over_time == "pointwise":
+            refuse_pair(f"Layer {number} of {name}, {layer!r},", previous)
+
+
+def refuse_pair(who: str, layer: Any) -> None:
+    """Raises if a layer, whose output `who` needs, returns a pair."""
+    if returns_pair(layer):
+        raise ValueError(
+            f"{who} needs one array, but {layer!r} returns the pair of outputs of both "
+            "directions. Choose a merge, such as merge='concat' or merge='sum'."
+        )
 
 
 def returns_pair(layer: Any) -> bool:

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 
 from jrnn import checks, options
+from jrnn.layers.over_time import refuse_pair
 from jrnn.layers.pointwise import Embed, EmbedParams
 from jrnn.numerics import along
 from jrnn.types import Array, DType, Layer, Params, PRNGKey, Shape, State
@@ -51,6 +52,7 @@ class Tied:
         options.check(self)
         if not isinstance(self.embed, Embed):
             raise TypeError(f"Tied.embed must be a jrnn.Embed, got {self.embed!r}.")
+        refuse_pair("Tied", self.body)
 
     @property
     def output_size(self) -> int:
