@@ -56,6 +56,10 @@ def test_directions_have_parameters_of_their_own_and_sizes_must_fit_the_merge():
         drawn(jrnn.Bidirectional(jrnn.GRU(H), jrnn.GRU(5), merge="sum"))
     with pytest.raises(ValueError, match="merge must be one of"):
         drawn(jrnn.Bidirectional(jrnn.GRU(H), merge="max"))
+    for sides in ((jrnn.GRU(H), jrnn.Dropout(0.1)), (jrnn.LayerNorm(), jrnn.GRU(H))):
+        with pytest.raises(ValueError, match="its input. End that.*jrnn.Dense"):
+            jrnn.Bidirectional(*sides)
+        assert jrnn.Bidirectional(*sides, merge="sum").init(jax.random.key(0), H)
 
 
 def test_a_direction_is_a_cell_or_a_layer():

@@ -174,6 +174,14 @@ class Bidirectional:
                 "of which only one returns a sequence. Set return_sequence=False for "
                 "both or for neither, or use merge=None, which returns the pair."
             )
+        for side in self.layers if self.merge == "concat" else ():
+            if side.output_size is None:
+                raise ValueError(
+                    "Bidirectional concatenates the outputs of two layers of known "
+                    f"size, but the size of {side!r} is that of its input. End that "
+                    "layer with a `jrnn.Dense`, or set `output_size` if it is a "
+                    "`jrnn.Map`."
+                )
         if isinstance(forward, Recurrent) and forward.reverse:
             raise ValueError(
                 f"forward must run from the first step to the last, but {forward} has "
@@ -207,10 +215,10 @@ class Bidirectional:
 
     @property
     def output_size(self) -> int | None:
-        forward, backward = (layer.output_size for layer in self.layers)
+        sizes = [layer.output_size for layer in self.layers]
         if self.merge != "concat":
-            return forward
-        return None if forward is None or backward is None else forward + backward
+            return sizes[0]
+        return sum(size or 0 for size in sizes)  # none of them is None
 
     @property
     def feature_axes(self) -> int:
