@@ -92,7 +92,7 @@ def make_cell(options: Options) -> Cell:
         known = cells()
         if options.cell in known:
             return known[options.cell](size)
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         raise UserError(unfit(options, error)) from None
     near = difflib.get_close_matches(options.cell, known, n=1)
     hint = f" Do you mean {near[0]}?" if near else ""

@@ -92,11 +92,11 @@ def begin(
     """Returns a new learner, placed on the devices.
 
     Raises:
-      UserError: If the sizes do not fit the cell.
+      UserError: If a size or a wrapper does not fit the cell.
     """
     try:
         learner = _draw(task, options, model, jax.random.key(seed))
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         raise UserError(models.unfit(options, error)) from None
     return place(learner, split)
 

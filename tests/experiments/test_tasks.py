@@ -149,6 +149,28 @@ def test_chrono_draws_long_memories():
         models.make_cell(Options(cell="chrono(elman)"))
 
 
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "multihead(multihead(gru))",
+        "cutrecurrentgradient(mingru)",
+        "layernormed(mingru)",
+        "multihead(mingru)",
+    ],
+)
+def test_a_cell_that_a_wrapper_does_not_support_is_one_line(cell):
+    with pytest.raises(UserError, match=r"--cell .* with --hidden-size 16: ") as caught:
+        models.make_cell(Options(cell=cell, hidden_size=16))
+    assert cell in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_recurrent_weights_that_a_wrapper_does_not_support_are_one_line(tmp_path):
+    task, options = tiny("parity", tmp_path)
+    with pytest.raises(UserError, match="needs a cell whose recurrent map"):
+        train.run(task, dataclasses.replace(options, cell="multihead(slstm)"))
+    assert not options.out.exists()
+
+
 def test_a_size_that_does_not_fit_is_one_line(tmp_path, monkeypatch):
     task, options = tiny("sunspots", tmp_path)
     monkeypatch.setattr(models, "SAME_SIZE", ())  # a layer of another input size
