@@ -81,13 +81,15 @@ def make_cell(options: Options) -> Cell:
       MultiHead(cell=GRU(hidden_size=2), heads=2)
     """
     size = options.hidden_size
-    wrapper, opened, inner = options.cell.removesuffix(")").partition("(")
+    wrapper, _, inner = options.cell.partition("(")
     try:
-        if opened and wrapper in WRAPPERS:
+        if wrapper in WRAPPERS and inner.endswith(")"):
             heads = HEADS if wrapper == "multihead" else 1
             if size % heads:
                 raise ValueError(f"the size must be a multiple of {heads} heads.")
-            part = dataclasses.replace(options, cell=inner, hidden_size=size // heads)
+            part = dataclasses.replace(
+                options, cell=inner[:-1], hidden_size=size // heads
+            )
             return WRAPPERS[wrapper](make_cell(part))
         known = cells()
         if options.cell in known:

@@ -171,6 +171,14 @@ def test_recurrent_weights_that_a_wrapper_does_not_support_are_one_line(tmp_path
     assert not options.out.exists()
 
 
+@pytest.mark.parametrize(
+    "cell", ["multihead(gru", "multihead(gru))", "chrono(chrono(lstm", "lstm)", "gru()"]
+)
+def test_brackets_that_are_not_balanced_are_refused(cell):
+    with pytest.raises(UserError, match=r"--cell \S+ is not a cell\."):
+        models.make_cell(Options(cell=cell, hidden_size=16))
+
+
 def test_a_size_that_does_not_fit_is_one_line(tmp_path, monkeypatch):
     task, options = tiny("sunspots", tmp_path)
     monkeypatch.setattr(models, "SAME_SIZE", ())  # a layer of another input size
