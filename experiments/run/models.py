@@ -6,6 +6,8 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+import jax
+
 import jrnn
 from experiments.errors import UserError
 from experiments.run.options import Options
@@ -108,6 +110,27 @@ def unfit(options: Options, error: Exception) -> str:
     """Says in one line that a size does not fit a cell."""
     why = " ".join(str(error).split())
     return f"--cell {options.cell} with --hidden-size {options.hidden_size}: {why}"
+
+
+def check_method(options: Options) -> None:
+    """Asks the kernel of `--method` whether it runs the cell.
+
+    Only training needs the kernel, so a run can be exported where it is missing.
+
+    Raises:
+      UserError: If the kernel refuses the cell.
+    """
+    if options.method == "auto":
+        return
+    xs = jax.ShapeDtypeStruct((2, options.batch_size, options.hidden_size), "float32")
+    inputs = kernels.Inputs(xs, None, None, None)
+    kernel = kernels.METHODS[options.method]
+    reason = kernel.refusal(make_cell(options), inputs, kernels.Options())
+    if reason is not None:
+        raise UserError(
+            f"--method {options.method} with --cell {options.cell}: it {reason}. Use "
+            "--method auto, which chooses a kernel that supports the cell."
+        )
 
 
 def recurrent(

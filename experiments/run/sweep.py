@@ -119,6 +119,7 @@ def plan(
         path = out / ",".join(f"{k}={v}" for k, v in pairs).replace("/", "_")
         options = dataclasses.replace(options, out=path)
         models.recurrent(options)  # says if there is no such cell
+        models.check_method(options)
         points.append(_point(task, path, options))
     return points
 

@@ -92,8 +92,9 @@ def begin(
     """Returns a new learner, placed on the devices.
 
     Raises:
-      UserError: If a size or a wrapper does not fit the cell.
+      UserError: If a size, a wrapper or the method does not fit the cell.
     """
+    models.check_method(options)
     try:
         learner = _draw(task, options, model, jax.random.key(seed))
     except (TypeError, ValueError) as error:

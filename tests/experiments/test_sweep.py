@@ -91,6 +91,7 @@ def test_a_table_has_the_values_of_the_grid(tmp_path, monkeypatch):
         ("--grid cell", "must be KEY=A,B, such as"),
         ("--grid cell=", "must be KEY=A,B, such as"),
         ("--grid cell=gru,lstn", "--cell lstn is not a cell. Do you mean lstm"),
+        ("--grid method=scan,linear", "--method linear with --cell lstm: it needs a"),
         ("--grid seed=1,2 --seeds 2", "cannot be combined"),
         ("--grid cell=gru --grid cell=lstm", "cell is given twice"),
         ("--grid learning-rate=-1,1", "--learning-rate must be positive"),

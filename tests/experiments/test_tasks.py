@@ -129,6 +129,18 @@ def test_an_unknown_cell_names_the_nearest(tmp_path):
     assert not options.out.exists()
 
 
+def test_a_method_that_cannot_run_the_cell_makes_no_folder(tmp_path):
+    task, options = tiny("parity", tmp_path)
+    options = dataclasses.replace(options, method="linear")
+    with pytest.raises(
+        UserError, match="--method linear with --cell lstm: it needs a cell whose form"
+    ):
+        train.run(task, options)
+    assert not options.out.exists()
+    models.check_method(dataclasses.replace(options, cell="mingru"))
+    models.check_method(dataclasses.replace(options, method="auto"))
+
+
 @pytest.mark.parametrize(
     "cell", [*sorted(models.cells()), *(f"{w}(gru)" for w in models.WRAPPERS)]
 )
