@@ -8,7 +8,6 @@ from typing import Annotated
 import tyro
 
 from experiments.command_line import parse
-from experiments.errors import UserError
 from experiments.run import devices, disk
 from jrnn.interop import files
 
@@ -40,8 +39,6 @@ def main(prog: str, arguments: list[str]) -> int:
       UserError: If a run cannot be used, or the file cannot be written.
     """
     how = parse(Report, prog, arguments, description=_ABOUT)
-    if not how.runs:
-        raise UserError(f"pass the folder of a run: {prog} RUN.")
     devices.prepare("1")
     page = importlib.import_module("experiments.report.page")
     records = importlib.import_module("experiments.report.records")

@@ -100,12 +100,14 @@ def main(prog: str, arguments: list[str]) -> int:
     return 0
 
 
-def find(places: Iterable[Path]) -> list[Path]:
+def find(places: Sequence[Path]) -> list[Path]:
     """Returns the folders of runs in the given folders, in order.
 
     Raises:
-      UserError: If one contains none.
+      UserError: If no folder is given, or one contains no run.
     """
+    if not places:
+        raise UserError("no run is given: pass the folder of a run or of several runs.")
     found: dict[Path, None] = {}
     for place in places:
         runs = sorted(file.parent for file in place.rglob("config.json"))

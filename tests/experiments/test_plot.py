@@ -36,6 +36,13 @@ def test_a_run_is_plotted_as_it_was_recorded(finished, tmp_path, capsys):
     assert out.read_text().count("<svg") == 1 and str(out) in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("words", ["plot --out a.png", "parity", "report"])
+def test_a_command_without_a_run_asks_for_one(words, monkeypatch):
+    monkeypatch.setattr("experiments.run.devices.prepare", lambda devices: None)
+    with pytest.raises(UserError, match="no run is given: pass the folder of a run"):
+        main(words.split())
+
+
 def test_wrong_runs_and_files_are_named(finished, tmp_path):
     copy = shutil.copytree(finished, tmp_path / "copy")
     with pytest.raises(UserError, match="must end in .png, .svg, .pdf, got a.txt"):
