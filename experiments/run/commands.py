@@ -170,7 +170,7 @@ def sample(prog: str, arguments: list[str]) -> int:
 def _checked(how: Sample) -> Sample:
     """Returns the options with the text to continue, if they are in range."""
     bounds = {"length": 0, "temperature": 0, "top_k": 1, "count": 1}
-    wrong = out_of_range(how, bounds, ["top_p"])
+    wrong = out_of_range(how, bounds, ["top_p"], at_most={"top_p": 1})
     if how.prime is not None and how.prime_file is not None:
         wrong.append("--prime and --prime-file cannot be combined: omit one")
     elif how.prime_file is not None:

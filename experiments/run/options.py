@@ -264,7 +264,11 @@ class Options:
 
 
 def out_of_range(
-    options: Any, at_least: Mapping[str, float], positive: Any = (), fractions: Any = ()
+    options: Any,
+    at_least: Mapping[str, float],
+    positive: Any = (),
+    fractions: Any = (),
+    at_most: Mapping[str, float] = {},
 ) -> list[str]:
     """Returns what is out of range among the fields of a dataclass, in words."""
     values = {k: v for k, v in vars(options).items() if v is not None}
@@ -272,6 +276,11 @@ def out_of_range(
         f"{flag(name)} must be at least {bound}, got {values[name]}"
         for name, bound in at_least.items()
         if name in values and not values[name] >= bound
+    ]
+    wrong += [
+        f"{flag(name)} must be at most {bound}, got {values[name]}"
+        for name, bound in at_most.items()
+        if name in values and not values[name] <= bound
     ]
     wrong += [
         f"{flag(name)} must be positive, got {values[name]}"

@@ -129,6 +129,10 @@ def test_several_samples_and_a_prime_from_a_file(finished, tmp_path, capsys):
         main([*words, "--prime", "The"])
     with pytest.raises(UserError, match="--count must be at least 1"):
         main([*words, "--count", "0"])
+    with pytest.raises(UserError, match="--top-p must be at most 1, got 2"):
+        main([*words, "--top-p", "2"])
+    with pytest.raises(UserError, match="--top-p must be positive, got 0"):
+        main([*words, "--top-p", "0"])
     file.write_text("")
     with pytest.raises(UserError, match="--prime must have at least one"):
         main(words)
