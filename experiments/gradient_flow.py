@@ -11,7 +11,8 @@ import numpy as np
 import jrnn
 from experiments import figures
 from experiments.command_line import parse
-from experiments.errors import UserError
+from experiments.errors import refuse
+from experiments.run.options import out_of_range
 from jrnn import diagnostics
 from jrnn.diagnostics import plots
 
@@ -45,9 +46,8 @@ class GradientFlow:
 def main(prog: str, arguments: list[str]) -> int:
     """Saves the plot and prints how fast gradients vanish."""
     config = parse(GradientFlow, prog, arguments, description=_ABOUT)
-    for name, size in vars(config).items():
-        if name != "out" and size < 1:
-            raise UserError(f"--{name} must be at least 1, got {size}.")
+    counts = ["hidden", "inputs", "steps", "seeds", "sequences"]
+    refuse(out_of_range(config, dict.fromkeys(counts, 1)))
     figures.check(config.out)
     curves = {name: flow(cell, config) for name, cell in cells(config.hidden).items()}
     settings = (

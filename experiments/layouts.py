@@ -15,6 +15,8 @@ from experiments.bench.config import SIZES, Size, require_known, size_of
 from experiments.bench.peers import jrnn as ours
 from experiments.bench.worker import CLOCKS, timed
 from experiments.command_line import parse
+from experiments.errors import refuse
+from experiments.run.options import out_of_range
 from jrnn.kernels import Gated, Layout
 
 _ABOUT = """Times the choices of the gated kernel, and the plain scan.
@@ -61,6 +63,7 @@ class Layouts:
 def main(prog: str, arguments: list[str]) -> int:
     """Prints the tables."""
     config = parse(Layouts, prog, arguments, description=_ABOUT)
+    refuse(out_of_range(config, {"chunks": 1, "rounds": 1, "calls": 1}))
     for name, known in (("cells", ours.CELLS), ("modes", MODES)):
         require_known(name, getattr(config, name), tuple(known))
     clock = CLOCKS["processor" if config.processor_time else "wall"]

@@ -11,8 +11,10 @@ import jax.numpy as jnp
 
 import jrnn
 from experiments import targets
-from experiments.bench.config import CELLS, size_of
+from experiments.bench.config import CELLS, require_known, size_of
 from experiments.command_line import parse
+from experiments.errors import refuse
+from experiments.run.options import out_of_range
 
 _ABOUT = """Counts the operations of loops, for each time step, on accelerators.
 
@@ -53,7 +55,11 @@ class Operations:
 def main(prog: str, arguments: list[str]) -> int:
     """Prints the table."""
     config = parse(Operations, prog, arguments, description=_ABOUT)
-    size = size_of(config.size)
+    refuse(out_of_range(config, {"steps": 1}))
+    require_known("cells", config.cells, CELLS)
+    for target in config.targets:
+        targets.platform(target)  # says if there is no such target
+    size = size_of(config.size, "size")
     for kind, some in sources(config).items():
         if some:
             print(f"{kind.capitalize()} programs: {', '.join(some)}.")

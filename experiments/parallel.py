@@ -12,9 +12,11 @@ import jax.numpy as jnp
 import numpy as np
 
 import jrnn
+from experiments.bench.config import require_known
 from experiments.command_line import parse
-from experiments.errors import UserError
+from experiments.errors import refuse
 from experiments.layouts import turns
+from experiments.run.options import out_of_range
 from jrnn import diagnostics
 from jrnn.kernels import Parallel
 
@@ -54,15 +56,10 @@ class Measure:
 def main(prog: str, arguments: list[str]) -> int:
     """Prints the tables."""
     config = parse(Measure, prog, arguments, description=_ABOUT)
-    print_table = {
-        "iterations": iterations,
-        "windows": windows,
-        "accuracy": accuracy,
-        "speed": speed,
-    }
+    refuse(out_of_range(config, {"seeds": 1, "rounds": 1}))
+    print_table = {f.__name__: f for f in (iterations, windows, accuracy, speed)}
+    require_known("tables", config.tables, tuple(print_table))
     for name in config.tables:
-        if name not in print_table:
-            raise UserError(f"there is no table {name}, only {list(print_table)}.")
         for line in print_table[name](config):
             print(line, flush=True)
         print(flush=True)

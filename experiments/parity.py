@@ -12,8 +12,9 @@ import tyro
 
 from experiments import figures
 from experiments.command_line import parse
-from experiments.errors import UserError
+from experiments.errors import UserError, refuse
 from experiments.run import folder, models, results
+from experiments.run.options import out_of_range
 from experiments.tasks.parity import TASK
 from jrnn import forms
 
@@ -43,9 +44,7 @@ def main(prog: str, arguments: list[str]) -> int:
     """Saves the figure, and prints the fractions as a table."""
     config = parse(Parity, prog, arguments, description=_ABOUT)
     figures.check(config.out)
-    for name in ("longest", "sequences"):
-        if getattr(config, name) < 1:
-            raise UserError(f"--{name} must be at least 1.")
+    refuse(out_of_range(config, {"longest": 1, "sequences": 1}))
     paths = results.find(config.runs)
     for path in paths:
         if (name := folder.read(path).task.name) != "parity":

@@ -15,9 +15,10 @@ import numpy as np
 import jrnn
 from experiments.bench.config import Size, size_of
 from experiments.command_line import parse
-from experiments.errors import UserError
+from experiments.errors import UserError, refuse
 from experiments.layouts import spread, turns
 from experiments.run import devices
+from experiments.run.options import out_of_range
 
 _ABOUT = """Times the parts of the gradient of an LSTM in XLA and in PyTorch.
 
@@ -45,7 +46,8 @@ class Parts:
 def main(prog: str, arguments: list[str]) -> int:
     """Prints the table."""
     config = parse(Parts, prog, arguments, description=_ABOUT)
-    size = size_of(config.size)
+    refuse(out_of_range(config, {"rounds": 1, "calls": 1}))
+    size = size_of(config.size, "size")
     try:
         import torch  # noqa: PLC0415  optional
     except ImportError as error:

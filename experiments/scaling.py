@@ -8,6 +8,8 @@ import jax
 
 import jrnn
 from experiments.command_line import parse
+from experiments.errors import refuse
+from experiments.run.options import out_of_range
 from jrnn import training
 
 _ABOUT = """Prints how much of its speed each host keeps if the gradient is averaged
@@ -50,6 +52,8 @@ class Scaling:
 def main(prog: str, arguments: list[str]) -> int:
     """Prints the table."""
     how = parse(Scaling, prog, arguments, description=_ABOUT)
+    counts = dict.fromkeys(["hidden_sizes", "rows", "chunk", "hosts", "repeats"], 1)
+    refuse(out_of_range(how, counts | {"latency": 0}, ["gigabits", "update"]))
     hosts = " | ".join(f"{number} hosts" for number in how.hosts)
     print(f"| Units | Gradient | Update | Network | {hosts} |")
     print(f"|--:|--:|--:|--:|{'--:|' * len(how.hosts)}")

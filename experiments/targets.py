@@ -68,6 +68,7 @@ UNCOUNTED = {"stablehlo.constant", "stablehlo.return", "func.call", "func.return
 KERNEL = re.compile(
     r'(?:@|target=")(?:tpu_custom_call|mosaic_gpu)|triton_kernel_call"?'
 )
+_TOPOLOGY = re.compile(r"v\d+\w*:\d+(x\d+)+")
 _REFERENCE = re.compile(r"(\w+)=%?([\w.\-]+)")  # body=%name
 _CONSTANT = re.compile(r" constant\((\d+)\)")
 
@@ -99,8 +100,22 @@ class Program(NamedTuple):
 
 
 def platform(target: str) -> str:
-    """Returns the platform of a target: "cpu", "cuda" for "h100", else "tpu"."""
-    return {"cpu": "cpu", "h100": "cuda"}.get(target, "tpu")
+    """Returns the platform of a target: "cpu", "cuda" for "h100", else "tpu".
+
+    Raises:
+      UserError: If the target is none of these.
+
+    Example:
+      >>> platform("h100"), platform("v5e:2x2"), platform("v4:2x2x1")
+      ('cuda', 'tpu', 'tpu')
+    """
+    known = {"cpu": "cpu", "h100": "cuda"}
+    if target not in known and not _TOPOLOGY.fullmatch(target):
+        raise UserError(
+            f"{target} is not a target: use h100, cpu, or a topology of TPUs such as "
+            "v5e:2x2."
+        )
+    return known.get(target, "tpu")
 
 
 def missing(target: str) -> str | None:

@@ -5,7 +5,8 @@ import os
 import pathlib
 from typing import NamedTuple
 
-from experiments.errors import UserError
+from experiments.errors import UserError, refuse
+from experiments.run.options import out_of_range
 
 CELLS = ("lstm", "gru", "elman")
 COMPILED_CELLS = (*CELLS, "mgu", "peephole", "lru", "indrnn")
@@ -170,8 +171,7 @@ def check_on_device(config: OnDevice) -> None:
     require_known("peers", libraries, ("torch", "linen", "jrnn"))
     for text in config.sizes:
         size_of(text)
-    if min(config.rounds, config.calls) < 1:
-        raise UserError("--rounds and --calls must be at least 1.")
+    refuse(out_of_range(config, {"rounds": 1, "calls": 1}))
     _writable(config.out)
 
 
@@ -187,8 +187,8 @@ def check_compile(config: Compile) -> None:
         _writable(config.out)
 
 
-def size_of(text: str) -> Size:
-    """Parses a size: a letter of `SIZES`, or four numbers.
+def size_of(text: str, option: str = "sizes") -> Size:
+    """Parses a size given by an option: a letter of `SIZES`, or four numbers.
 
     Raises:
       UserError: If it is neither.
@@ -198,7 +198,7 @@ def size_of(text: str) -> Size:
     numbers = text.split(",")
     if len(numbers) != 4 or not all(n.isdigit() and int(n) for n in numbers):
         raise UserError(
-            f"--sizes {text}: a size is one of {', '.join(SIZES)}, or four positive "
+            f"--{option} {text}: a size is one of {', '.join(SIZES)}, or four positive "
             "numbers time,batch,inputs,hidden such as 128,32,128,128."
         )
     return Size(*map(int, numbers))
@@ -216,8 +216,7 @@ def check(config: Bench) -> None:
         require_known(name.replace("_", "-"), libraries, LIBRARIES)
     if config.base not in config.peers:
         raise UserError(f"--base must be among --peers, got {config.base}.")
-    if min(config.rounds, config.calls) < 1:
-        raise UserError("--rounds and --calls must be at least 1.")
+    refuse(out_of_range(config, {"rounds": 1, "calls": 1}))
     _writable(config.out)
 
 

@@ -17,7 +17,7 @@ from typing import Annotated, Any
 import tyro
 
 from experiments import command_line, tasks
-from experiments.errors import UserError
+from experiments.errors import UserError, refuse
 from experiments.run.options import out_of_range
 
 _TRAIN = """Trains a model for the task {name}: {about}.
@@ -178,8 +178,7 @@ def _checked(how: Sample) -> Sample:
         how = dataclasses.replace(how, prime=corpus.read_text(how.prime_file)[1])
     if how.prime == "":
         wrong.append("--prime must have at least one character, such as a space")
-    if wrong:
-        raise UserError("; ".join(wrong) + ".")
+    refuse(wrong)
     return how
 
 

@@ -1,13 +1,14 @@
 """Options that all tasks share. This module does not import JAX."""
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self
 
 import tyro
 
-from experiments.errors import UserError
+from experiments.errors import UserError, refuse
 
 DEFAULT_MINUTES = 2.0
 # Options that are not saved in the folder of the run.
@@ -141,9 +142,7 @@ class Options:
 
     def check(self) -> None:
         """Raises a `UserError` that lists all options that are out of range."""
-        wrong = self.wrong()
-        if wrong:
-            raise UserError("; ".join(wrong) + ".")
+        refuse(self.wrong())
 
     def wrong(self) -> list[str]:
         """Returns what is out of range, in words."""
@@ -270,29 +269,23 @@ def out_of_range(
     fractions: Any = (),
     at_most: Mapping[str, float] = {},
 ) -> list[str]:
-    """Returns what is out of range among the fields of a dataclass, in words."""
-    values = {k: v for k, v in vars(options).items() if v is not None}
-    wrong = [
-        f"{flag(name)} must be at least {bound}, got {values[name]}"
-        for name, bound in at_least.items()
-        if name in values and not values[name] >= bound
+    """Returns what is out of range among the fields of a dataclass, in words.
+
+    Every value of a tuple must be in range; None always is.
+    """
+    rules: list[tuple[str, str, Any]] = [
+        *((k, f"at least {n}", lambda v, n=n: v >= n) for k, n in at_least.items()),
+        *((k, f"at most {n}", lambda v, n=n: v <= n) for k, n in at_most.items()),
+        *((k, "positive", lambda v: 0 < v < math.inf) for k in positive),
+        *((k, "at least 0 and below 1", lambda v: 0 <= v < 1) for k in fractions),
     ]
-    wrong += [
-        f"{flag(name)} must be at most {bound}, got {values[name]}"
-        for name, bound in at_most.items()
-        if name in values and not values[name] <= bound
+    return [
+        f"{flag(name)} must be {words}, got {value}"
+        for name, words, holds in rules
+        for given in [getattr(options, name)]
+        for value in (given if isinstance(given, tuple) else [given])
+        if value is not None and not holds(value)
     ]
-    wrong += [
-        f"{flag(name)} must be positive, got {values[name]}"
-        for name in positive
-        if name in values and not 0 < values[name] < float("inf")
-    ]
-    wrong += [
-        f"{flag(name)} must be at least 0 and below 1, got {values[name]}"
-        for name in fractions
-        if name in values and not 0 <= values[name] < 1
-    ]
-    return wrong
 
 
 def flag(name: str) -> str:

@@ -13,7 +13,7 @@ import tyro
 
 from experiments import tasks
 from experiments.command_line import parse
-from experiments.errors import UserError
+from experiments.errors import UserError, refuse
 from experiments.run import (
     commands,
     folder,
@@ -23,7 +23,7 @@ from experiments.run import (
     together,
     train,
 )
-from experiments.run.options import flag
+from experiments.run.options import flag, out_of_range
 from experiments.run.task import Task
 from jrnn.training.stopping import StopRequest, stop_requests
 
@@ -101,8 +101,7 @@ def plan(
     Raises:
       UserError: If an option of one run is wrong, or its folder has another run.
     """
-    if how.seeds < 1:
-        raise UserError(f"--seeds must be at least 1, got {how.seeds}.")
+    refuse(out_of_range(how, {"seeds": 1}))
     values = grid(task, how.grid)
     base = commands.parse(task, prog, [*rest])
     if base.resume is not None:

@@ -227,3 +227,33 @@ def test_a_wrong_option_is_an_error_of_one_line(
     assert message in text and "\n" not in text
     assert re.search(r" See python -m experiments [a-z_ ]+ --help\.$", text)
     assert capfd.readouterr() == ("", "") and os.environ["COLUMNS"] == columns
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("operations --cells foo", "--cells must be among lstm, gru, elman, got foo"),
+        ("operations --targets foo --no-optimized", "foo is not a target: use h100"),
+        ("operations --targets v5e:2x --no-optimized", "v5e:2x is not a target"),
+        ("operations --size foo", "--size foo: a size is one of A"),
+        ("operations --steps 0", "--steps must be at least 1, got 0"),
+        ("scaling --hosts 8 0", "--hosts must be at least 1, got 0"),
+        ("scaling --gigabits 0", "--gigabits must be positive, got 0"),
+        ("scaling --update 0", "--update must be positive, got 0"),
+        ("scaling --latency -1", "--latency must be at least 0, got -1"),
+        ("layouts --rounds 0", "--rounds must be at least 1, got 0"),
+        ("layouts --chunks 4 0", "--chunks must be at least 1, got 0"),
+        ("layouts --sizes foo", "--sizes foo: a size is one of A"),
+        ("parts --rounds 0 --calls 0", "got 0; --calls must be at least 1, got 0"),
+        ("parts --size foo", "--size foo: a size is one of A"),
+        ("parallel --seeds 0 --tables iterations", "--seeds must be at least 1, got 0"),
+        ("parallel --rounds 0 --tables speed", "--rounds must be at least 1, got 0"),
+        ("parallel --tables foo", "--tables must be among iterations, windows"),
+        ("bench --calls 0", "--calls must be at least 1, got 0"),
+    ],
+)
+def test_a_value_out_of_range_is_an_error_of_one_line(words, message, capsys):
+    with pytest.raises(UserError) as error:
+        command_line.main(words.split())
+    assert message in str(error.value) and "\n" not in str(error.value)
+    assert capsys.readouterr().out == ""
