@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 import jrnn
 from experiments import targets
+from experiments.command_line import NoOptions, parse
 from jrnn import kernels, training
 from jrnn.types import Cell
 
@@ -59,7 +60,7 @@ _METHODS = {
 
 def main(prog: str, arguments: list[str]) -> int:
     """Prints the page."""
-    del prog, arguments
+    parse(NoOptions, prog, arguments, description="Prints the table of all cells.")
     sys.stdout.write(page())
     return 0
 

@@ -1,6 +1,7 @@
 """Options from the command line. A wrong one is an error of one line."""
 
 import contextlib
+import dataclasses
 import io
 import os
 import re
@@ -13,6 +14,11 @@ from experiments.errors import UserError
 
 _RULE = "-" * 8  # in the boxes of tyro, where a terminal has no box drawing
 _FRAME = str.maketrans(dict.fromkeys("╭╮╰╯│") | {"─": "-"})
+
+
+@dataclasses.dataclass(frozen=True)
+class NoOptions:
+    """Options of a command that has only --help."""
 
 
 def parse(kind: Any, prog: str, arguments: list[str], **given: Any) -> Any:

@@ -29,6 +29,7 @@ the end, 2 for an error. Presets: {presets}."""
 PRESETS: dict[str, dict[str, Any]] = {  # of all tasks
     "quick": {"minutes": 0.25, "hidden_size": 64},
 }
+_LIST = "Prints the table of tasks."
 _SAMPLE = "Samples from the model of a run, such as text, or shows its answers."
 _EVAL = "Scores the model of a run on held-out data."
 
@@ -81,8 +82,7 @@ class Evaluate:
 
 def show_tasks(prog: str, arguments: list[str]) -> int:
     """Prints the table of tasks."""
-    if arguments:
-        raise UserError(f"{prog} takes no options, got {' '.join(arguments)}.")
+    command_line.parse(command_line.NoOptions, prog, arguments, description=_LIST)
     print(tasks.listing())
     print(
         "\nMeasured with the default options, on two busy cores. See "

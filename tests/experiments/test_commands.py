@@ -203,6 +203,22 @@ def test_unknown_commands_are_listed(capsys):
     assert "no command is called 'tarin'" in shown and "train" in shown
 
 
+@pytest.mark.parametrize("command", ["list", "cells"])
+def test_a_command_without_options_has_help_and_refuses_the_rest(command, capsys):
+    for word in ("-h", "--help"):
+        with pytest.raises(SystemExit) as end:
+            command_line.main([command, word])
+        assert not end.value.code
+        shown = capsys.readouterr().out
+        assert shown.startswith(f"usage: python -m experiments {command} [-h]")
+        assert "Prints the table of" in shown
+        assert len(shown.splitlines()) < 12
+    for word in ("foo", "--foo"):
+        with pytest.raises(UserError, match=f"unrecognized options: {word}"):
+            command_line.main([command, word])
+    assert capsys.readouterr().out == ""
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
