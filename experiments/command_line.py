@@ -69,7 +69,11 @@ def one_line(box: str) -> str:
         elif line:
             parts[-1].append(line)
     filled = [part for part in parts if part]
-    what = " ".join(filled[0]).removeprefix("Error parsing ")
+    title, *words = filled[0]
+    if title.startswith("Missing from "):  # each name is above its help
+        names = [line.split()[0] for line in words if not line.endswith("(required)")]
+        words = [", ".join(names)]
+    what = " ".join([title, *words]).removeprefix("Error parsing ")
     similar = [
         word
         for part in filled[1:]

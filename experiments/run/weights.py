@@ -30,6 +30,7 @@ def read(path: Path, template: Params, options: Any, data: Data) -> Params:
     """
     file = path / "weights.safetensors" if path.is_dir() else path
     try:
+        file.stat()  # a file that is missing has no wrong suffix
         arrays, texts = files.load_arrays(file)
     except OSError as error:
         raise UserError(f"--weights {file}: {error.strerror}.") from None

@@ -152,7 +152,8 @@ def _read(file: Path) -> list[tuple[np.ndarray, np.ndarray]]:
     except ImportError:
         raise UserError("this task needs scipy: `pip install scipy`.") from None
     try:
-        found = loadmat(file)
+        with file.open("rb") as opened:
+            found = loadmat(opened)
         return [
             jrnn.sequences.pad([np.asarray(a, np.float32) for a in found[name].flat])
             for name in ("traindata", "testdata")

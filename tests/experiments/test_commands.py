@@ -229,6 +229,9 @@ def test_a_command_without_options_has_help_and_refuses_the_rest(command, capsys
         ("sweep parity --seeds x", "--seeds: invalid literal for int()"),
         ("sample run --top-k x", "--top-k"),
         ("report run --bst", "unrecognized options: --bst. Do you mean --best?"),
+        ("plot run", "missing from python -m experiments plot: --out. See"),
+        ("export", "experiments export: RUN, --format, --out. See"),
+        ("export run --out x", "experiments export: --format. See"),
         ("gradient_flow --seed", "unrecognized options: --seed"),
     ],
 )

@@ -118,6 +118,16 @@ def test_an_unknown_task_names_the_nearest():
         tasks.find("digit")
 
 
+@pytest.mark.parametrize(
+    ("name", "reason"), [("none.mat", "No such file"), ("", "Is a directory")]
+)
+def test_chorales_that_cannot_be_read_are_told(name, reason, tmp_path):
+    pytest.importorskip("scipy")
+    task = tasks.find("chorales")
+    with pytest.raises(UserError, match=f"cannot read {tmp_path / name}: {reason}"):
+        task.load(task.options(data=tmp_path / name))
+
+
 def test_an_unknown_cell_names_the_nearest(tmp_path):
     task, options = tiny("parity", tmp_path)
     with pytest.raises(UserError, match="--cell lstn is not a cell. Do you mean lstm"):
