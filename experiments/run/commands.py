@@ -151,8 +151,11 @@ def sample(prog: str, arguments: list[str]) -> int:
     how = _checked(command_line.parse(Sample, prog, arguments, description=_SAMPLE))
     prepare("1")
     run, model, params = _late("folder").trained(how.run, how.best)
+    writes = hasattr(run.task, "write")
+    if writes and how.prime is not None:
+        run.task.warn_of_unknown(run.data.saved, how.prime)
     for seed in range(how.seed, how.seed + how.count):
-        if hasattr(run.task, "write"):
+        if writes:
             one = dataclasses.replace(how, seed=seed)
             text = run.task.write(model, params, run.data.saved, one)
         else:

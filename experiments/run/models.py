@@ -98,7 +98,7 @@ def make_cell(options: Options) -> Cell:
             return known[options.cell](size)
     except (TypeError, ValueError) as error:
         raise UserError(unfit(options, error)) from None
-    near = difflib.get_close_matches(options.cell, known, n=1)
+    near = difflib.get_close_matches(options.cell.lower(), known, n=1)
     hint = f" Do you mean {near[0]}?" if near else ""
     raise UserError(
         f"--cell {options.cell} is not a cell.{hint} Cells are {', '.join(known)}. "

@@ -214,16 +214,19 @@ class LanguageModel(Task):
         text = self.write(model, params, saved, Writing(length=many, seed=seed))
         return text[: len(text) * few // many] if short else text
 
-    def write(self, model: Any, params: Params, saved: dict[str, Any], how: Any) -> str:
-        """Returns the prime and the text that the model generates, without `<unk>`."""
-        vocabulary = _vocabulary(saved["vocabulary"])
-        start = _first(vocabulary) if how.prime is None else how.prime
-        if unknown := vocabulary.unknown(start):
+    def warn_of_unknown(self, saved: dict[str, Any], prime: str) -> None:
+        """Prints a warning if some of a prime is not in the vocabulary."""
+        if unknown := _vocabulary(saved["vocabulary"]).unknown(prime):
             print(
                 f"warning: these characters are not in the vocabulary and are read as "
                 f"<unk>: {''.join(unknown)!r}",
                 file=sys.stderr,
             )
+
+    def write(self, model: Any, params: Params, saved: dict[str, Any], how: Any) -> str:
+        """Returns the prime and the text that the model generates, without `<unk>`."""
+        vocabulary = _vocabulary(saved["vocabulary"])
+        start = _first(vocabulary) if how.prime is None else how.prime
         _, ids = jrnn.generate(
             model,
             self.without(params, vocabulary.id(UNK)),

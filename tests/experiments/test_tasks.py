@@ -132,6 +132,9 @@ def test_an_unknown_cell_names_the_nearest(tmp_path):
     task, options = tiny("parity", tmp_path)
     with pytest.raises(UserError, match="--cell lstn is not a cell. Do you mean lstm"):
         train.run(task, dataclasses.replace(options, cell="lstn"))
+    for name, near in [("LSTM", "lstm"), ("MinGRU", "mingru")]:
+        with pytest.raises(UserError, match=rf"{name} is not .* mean {near}\?"):
+            models.make_cell(Options(cell=name))
     with pytest.raises(
         UserError, match="--method must be auto or one of .* got gatted"
     ):

@@ -126,6 +126,9 @@ def test_several_samples_and_a_prime_from_a_file(finished, tmp_path, capsys):
     assert one[2:] != other[2:]
     assert main([*words, "--seed", "5"]) == 0
     assert capsys.readouterr().out == other[2:]
+    omega = ["sample", str(finished), "--prime", "The Ω"]
+    assert main([*omega, "--length", "20", "--count", "2"]) == 0
+    assert capsys.readouterr().err.count("not in the vocabulary") == 1
     with pytest.raises(UserError, match="--prime and --prime-file cannot be combined"):
         main([*words, "--prime", "The"])
     with pytest.raises(UserError, match="--count must be at least 1"):
