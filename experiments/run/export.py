@@ -19,7 +19,6 @@ from experiments.errors import UserError
 from experiments.report import sampler_page
 from experiments.run import disk, folder
 from jrnn.interop import files
-from jrnn.interop.export import export_layer
 from jrnn.storage import named_arrays
 from jrnn.types import Layer, Params
 
@@ -43,14 +42,14 @@ class Export:
       format: safetensors, stablehlo, onnx or html.
       out: The file to write.
       best: Use the weights with the best held-out score instead of the last ones.
-      platforms: Platforms of a StableHLO program: cpu, cuda, tpu.
+      platforms: Platforms of a StableHLO program.
     """
 
     run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
     format: Literal["safetensors", "stablehlo", "onnx", "html"]
     out: Annotated[Path, tyro.conf.arg(metavar="FILE")]
     best: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    platforms: tuple[str, ...] = ("cpu",)
+    platforms: tuple[Literal["cpu", "cuda", "tpu"], ...] = ("cpu",)
 
 
 def main(prog: str, arguments: list[str]) -> int:
@@ -143,20 +142,18 @@ def program(
     own = run.task.program(model, params, run.data.saved, batch, time)
     if own is not None:
         return own
-    steps = model.over_time in ("pointwise", "causal")
-    takes = ["state", "reset"] if steps else []
     size = run.task.input_size
-    artifact = export_layer(model, params, size, takes=takes, dtype=jnp.float32)
-    weights = named_arrays.flatten(params)
     shape = (batch, time, size) if size else (batch, time)
     xs = jax.ShapeDtypeStruct(shape, jnp.float32 if size else jnp.int32)
-    if not steps:
-        return lambda xs: artifact.call(weights, xs)[1], (xs,)
+    if model.over_time not in ("pointwise", "causal"):
+        return lambda xs: model.apply(params, None, xs)[1], (xs,)
     start = jax.eval_shape(lambda p: model.initial_state(p, (batch,)), params)
     reset = jax.ShapeDtypeStruct((batch, time), jnp.bool_)
 
     def step(xs: Any, state: Any, reset: Any) -> Any:
-        return artifact.call(weights, xs, state=state, reset=reset)
+        before = named_arrays.unflatten(start, state)
+        after, ys = model.apply(params, before, xs, reset=reset)
+        return named_arrays.flatten(after), ys
 
     return step, (xs, named_arrays.flatten(start), reset)
 

@@ -102,6 +102,13 @@ def test_models_that_are_no_layer_export_a_function_of_their_own(tmp_path):
     np.testing.assert_allclose(found, logits, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("platforms", [("cuda",), ("cpu", "cuda", "tpu")])
+@pytest.mark.parametrize("name", ["parity", "digits"])
+def test_a_program_is_lowered_for_other_platforms(tmp_path, name, platforms):
+    data = export.stablehlo(*drawn(name, tmp_path), platforms)
+    assert jax.export.deserialize(bytearray(data)).platforms == platforms
+
+
 def test_layers_of_both_directions_are_exported(tmp_path):
     run, model, params = drawn("code_tags", tmp_path)
     ids = jnp.array(IDS, jnp.int32)
@@ -137,7 +144,7 @@ def test_the_command_writes_whole_files_or_none(finished, tmp_path, capsys):
     with pytest.raises(UserError, match="does not exist: create it"):
         main([*words, str(tmp_path / "none" / "model.safetensors")])
     words[3] = "stablehlo"
-    with pytest.raises(UserError, match="cannot be exported as stablehlo.*platform"):
+    with pytest.raises(UserError, match="abacus.*--platforms.*cpu.*cuda.*tpu"):
         main([*words, str(tmp_path / "model.hlo"), "--platforms", "abacus"])
     words[3] = "html"
     assert list(tmp_path.iterdir()) == [out]
