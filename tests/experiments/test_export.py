@@ -102,6 +102,22 @@ def test_models_that_are_no_layer_export_a_function_of_their_own(tmp_path):
     np.testing.assert_allclose(found, logits, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    "platforms, checked",
+    [
+        (["cpu"], "read back and compared"),
+        (["tpu"], "read back, not compared, because this machine has no tpu"),
+        (["cpu", "tpu"], "read back, compared on cpu only, because"),
+    ],
+)
+def test_the_command_says_where_a_program_was_compared(
+    finished, tmp_path, capsys, platforms, checked
+):
+    words = ["export", str(finished), "--format", "stablehlo", "--platforms"]
+    assert main([*words, *platforms, "--out", str(tmp_path / "model.hlo")]) == 0
+    assert f"bytes, {checked}" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("platforms", [("cuda",), ("cpu", "cuda", "tpu")])
 @pytest.mark.parametrize("name", ["parity", "digits"])
 def test_a_program_is_lowered_for_other_platforms(tmp_path, name, platforms):
