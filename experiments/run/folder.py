@@ -1,6 +1,6 @@
 """The folder of a run.
 
-    config.json           task, options, and what identifies the data
+    config.json           task, options, and what identifies data and starting weights
     env.json              one entry per session: versions, devices, command
     metrics.jsonl         one line per ten updates
     samples.jsonl         one line per sample from the model during training
@@ -51,6 +51,7 @@ class Run(NamedTuple):
     task: Task
     options: Any
     data: Data  # without arrays
+    start: str | None = None  # SHA-256 of the file of --weights
 
 
 def facts(task: Task, options: Any, data: Data) -> dict[str, Any]:
@@ -92,8 +93,15 @@ def create(path: Path, task: Task, options: Any, data: Data) -> None:
         "task": task.name,
         "options": options.to_json(),
         "data": {"name": data.name, "facts": data.facts, "saved": data.saved},
+        "start": options.weights and weights_hash(options.weights),
     }
     write_json(path / "config.json", content)
+
+
+def weights_hash(path: Path) -> str:
+    """Returns the SHA-256 of a file of weights, or of the last weights of a run."""
+    with open(path / LAST if path.is_dir() else path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def rewrite_options(path: Path, options: Any) -> None:
@@ -127,7 +135,8 @@ def read(path: Path, task: Task | None = None) -> Run:
         found = tasks.find(content["task"])
         described = content["data"]
         data = Data(described["name"], described["facts"], described["saved"], None)
-        return Run(found, found.options.from_json(content["options"]), data)
+        options = found.options.from_json(content["options"])
+        return Run(found, options, data, content.get("start"))
     except OSError as error:
         raise UserError(
             f"{path} is not a run: config.json: {error.strerror}."

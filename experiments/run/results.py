@@ -3,6 +3,7 @@
 import collections
 import dataclasses
 import json
+import shlex
 import statistics
 import sys
 from collections.abc import Iterable, Sequence
@@ -13,7 +14,7 @@ import tyro
 
 from experiments.command_line import parse
 from experiments.errors import UserError
-from experiments.run import disk, folder
+from experiments.run import disk, folder, terminal
 from experiments.run.options import flag
 from experiments.run.task import Goal
 from jrnn.interop import files
@@ -21,8 +22,9 @@ from jrnn.interop import files
 PAGE = Path(__file__).parents[1] / "RESULTS.md"
 _ABOUT = """Writes a page of the scores of finished runs, beside what they should reach.
 
-Runs of equal options are one row, with the mean and the standard deviation over their
-seeds. Unfinished runs, and runs that cannot be read, are left out."""
+Runs of equal options and equal starting weights are one row, with the mean and the
+standard deviation over their seeds. Unfinished runs, runs that cannot be read, and all
+but the last run of each seed are left out, with a warning."""
 _INTRODUCTION = """\
 # Results
 
@@ -72,32 +74,45 @@ class Result(NamedTuple):
     @property
     def kind(self) -> str:
         """What runs that differ only in their seed have in common."""
-        return json.dumps([*named(self.run, {"seed"}), self.run.data.facts])
+        start = self.run.start or str(self.run.options.weights)
+        described = named(self.run, {"seed", "weights"})
+        return json.dumps([*described, start, self.run.data.facts])
 
 
 def main(prog: str, arguments: list[str]) -> int:
     """Writes the page."""
     how = parse(Results, prog, arguments, description=_ABOUT)
-    paths = find(how.runs)
-    results = []
+    results, left = gather(find(how.runs))
+    for why in left:
+        print(f"warning: left out: {why}", file=sys.stderr)
+    if not results:
+        raise UserError("none of the runs is finished, so no page was written.")
+    text = page(results)
+    with disk.writing(how.out, len(text)):
+        files.write_whole(how.out, [text.encode()])
+    others = f"; {len(left)} left out" if left else ""
+    print(f"{how.out}: {terminal.amount(len(results), 'finished run')}{others}")
+    return 0
+
+
+def gather(paths: Iterable[Path]) -> tuple[list[Result], list[str]]:
+    """Returns the results of runs, and why others are left out."""
+    found: dict[tuple[str, int], tuple[Path, Result]] = {}
+    left = []
     for path in paths:
         try:
             result = read(path)
         except UserError as error:  # of an older version, or damaged
-            print(f"warning: left out: {error}", file=sys.stderr)
+            left.append(str(error))
             continue
-        if result is not None:
-            results.append(result)
-    if not results:
-        raise UserError(
-            f"none of {len(paths)} runs is finished, so no page was written."
-        )
-    text = page(results)
-    with disk.writing(how.out, len(text)):
-        files.write_whole(how.out, [text.encode()])
-    left = len(paths) - len(results)
-    print(f"{how.out}: {len(results)} finished runs; {left} others are left out")
-    return 0
+        if result is None:
+            left.append(f"{path} is not finished.")
+            continue
+        key = result.kind, result.run.options.seed
+        if key in found:
+            left.append(f"{found[key][0]} has the options and the seed of {path}.")
+        found[key] = path, result
+    return [result for _, result in found.values()], left
 
 
 def find(places: Sequence[Path]) -> list[Path]:
@@ -208,10 +223,16 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def named(run: folder.Run, without: Iterable[str] = ()) -> tuple[str, dict[str, Any]]:
-    """Returns the task of a run, and the options that are not the default ones."""
+    """Returns the task of a run, and the options that are not the default ones.
+
+    Weights are named by their path, as files of weights have the same name in all runs.
+    """
     hidden = {*run.options.OF_THE_MACHINE, *without}
-    given = {k: v for k, v in run.options.given().items() if k not in hidden}
-    return run.task.name, given
+    given, weights = run.options.given(), run.options.weights
+    if weights is not None:
+        inside = weights.is_relative_to(Path.cwd())
+        given["weights"] = str(weights.relative_to(Path.cwd()) if inside else weights)
+    return run.task.name, {k: v for k, v in given.items() if k not in hidden}
 
 
 def command(group: Sequence[Result]) -> str:
@@ -223,7 +244,8 @@ def command(group: Sequence[Result]) -> str:
         words[1:] = ["sweep", name, f"--grid seed={','.join(map(str, seeds))}"]
     elif seeds[0]:
         given["seed"] = seeds[0]
-    return " ".join([*words, *(f"{flag(k)} {v}" for k, v in given.items())])
+    options = (f"{flag(k)} {shlex.quote(str(v))}" for k, v in given.items())
+    return " ".join([*words, *options])
 
 
 def _row(group: Sequence[Result]) -> list[str]:

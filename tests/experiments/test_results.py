@@ -41,7 +41,9 @@ def test_runs_of_equal_options_are_a_row_with_mean_and_spread(tmp_path, capsys):
     write(runs / "other", cell="lstm", devices="1")
     write(runs / "unfinished", finished=False, cell="elman")
     assert main(["results", str(runs), "--out", str(page)]) == 0
-    assert "4 finished runs; 1 others" in capsys.readouterr().out
+    said = capsys.readouterr()
+    assert "4 finished runs; 1 left out" in said.out
+    assert f"warning: left out: {runs / 'unfinished'} is not finished" in said.err
     text = page.read_text()
     assert "elman" not in text
     lstm, three = [line for line in text.splitlines() if "steps=40" in line]
@@ -86,21 +88,63 @@ def test_the_same_seed_twice_counts_once(tmp_path):
     assert [one.figures["1921-55"] for one in group] == [0.4]
 
 
+def test_a_run_that_is_replaced_by_a_later_one_is_named(tmp_path, capsys):
+    runs, page = tmp_path / "runs", tmp_path / "page.md"
+    for name in ("a", "b"):
+        write(runs / name)
+    assert main(["results", str(runs), "--out", str(page)]) == 0
+    said = capsys.readouterr()
+    assert "1 finished run; 1 left out" in said.out
+    assert f"left out: {runs / 'a'} has the options and the seed of" in said.err
+
+
+def test_runs_from_other_weights_are_other_rows(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name, weights in [("a", b"1"), ("b", b"2"), ("copy of a", b"1")]:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "weights.safetensors").write_bytes(weights)
+    write(tmp_path / "runs" / "1", weights=tmp_path / "a" / "weights.safetensors")
+    write(tmp_path / "runs" / "2", weights=tmp_path / "b")
+    write(tmp_path / "runs" / "3", seed=1, weights=tmp_path / "copy of a")
+    write(tmp_path / "runs" / "4")
+    found = [results.read(path) for path in results.find([tmp_path / "runs"])]
+    assert [len(group) for group in results.groups(found)] == [2, 1, 1]
+    one, other, last = map(results.command, results.groups(found))
+    assert one.endswith("--grid seed=0,1 --steps 40 --weights a/weights.safetensors")
+    assert other.endswith("--steps 40 --weights b") and last.endswith("--steps 40")
+    copy = results.command(found[2:3])
+    assert copy.endswith("--weights 'copy of a' --seed 1")
+
+
+def test_runs_that_recorded_no_hash_are_told_apart_by_the_path_of_the_weights(tmp_path):
+    for name in ("a", "b"):
+        weights = tmp_path / name / "weights.safetensors"
+        weights.parent.mkdir()
+        weights.write_bytes(b"1")
+        write(tmp_path / "runs" / name, weights=weights)
+        file = tmp_path / "runs" / name / "config.json"
+        config = json.loads(file.read_text())
+        del config["start"]
+        file.write_text(json.dumps(config))
+    found = map(results.read, results.find([tmp_path / "runs"]))
+    assert len(results.groups(found)) == 2
+
+
 def test_nothing_is_written_without_a_finished_run(tmp_path, capsys):
     page = tmp_path / "page.md"
     with pytest.raises(UserError, match="contains no run"):
         main(["results", str(tmp_path / "none"), "--out", str(page)])
     write(tmp_path / "runs" / "a", finished=False)
-    with pytest.raises(UserError, match="none of 1 runs is finished"):
+    with pytest.raises(UserError, match="none of the runs is finished"):
         main(["results", str(tmp_path / "runs"), "--out", str(page)])
     (tmp_path / "runs" / "a" / "result.json").write_text('{"finished": true}')
-    with pytest.raises(UserError, match="none of 1 runs is finished"):
+    with pytest.raises(UserError, match="none of the runs is finished"):
         main(["results", str(tmp_path / "runs"), "--out", str(page)])
     warning = capsys.readouterr().err
     assert (
         "warning: left out: " in warning and "a/result.json cannot be used" in warning
     )
     (tmp_path / "runs" / "a" / "result.json").unlink()
-    with pytest.raises(UserError, match="none of 1 runs is finished"):
+    with pytest.raises(UserError, match="none of the runs is finished"):
         main(["results", str(tmp_path / "runs"), "--out", str(page)])
     assert not page.exists()
