@@ -36,13 +36,16 @@ def main(prog: str, arguments: list[str]) -> int:
     """Writes a token file.
 
     Raises:
-      UserError: If the text cannot be read or is not UTF-8, or the disk is full.
+      UserError: If the text cannot be read, is not UTF-8 or would be overwritten, or
+        the disk is full.
     """
     how = parse(Tokens, prog, arguments, description=_ABOUT)
     out = how.out or how.file.with_suffix(".tokens")
     if out.suffix != ".tokens":
         raise UserError(f"--out must end with .tokens, got {out}.")
     try:
+        if out.exists() and out.samefile(how.file):
+            raise UserError(f"{out} is the text itself: pass another file with --out.")
         with terminal.waiting("counting characters") as progress:
             pieces = read_pieces(how.file, progress)
             vocabulary = Vocabulary.build(pieces, limit=how.limit, specials=(UNK,))

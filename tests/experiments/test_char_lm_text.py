@@ -227,6 +227,16 @@ def test_a_text_without_tokens_is_told(tmp_path, content, words, message):
         tokens.main("tokens", [str(tmp_path / "none.txt")])
 
 
+def test_a_text_is_never_overwritten_by_its_tokens(tmp_path):
+    file, link = tmp_path / "text.tokens", tmp_path / "link.tokens"
+    file.write_text("ab")
+    link.symlink_to(file)
+    for out in (file, link):
+        with pytest.raises(UserError, match="is the text itself"):
+            tokens.main("tokens", [str(file), "--out", str(out)])
+    assert file.read_text() == "ab"
+
+
 def test_a_row_begins_anew_where_the_batch_says(tiny):
     data = TASK.load(tiny)
     model = TASK.model(tiny, data.saved)
