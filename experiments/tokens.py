@@ -22,7 +22,7 @@ class Tokens:
 
     Attributes:
       file: The text, in UTF-8.
-      out: The file to write. Default: the name of the text with .tokens.
+      out: The file to write. Default: FILE.tokens.
       limit: The number of characters to keep, the most frequent ones; all others become
         <unk>.
     """
@@ -36,16 +36,18 @@ def main(prog: str, arguments: list[str]) -> int:
     """Writes a token file.
 
     Raises:
-      UserError: If the text cannot be read, is not UTF-8 or would be overwritten, or
-        the disk is full.
+      UserError: If the text cannot be read, is empty, is not UTF-8 or would be
+        overwritten, or the disk is full.
     """
     how = parse(Tokens, prog, arguments, description=_ABOUT)
-    out = how.out or how.file.with_suffix(".tokens")
+    out = how.out or Path(f"{how.file}.tokens")
     if out.suffix != ".tokens":
         raise UserError(f"--out must end with .tokens, got {out}.")
     try:
         if out.exists() and out.samefile(how.file):
             raise UserError(f"{out} is the text itself: pass another file with --out.")
+        if not any(read_pieces(how.file)):
+            raise UserError(f"{how.file} is empty.")
         with terminal.waiting("counting characters") as progress:
             pieces = read_pieces(how.file, progress)
             vocabulary = Vocabulary.build(pieces, limit=how.limit, specials=(UNK,))

@@ -169,7 +169,7 @@ def test_a_model_cannot_steer_the_terminal():
 
 
 def test_a_token_file_trains_as_the_text_does(tiny, tmp_path, capsys):
-    text, made = tmp_path / "fox.txt", tmp_path / "fox.tokens"
+    text, made = tmp_path / "fox.txt", tmp_path / "fox.txt.tokens"
     text.write_text("\n" + TEXT)  # all characters occur in the training text
     assert tokens.main("tokens", [str(text)]) == 0
     assert f"{len(TEXT) + 1:,}" in capsys.readouterr().out
@@ -215,7 +215,8 @@ def test_a_token_file_that_is_truncated_during_training_is_told(tiny, text, tmp_
         (b"ab\xff", [], r"not UTF-8: byte 0xff at offset 2"),
         (b"ab", ["--out", "a.txt"], r"must end with \.tokens"),
         (b"ab", ["--limit", "0"], "limit must be"),
-        (b"", [], "no token"),
+        (b"", [], r"text\.txt is empty"),
+        (b"\xef\xbb\xbf", [], r"text\.txt is empty"),
     ],
 )
 def test_a_text_without_tokens_is_told(tmp_path, content, words, message):
