@@ -32,6 +32,13 @@ def test_the_snippets_of_a_page_run(page):
     exec(compile(code, page.name, "exec"), {"__name__": page.name})
 
 
+@pytest.mark.parametrize("name", ["devices.md", "parallel.md"])
+def test_a_page_with_a_mesh_asks_for_two_devices_before_it_computes(name):
+    code = "\n".join(snippets(DOCS / name))
+    assert "jax.make_mesh((2,)" in code
+    assert 'jax.config.update("jax_num_cpu_devices", 2)' in code.partition("random")[0]
+
+
 def test_each_claim_of_the_comparison_names_a_test_that_exists():
     lines = re.findall(r"^\| (?!Feature).*", COMPARISON, re.MULTILINE)
     assert lines

@@ -1,16 +1,10 @@
-"""The code of docs/parallel.md runs, and its command prints tables."""
+"""The command of docs/parallel.md prints its tables."""
 
 import pathlib
 
 from experiments import parallel
 
 PAGE = pathlib.Path(__file__).parent.parent / "docs" / "parallel.md"
-
-
-def test_the_code_of_the_page_runs():
-    blocks = PAGE.read_text().split("```python\n")[1:]
-    code = "\n".join(block.split("```")[0] for block in blocks)
-    exec(compile(code, PAGE.name, "exec"), {})
 
 
 def test_the_command_prints_the_table_of_the_page(monkeypatch, capsys):
