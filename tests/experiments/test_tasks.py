@@ -3,6 +3,8 @@
 import dataclasses
 import functools
 import json
+import pathlib
+import re
 
 import jax
 import numpy as np
@@ -103,6 +105,13 @@ def test_the_list_has_every_task(capsys):
     for name in tasks.TABLE:
         assert name in shown and tasks.find(name).name == name
     assert set(TINY) | {"char_lm"} == set(tasks.TABLE)
+
+
+def test_the_page_has_a_row_of_every_task():
+    page = pathlib.Path(__file__).parents[2] / "docs" / "experiments.md"
+    table = page.read_text().partition("| Task | Kind | Data |")[2].partition("\n\n")[0]
+    first = re.findall(r"^\| (.*?) \|", table, re.MULTILINE)
+    assert set(re.findall(r"`(\w+)`", " ".join(first))) == set(tasks.TABLE)
 
 
 def test_the_length_of_a_run_is_that_of_its_task():
