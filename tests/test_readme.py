@@ -3,6 +3,7 @@
 import pathlib
 import pydoc
 import re
+import tomllib
 
 import pytest
 
@@ -21,6 +22,13 @@ def test_the_example_prints_what_is_printed_below_it(capsys):
     assert capsys.readouterr().out == output
     lines = [line for line in code.splitlines() if line and "import" not in line]
     assert len(lines) <= 12
+
+
+def test_the_readme_names_every_extra():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    sentences = re.search(r"install the extra .*?\. To open", README, re.DOTALL)[0]
+    named = set(re.findall(r"`(\w+)`", sentences))
+    assert named == set(project["optional-dependencies"])
 
 
 def test_the_front_page_has_the_same_example():
