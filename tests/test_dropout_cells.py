@@ -63,6 +63,27 @@ def _data(seed):
     return jax.random.key_data(jax.random.key(seed))
 
 
+@pytest.mark.parametrize("batch", [(), (B,), (2, B)])
+def test_layer_normalization_goes_around_a_locked_mask(batch):
+    """The mask has axes of the batch, which the bias of the cell does not have."""
+    cell = jrnn.LayerNormed(jrnn.LSTM(H))
+    params = randomise(shapes(cell, F), 1)
+    xs = randomise(np.zeros((*batch, T, F)), 2)
+    dropped = jrnn.LayerNormed(jrnn.InputDropout(jrnn.LSTM(H), RATE, locked=True))
+    expected = jrnn.scan(cell, params, None, seen(xs, True))
+    assert_close(jrnn.scan(dropped, params, None, xs, key=KEY), expected)
+
+
+def test_layer_normalization_goes_around_a_locked_mask_of_images():
+    inner = jrnn.ConvLSTM(H, (3, 3), (4, 5))
+    cell = jrnn.LayerNormed(inner)
+    params = randomise(shapes(cell, F), 1)
+    xs = randomise(np.zeros((B, 3, 4, 5, F)), 2)
+    ones = jrnn.LayerNormed(jrnn.InputDropout(inner, 0.0, locked=True))
+    expected = jrnn.scan(cell, params, None, xs)
+    assert_close(jrnn.scan(ones, params, None, xs, key=KEY), expected)
+
+
 def test_without_a_key_nothing_is_dropped():
     xs = randomise(np.zeros((B, T, F)), 1)
     for locked in (False, True):

@@ -119,7 +119,8 @@ class LayerNormed(Wrapper):
         u, separate = join(self.cell.project(params.cell, x, key=key), x.ndim)
         # The projection is affine: at zero it is the biases alone.
         zero = jnp.zeros(x.shape[x.ndim - self.feature_axes :], x.dtype)
-        bias, _ = join(self.cell.project(params.cell, zero), zero.ndim)
+        bias = self.cell.project(params.cell, zero)  # a mask adds axes of the batch
+        bias, _ = join(bias, jax.tree.leaves(bias)[0].ndim)
         return separate(
             self._normalize(u - along(bias, u), params.scale_x) + along(bias, u)
         )
