@@ -249,6 +249,19 @@ def test_parameters_of_the_output_act_in_the_last_step_alone():
     assert_close(sums, jax.jit(jax.grad(whole))(params), 1e-12)
 
 
+def test_a_learned_initial_state_acts_in_the_first_step():
+    cell = jrnn.LearnedState(jrnn.GRU(H))
+    params, _, xs = setting(Case(cell, None))
+    terms = run(diagnostics.gradient_terms, cell, params, None, xs)
+    np.testing.assert_array_equal(terms.state.h[:, 1:], 0)
+
+    def whole(params):
+        return jnp.sum(jrnn.scan(cell, params, None, xs)[1][:, -1])
+
+    sums = jax.tree.map(lambda a: a.sum(axis=(0, 1)), terms)
+    assert_close(sums, jax.jit(jax.grad(whole))(params), 1e-12)
+
+
 def test_horizons():
     slopes = diagnostics.memory_horizon(jnp.array([-0.25, 0.0, 1.0]))
     np.testing.assert_array_equal(slopes, [4.0, np.inf, np.inf])

@@ -79,7 +79,8 @@ def gradient_terms(
         dL/dW = sum over k of  dL/dy_T  dy_T/dh_T  dh_T/dh_k  dh_k/dW
 
     where dh_k/dW holds h_k-1 fixed. The k-th term is the effect of W in step k. If
-    `read` uses a parameter, its direct contribution is added to the last term.
+    `read` uses a parameter, its direct contribution is added to the last term. With
+    `state=None`, the effect on the initial state is added to the first term.
 
     Args:
       cell: The cell.
@@ -120,7 +121,11 @@ def gradient_terms(
             term, gradient = back(gradient)
             return gradient, term
 
-        _, terms = jax.lax.scan(body, gradient, (steps.before, xs), reverse=True)
-        return jax.tree.map(lambda a, b: a.at[-1].add(b), terms, direct)
+        first, terms = jax.lax.scan(body, gradient, (steps.before, xs), reverse=True)
+        terms = jax.tree.map(lambda a, b: a.at[-1].add(b), terms, direct)
+        if state is None:
+            _, back = jax.vjp(cell.initial_state, params)
+            terms = jax.tree.map(lambda a, b: a.at[0].add(b), terms, *back(first))
+        return terms
 
     return by_example(one, cell, state, xs)
