@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import jrnn
+from jrnn import diagnostics
 from jrnn.kernels import Gated, Layout
 from tests.cases import CASES, F, randomise, shapes
 
@@ -167,3 +168,24 @@ def test_rows_may_be_split_over_devices(kind, method):
         with jax.set_mesh(mesh):
             split = jax.device_put(xs, jax.NamedSharding(mesh, jax.P("rows")))
             assert_near(slope(cell, params, split, method=method), exact)
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16], ids=["bf16", "f16"])
+@pytest.mark.parametrize("cell", [jrnn.GRU(H), jrnn.ParaGRU(H)], ids=str)
+def test_products_of_jacobians_are_in_float32(cell, dtype):
+    """LAPACK has no half precision, and 16 bits are few for a product of many."""
+    params = randomise(shapes(cell, F), 1, dtype)
+    xs = randomise(np.zeros((2, 9, F)), 3, dtype)
+    wide = jax.tree.map(lambda a: a.astype(jnp.float32), (params, xs))
+
+    def report(params, xs):
+        return (
+            diagnostics.lyapunov_spectrum(cell, params, None, xs).exponents,
+            diagnostics.jacobian_norms(cell, params, None, xs)[:, 1:, 0],
+            diagnostics.jacobian_product(cell, params, None, xs),
+        )
+
+    for narrow, exact in zip(report(params, xs), report(*wide), strict=True):
+        assert narrow.dtype == jnp.float32
+        np.testing.assert_allclose(narrow, exact, rtol=0.1, atol=0.02)
+    assert diagnostics.parallelizable(cell, params, xs).exponent.dtype == jnp.float32

@@ -2,7 +2,7 @@
 
 A state is one vector here: its leaves, flattened and joined in the order of
 `jax.flatten_util.ravel_pytree`. h_0 is the state before the first step, h_t the one
-after t steps.
+after t steps. Jacobians of a state in half precision are in float32, as LAPACK needs.
 """
 
 from collections.abc import Callable
@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
+from jrnn import numerics
 from jrnn.diagnostics.replay import by_example, replay
 from jrnn.types import Array, Cell, Params, State
 
@@ -143,23 +144,16 @@ def block_maker(cell: Cell, state: State) -> Callable[[Params, State, Any], Arra
 
     The Jacobian is [U, k, k]: for a cell with structure, k coupled elements for each of
     U units, by k forward derivatives; for a dense cell, one block that is all of it.
+    The result is in float32 at least.
     """
     leaves = jax.tree.leaves(state)
     alike = len({leaf.shape for leaf in leaves}) == 1
-    if cell.structure == "dense" or not alike:
-        return lambda params, state, u: _dense(cell, params, state, u)[None]
+    whole = cell.structure == "dense" or not alike
+    jacobian = _dense if whole else _by_unit
 
     def blocks(params: Params, state: State, u: Any) -> Array:
-        leaves, structure = jax.tree.flatten(state)
-
-        def column(index: int) -> Array:
-            tangents = [jnp.zeros_like(leaf) for leaf in leaves]
-            tangents[index] = jnp.ones_like(leaves[index])
-            tangent = jax.tree.unflatten(structure, tangents)
-            _, out = jax.jvp(lambda s: cell.step(params, s, u), (state,), (tangent,))
-            return jnp.stack([leaf.reshape(-1) for leaf in jax.tree.leaves(out)], -1)
-
-        return jnp.stack([column(i) for i in range(len(leaves))], axis=-1)
+        found = jacobian(cell, params, state, u)
+        return found.astype(numerics.wide(found))
 
     return blocks
 
@@ -173,7 +167,24 @@ def assemble(blocks: Array) -> Array:
 
 def _dense(cell: Cell, params: Params, state: State, u: Any) -> Array:
     flat, unravel = ravel_pytree(state)
-    return jax.jacfwd(lambda h: ravel_pytree(cell.step(params, unravel(h), u))[0])(flat)
+
+    def step(h: Array) -> Array:
+        return ravel_pytree(cell.step(params, unravel(h), u))[0]
+
+    return jax.jacfwd(step)(flat)[None]
+
+
+def _by_unit(cell: Cell, params: Params, state: State, u: Any) -> Array:
+    leaves, structure = jax.tree.flatten(state)
+
+    def column(index: int) -> Array:
+        tangents = [jnp.zeros_like(leaf) for leaf in leaves]
+        tangents[index] = jnp.ones_like(leaves[index])
+        tangent = jax.tree.unflatten(structure, tangents)
+        _, out = jax.jvp(lambda s: cell.step(params, s, u), (state,), (tangent,))
+        return jnp.stack([leaf.reshape(-1) for leaf in jax.tree.leaves(out)], -1)
+
+    return jnp.stack([column(i) for i in range(len(leaves))], axis=-1)
 
 
 def all_blocks(cell: Cell, steps: Any) -> Array:
