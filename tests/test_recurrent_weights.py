@@ -85,6 +85,15 @@ def test_heads_do_not_mix_and_each_starts_like_a_small_cell():
     assert np.all(jacobian[:3, :3]) and not np.any(jacobian[:3, 3:])
 
 
+def test_heads_of_one_unit_draw_no_biases():
+    """The biases of `RefineGateLSTM` need two units, which the whole cell has."""
+    cell = jrnn.MultiHead(jrnn.RefineGateLSTM(4), heads=4)
+    params = cell.init(KEY, 3)
+    assert params.w_h.shape == (4, 1, 4)
+    _, ys = jrnn.scan(cell, params, None, jnp.ones((2, 5, 3)))
+    assert ys.shape == (2, 5, 4)
+
+
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
@@ -112,6 +121,17 @@ def test_heads_do_not_mix_and_each_starts_like_a_small_cell():
             lambda: jrnn.MultiHead(jrnn.MultiHead(jrnn.LSTM(4), 2), 2),
             TypeError,
             "Put other wrappers around",
+        ),
+        *(
+            (
+                lambda cell=cell: jrnn.MultiHead(cell, 2).init(KEY, 3),
+                TypeError,
+                rf"w_h \[H, k\*H\], but those of {type(cell).__name__}.*{shape}",
+            )
+            for cell, shape in [
+                (jrnn.CoRNN(4), r"\[8, 4\]"),
+                (jrnn.AntisymmetricRNN(4), r"\[6\]"),
+            ]
         ),
         (lambda: jrnn.AntisymmetricRNN(1), ValueError, "hidden_size must be at least"),
     ],

@@ -79,11 +79,29 @@ class MultiHead(Wrapper):
                 f"MultiHead needs a cell whose recurrent map is a `jrnn.forms.Matmul`, "
                 f"unlike {self.cell}."
             )
-        size = self.output_size // self.heads
-        small: Any = dataclasses.replace(self.cell, hidden_size=size)  # type: ignore[type-var]
         checks.one_of("the recurrent weights of MultiHead", "w_h", params._fields)
+        shape = params.w_h.shape
+        if len(shape) != 2 or shape[0] != self.output_size:
+            raise TypeError(
+                f"MultiHead needs recurrent weights w_h [H, k*H], but those of "
+                f"{self.cell} have the shape {list(shape)}. Wrap an `LSTM`, a `GRU` or "
+                "an `Elman` network."
+            )
+        small = self._head()
         blocks = [
             small.init(key, input_size, dtype).w_h
             for key in jax.random.split(key_h, self.heads)
         ]
         return params._replace(w_h=jnp.stack(blocks))
+
+    def _head(self) -> Any:
+        """Returns a cell with the units of one head, to draw recurrent weights.
+
+        Its gate biases are not used. They are not drawn, because that may need more
+        units than a head has.
+        """
+        cell: Any = self.cell
+        fields = {field.name for field in dataclasses.fields(cell)}
+        plain = {"forget_bias": 0.0} if "forget_bias" in fields else {}
+        size = self.output_size // self.heads
+        return dataclasses.replace(cell, hidden_size=size, **plain)
