@@ -87,6 +87,28 @@ def test_joint_matmuls_are_in_the_precision_of_the_cell():
         trace(lambda p: jrnn.scan(cell, p, None, xs, method=joint), params)
 
 
+@pytest.mark.parametrize(
+    "inner",
+    [
+        jrnn.PeepholeLSTM(H),
+        jrnn.LayerNormLSTM(H),
+        jrnn.SLSTM(H),
+        jrnn.ResetBeforeGRU(H),
+        jrnn.SRU(H),
+    ],
+    ids=str,
+)
+def test_gates_are_in_the_precision_of_the_step(inner):
+    cell = jrnn.MixedPrecision(inner)
+    dtype = jnp.bfloat16 if isinstance(inner, jrnn.ResetBeforeGRU) else jnp.float32
+    with strict(wide=False):
+        params, xs = setting(Case(cell, None))
+        show = lambda p: jrnn.diagnostics.gates(cell, p, None, xs)
+        assert {a.dtype for a in jax.eval_shape(show, params).values()} == {
+            jnp.dtype(dtype)
+        }
+
+
 @pytest.mark.parametrize("case", CASES[::5], ids=str)
 def test_cells_where_64_bits_are_enabled(case):
     with strict(wide=True):

@@ -1,5 +1,6 @@
 """Mixed precision: matmuls in half precision, the state in float32."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -49,12 +50,23 @@ class MixedPrecision(Wrapper):
     @property
     def form(self) -> Form:
         inner = self.cell.form
+        narrow = isinstance(inner, Plain) and inner.structure == "dense"
+        dtype = self.compute if narrow else self.state  # of the step
+        gates = inner.gates and _in(dtype, inner.gates)
         if isinstance(inner, Gated):
-            return self._gated(inner)
+            return inner._replace(
+                hidden=lambda state: cast(inner.hidden(state), self.compute),
+                combine=_in(self.compute, inner.combine),
+                update=_in(self.state, inner.update),
+                gates=gates,
+            )
         if isinstance(inner, Linear):
-            return inner._replace(coefficients=self._coefficients(inner))
-        narrow = inner.structure == "dense"
-        return inner._replace(step=self._step(inner, narrow))
+            coefficients = _in(self.state, inner.coefficients)
+            return inner._replace(coefficients=coefficients, gates=gates)
+        step = _in(dtype, inner.step)
+        return inner._replace(
+            step=lambda *args: cast(step(*args), self.state), gates=gates
+        )
 
     def initial_state(self, params: Params, batch_shape: Shape = ()) -> State:
         """Returns the initial state of the cell, in the precision of the state."""
@@ -82,35 +94,10 @@ class MixedPrecision(Wrapper):
         narrow = cast((params, state, u), self.compute)
         return cast(self.cell.read(*narrow), self.compute)
 
-    def _gated(self, inner: Gated) -> Gated:
-        def update(params: Params, state: State, p: Any) -> State:
-            new = inner.update(*cast((params, state, p), self.state))
-            return cast(new, self.state)
 
-        def combine(params: Params, u: Any, v: Array) -> Any:
-            return cast(
-                inner.combine(*cast((params, u, v), self.compute)), self.compute
-            )
-
-        return inner._replace(
-            hidden=lambda state: cast(inner.hidden(state), self.compute),
-            combine=combine,
-            update=update,
-        )
-
-    def _coefficients(self, inner: Linear) -> Any:
-        def coefficients(params: Params, u: Any) -> tuple[Any, Any]:
-            return cast(inner.coefficients(*cast((params, u), self.state)), self.state)
-
-        return coefficients
-
-    def _step(self, inner: Plain, narrow: bool) -> Any:
-        dtype = self.compute if narrow else self.state
-
-        def step(params: Params, state: State, u: Any) -> State:
-            return cast(inner.step(*cast((params, state, u), dtype)), self.state)
-
-        return step
+def _in(dtype: DType, function: Callable[..., Any]) -> Callable[..., Any]:
+    """Returns a function that takes, computes and returns numbers of one precision."""
+    return lambda *args: cast(function(*cast(args, dtype)), dtype)
 
 
 def cast(tree: Any, dtype: DType) -> Any:
