@@ -77,6 +77,15 @@ def test_gates_explain_the_step(cell, candidate):
     assert_close(found, jnp.tanh(u + inside), 1e-10)
 
 
+@pytest.mark.parametrize("inner", [jrnn.LSTM(H), jrnn.ParaGRU(H), jrnn.SRU(H)], ids=str)
+def test_a_clip_of_a_blend_keeps_the_gates(inner):
+    """Wide bounds and a rate of zero change nothing."""
+    clipped = jrnn.ClipState(jrnn.Zoneout(inner, 0.0), 1e3)
+    params, state, xs = setting(Case(inner, None))
+    found = diagnostics.gates(clipped, params, state, xs)
+    assert_close(found, diagnostics.gates(inner, params, state, xs), 1e-12)
+
+
 def test_saturation_counts_steps_unit_by_unit():
     values = np.random.default_rng(0).uniform(size=(2, T, H))
     found = diagnostics.gate_saturation(jnp.asarray(values), low=0.4, high=0.6)
