@@ -68,6 +68,16 @@ def test_an_overflow_is_found_where_it_happens():
     assert sentences == ["states.h is not finite at step 4"]
 
 
+@pytest.mark.parametrize("batch", [(), (2,)])
+def test_a_sequence_without_steps_is_finite(batch):
+    params = CELL.init(jax.random.key(0), 3)
+    xs = jnp.zeros((*batch, 0, 3))
+    found = look(CELL, params, None, xs)
+    for place in found:
+        np.testing.assert_array_equal(place, np.full(batch, -1))
+    assert diagnostics.describe(found, CELL, params, xs) == []
+
+
 def tapped_gradient(lengths, remat):
     cell = diagnostics.Tapped(CELL, steps=T + 2)
     params, state, xs = setting(Case(CELL, None))

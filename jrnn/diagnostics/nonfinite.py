@@ -70,6 +70,8 @@ def first_nonfinite(
         reset=reset,
         return_states=True,
     )
+    if not time:
+        return NonFinite(jnp.full(batch, -1), jnp.full(batch, -1))
 
     valid = masks.valid_steps(lengths, mask, batch, time)
     seen = xs if valid is None else _inputs(valid, xs)
