@@ -1,5 +1,7 @@
 """Options of every type of number: they promote nothing, hash, and are checked."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -65,11 +67,13 @@ def test_what_is_no_number_is_named_when_it_is_given(make, message):
         make()
 
 
-def spectrum(**options):
+def measure(look, **options):
     params = jrnn.GRU(4).init(jax.random.key(0), 3)
-    return diagnostics.lyapunov_spectrum(
-        jrnn.GRU(4), params, None, jnp.ones((5, 3)), **options
-    )
+    return look(jrnn.GRU(4), params, None, jnp.ones((5, 3)), **options)
+
+
+spectrum = functools.partial(measure, diagnostics.lyapunov_spectrum)
+product = functools.partial(measure, diagnostics.jacobian_product)
 
 
 @pytest.mark.parametrize(
@@ -79,6 +83,10 @@ def spectrum(**options):
         (lambda: spectrum(transient=0.5), TypeError, "transient must be an integer"),
         (lambda: spectrum(exponents=0), ValueError, "exponents must be at least 1"),
         (lambda: spectrum(exponents=5), ValueError, "between 1 and 4"),
+        (lambda: product(t=2.5), TypeError, "t must be an integer, got 2.5"),
+        (lambda: product(k=0.5), TypeError, "k must be an integer, got 0.5"),
+        (lambda: product(k=-1), ValueError, "k must be at least 0, got -1"),
+        (lambda: product(t=6), ValueError, "0 <= k <= t <= 5 time steps of xs"),
         *(
             (
                 lambda cell=cell: cell.init(jax.random.key(0), 2.5),

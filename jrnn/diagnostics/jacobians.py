@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
-from jrnn import numerics
+from jrnn import checks, numerics
 from jrnn.diagnostics.replay import by_example, replay
 from jrnn.types import Array, Cell, Params, State
 
@@ -69,6 +69,7 @@ def jacobian_product(
       Matrices [*batch, n, n]; rows belong to h_t.
 
     Raises:
+      TypeError: if `t` or `k` is not an integer.
       ValueError: unless 0 <= k <= t <= T.
 
     Example:
@@ -80,6 +81,9 @@ def jacobian_product(
       >>> round(float(product[0, 0]), 6)
       0.209976
     """
+    k = checks.integer("k", k, 0)
+    if t is not None:
+        t = checks.integer("t", t, 0)
 
     def one(state: State | None, xs: Any) -> Array:
         steps = replay(cell, params, state, xs)
