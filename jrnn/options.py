@@ -126,6 +126,13 @@ def _are_counts(name: str, value: Any) -> tuple[int, ...]:
     return tuple(checks.integer(f"an entry of {name}", entry, 1) for entry in value)
 
 
+def _are_names(name: str, value: Any) -> None:
+    if not isinstance(value, tuple) or not all(isinstance(v, str) for v in value):
+        raise TypeError(
+            f"{name} must be a tuple of names, such as `('w_h',)`, got {value!r}."
+        )
+
+
 def _is_activation(name: str, value: Any) -> None:
     if not callable(value) or isinstance(value, Cell | Layer):
         raise TypeError(
@@ -162,6 +169,7 @@ _RULES: dict[Any, Any] = {
     int | None: _is_count,
     tuple[int, ...]: _are_counts,
     tuple[int, ...] | None: _are_counts,
+    tuple[str, ...]: _are_names,
     float: _is_number,
     float | None: _is_number,
     float | tuple[float, ...]: _are_numbers,

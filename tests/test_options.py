@@ -67,6 +67,12 @@ def test_what_is_no_number_is_named_when_it_is_given(make, message):
         make()
 
 
+@pytest.mark.parametrize("leaves", ["w_h+w_x", ["w_h", "w_x"], ("w_h", 1)])
+def test_names_are_a_tuple_of_strings(leaves):
+    with pytest.raises(TypeError, match="WeightDrop.leaves must be a tuple of names"):
+        jrnn.WeightDrop(jrnn.LSTM(4), 0.5, leaves)
+
+
 def measure(look, **options):
     params = jrnn.GRU(4).init(jax.random.key(0), 3)
     return look(jrnn.GRU(4), params, None, jnp.ones((5, 3)), **options)
