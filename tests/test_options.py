@@ -73,6 +73,23 @@ def test_names_are_a_tuple_of_strings(leaves):
         jrnn.WeightDrop(jrnn.LSTM(4), 0.5, leaves)
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("compute", "bfloat"),
+        ("compute", jnp.int8),
+        ("compute", 16),
+        ("state", jnp.int32),
+        ("state", jnp.complex64),
+    ],
+)
+def test_a_precision_is_that_of_floats(name, value):
+    message = f"MixedPrecision.{name} must be a floating-point dtype, such as"
+    with pytest.raises(TypeError, match=message):
+        jrnn.MixedPrecision(jrnn.LSTM(4), **{name: value})
+    jrnn.MixedPrecision(jrnn.LSTM(4), **{name: "float16"})
+
+
 def measure(look, **options):
     params = jrnn.GRU(4).init(jax.random.key(0), 3)
     return look(jrnn.GRU(4), params, None, jnp.ones((5, 3)), **options)

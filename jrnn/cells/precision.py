@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from jrnn import checks
 from jrnn.cells.wrapper_base import Wrapper, passes_input
 from jrnn.forms import Form, Gated, Linear, Plain
 from jrnn.types import Array, Cell, DType, Params, PRNGKey, Shape, State
@@ -46,6 +47,12 @@ class MixedPrecision(Wrapper):
     state: DType = jnp.float32
 
     affine_inputs = passes_input
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("compute", "state"):
+            value = getattr(self, name)
+            checks.dtype(f"MixedPrecision.{name}", value, jnp.floating)
 
     @property
     def form(self) -> Form:

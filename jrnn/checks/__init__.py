@@ -3,6 +3,7 @@
 from jrnn.checks.arrays import (
     array as array,
     concrete as concrete,
+    dtype as dtype,
     flags as flags,
     ids as ids,
     integers as integers,

@@ -80,6 +80,20 @@ def ids(name: str, value: Any, vocabulary: int) -> Array:
 _IDS = " Ids of tokens are integers; vectors need no `jrnn.Embed`."
 
 
+def dtype(name: str, value: Any, kind: Any = jnp.inexact) -> None:
+    """Raises unless `value` names a floating-point dtype, of `kind`."""
+    try:
+        known = jnp.issubdtype(jnp.dtype(value), kind)
+    except TypeError:
+        known = False
+    if not known:
+        given = getattr(value, "__name__", None) or repr(value)
+        raise TypeError(
+            f"{name} must be a floating-point dtype, such as `jnp.float32` or "
+            f"`jnp.bfloat16`, got {given}."
+        )
+
+
 def array(name: str, value: Any) -> None:
     """Raises unless `value` is one array, not a tree of them."""
     refuse_foreign(name, value)
