@@ -7,7 +7,7 @@ import pytest
 
 import jrnn
 from jrnn import initializers
-from tests.cases import CASES
+from tests.cases import CASES, shapes
 
 KEY = jax.random.key(0)
 DTYPES = [jnp.float16, jnp.bfloat16, jnp.float32]
@@ -21,6 +21,14 @@ SCHEMES = ["jrnn", "torch", "keras", "flax", "nnx", "haiku"]
 def test_every_scheme_draws_in_half_precision(cell, scheme, dtype):
     params = cell(4, scheme=scheme).init(KEY, 3, dtype)
     assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype(dtype)}
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_a_dtype_that_is_not_of_floats_is_named(case):
+    size = case.features if len(case.features) > 1 else case.features[0]
+    message = "dtype must be a floating-point dtype, such as `jnp.float32`.*got int32"
+    with pytest.raises(TypeError, match=message):
+        shapes(case.cell, size, jnp.int32)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

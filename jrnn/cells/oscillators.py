@@ -129,6 +129,7 @@ class CoRNN(_Oscillators):
     def init(self, key: PRNGKey, input_size: int, dtype: DType = float) -> CoRNNParams:
         """Draws everything uniform in +-1/sqrt(F + 2H), as the authors do."""
         input_size = checks.integer("input_size", input_size, 1)
+        checks.dtype("dtype", dtype)
         size, fan_in = self.hidden_size, input_size + 2 * self.hidden_size
         bound = fan_in**-0.5
         shape = (fan_in + 1, size)

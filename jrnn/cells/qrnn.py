@@ -81,6 +81,7 @@ class QRNN(VectorCell):
     def init(self, key: PRNGKey, input_size: int, dtype: DType = float) -> QRNNParams:
         """Draws Glorot uniform weights and a zero bias."""
         input_size = checks.integer("input_size", input_size, 1)
+        checks.dtype("dtype", dtype)
         size = self.hidden_size
 
         def draw(key: PRNGKey) -> Array:

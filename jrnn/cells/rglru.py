@@ -100,6 +100,7 @@ class RGLRU(VectorCell):
           ValueError: if the input does not have as many features as there are units.
         """
         checks.equal_sizes("the input of RGLRU", input_size, self.hidden_size)
+        checks.dtype("dtype", dtype)
         key_x, key_a = checks.split_key(key)
         size = self.hidden_size // self.heads
         w_x = jax.vmap(

@@ -114,6 +114,7 @@ class S5(VectorCell):
           ValueError: if the input does not have `features` features.
         """
         checks.equal_sizes("the input of S5", input_size, self.features)
+        checks.dtype("dtype", dtype)
         key_b, key_c, key_d, key_s = checks.split_key(key, 4)
         size, inputs = self.hidden_size // self.blocks, self.features
         eigenvalues, v = hippo(size)

@@ -88,6 +88,7 @@ class SRU(VectorCell):
     def init(self, key: PRNGKey, input_size: int, dtype: DType = float) -> SRUParams:
         """Draws uniform weights of variance 1/F, and zero biases, as in the paper."""
         input_size = checks.integer("input_size", input_size, 1)
+        checks.dtype("dtype", dtype)
         key_x, key_v = checks.split_key(key)
         size = self.hidden_size
         blocks = 3 if input_size == size else 4

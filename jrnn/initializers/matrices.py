@@ -7,6 +7,7 @@ from typing import Protocol
 import jax
 import jax.numpy as jnp
 
+from jrnn import checks
 from jrnn.types import Array, DType, PRNGKey
 
 
@@ -147,6 +148,7 @@ def small_normal(
 
 
 def _wide(draw, key, shape, dtype) -> Array:  # type: ignore[no-untyped-def]
+    checks.dtype("dtype", dtype)
     # LAPACK does not support half precision, and normals drawn with it are inaccurate.
     wide = dtype if jnp.finfo(dtype).bits >= 32 else jnp.float32
     return draw(key, shape, wide).astype(dtype)
