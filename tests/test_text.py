@@ -9,7 +9,15 @@ import pytest
 from hypothesis import strategies
 
 import jrnn
-from jrnn.text import Vocabulary, embedding_table, join, read_vectors, split
+from jrnn.text import (
+    TokenFile,
+    Vocabulary,
+    embedding_table,
+    join,
+    read_vectors,
+    split,
+    write_tokens,
+)
 
 CAT = "The mouse, which the cat's kittens chased,\n\tdidn't  stop. "
 ODD = "a\x00\r\n\u2028é\U0001f600\ud800<unk>\ufeff"
@@ -70,6 +78,19 @@ def test_prepared_corpora_name_their_own_special_tokens():
     assert vocabulary.encode(text).tolist() == [3, 0, 2, 1, 3, 1]
     assert vocabulary.decode(vocabulary.encode(text)) == text
     assert vocabulary.unknown([*text, "dog"]) == ["dog"]
+
+
+@pytest.mark.parametrize("specials", [("<pad>", "<unk>"), ("<pad>",), ("<unk>",)])
+def test_counts_are_how_often_each_id_occurs(specials, tmp_path):
+    text = ["<pad>", "a", "b", "<pad>", "a"]
+    vocabulary = Vocabulary.build([text], "tokens", specials=specials)
+    ids = vocabulary.encode(text)
+    found = np.bincount(ids, minlength=len(vocabulary)).tolist()
+    assert list(vocabulary.counts) == found
+    path = tmp_path / "text.tokens"
+    write_tokens(path, [text], vocabulary, sum(vocabulary.counts))
+    with TokenFile(path) as tokens:
+        assert tokens[:].tolist() == ids.tolist()
 
 
 def test_special_characters_of_a_text_are_ordinary():

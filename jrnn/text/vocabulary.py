@@ -35,7 +35,8 @@ class Vocabulary:
         `jrnn.text.split`.
       tokens: The tokens, without specials; for bytes the integers 0 to 255.
       counts: How often each id occurs in the text that the vocabulary was built from:
-        for `<unk>` the tokens that were left out, for `<eos>` the number of texts.
+        for `<unk>` also the tokens that were left out, for `<eos>` the number of texts
+        if none has it.
       specials: Special tokens, with the lowest ids.
 
     Example:
@@ -92,10 +93,8 @@ class Vocabulary:
         if limit is not None:
             limit = checks.integer("limit", limit, 1)
         found, number = _count([texts] if isinstance(texts, str) else texts, unit)
-        total = sum(found.values())
-        ends = found.pop(EOS, 0) if unit == "tokens" and EOS in specials else 0
-        for special in specials if unit == "tokens" else ():
-            found.pop(special, None)
+        named = specials if unit == "tokens" else ()
+        known = collections.Counter({each: found.pop(each, 0) for each in named})
         kept = [token for token, count in found.items() if count >= min_count]
         kept.sort(key=lambda token: (-found[token], token))
         kept = sorted(range(256) if unit == "bytes" else kept[:limit])
@@ -105,8 +104,9 @@ class Vocabulary:
                 "or a lower min_count."
             )
         counts = {token: found[token] for token in kept}
-        known = {UNK: total - ends - sum(counts.values()), EOS: ends or number}
-        special_counts = [known.get(special, 0) for special in specials]
+        known[UNK] += sum(found.values()) - sum(counts.values())
+        known[EOS] = known[EOS] or number
+        special_counts = [known[special] for special in specials]
         return cls(
             unit,
             tuple(kept),
