@@ -111,6 +111,12 @@ def test_bytes_that_are_not_utf8_are_replaced():
         (lambda: Vocabulary.build("a", "letters"), ValueError, "one of"),
         (lambda: Vocabulary.build(["a", 3]), TypeError, "must be a string, got int"),
         (lambda: Vocabulary.build(["a b"], "tokens"), TypeError, "unit='words'"),
+        (
+            lambda: Vocabulary.build([["a"]], "tokens").encode(iter(["a"])),
+            TypeError,
+            r"got 'list_iterator'.* `list\(text\)`",
+        ),
+        (lambda: Vocabulary.build([3], "tokens"), TypeError, "strings.* got 'int'"),
         (lambda: Vocabulary.build("abc", min_count=2), ValueError, "lower min_count"),
         (lambda: Vocabulary("words", ("a", "a"), (0,) * 4), ValueError, "repeated"),
         (lambda: Vocabulary("words", ("a",), (1,)), ValueError, "one per id"),

@@ -80,11 +80,16 @@ def check_text(text: Any, unit: str) -> None:
     if unit != "tokens":
         if not isinstance(text, str):
             raise TypeError(f"text must be a string, got {type(text).__name__}.")
-    elif isinstance(text, str | bytes) or not all(isinstance(t, str) for t in text):
+    elif (
+        isinstance(text, str | bytes)
+        or not hasattr(text, "__len__")  # to look into an iterator would empty it
+        or not all(isinstance(t, str) for t in text)
+    ):
         raise TypeError(
             "text must be a sequence of strings with unit='tokens', got "
             f"{text if isinstance(text, str | bytes) else type(text).__name__!r}. Use "
-            "unit='words' for a text that is not split."
+            "unit='words' for a text that is not split, and `list(text)` for an "
+            "iterator."
         )
 
 
