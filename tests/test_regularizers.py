@@ -64,6 +64,14 @@ def test_averaging_starts_as_in_the_recipe():
             past.append(loss)
 
 
+@pytest.mark.parametrize("make", [np.array, lambda losses: list(np.float32(losses))])
+def test_averaging_starts_takes_the_scores_of_a_history(make):
+    losses = make([5.0, 3.0, 3.1, 3.2, 3.3])
+    assert averaging_starts(losses, patience=2) is True
+    assert averaging_starts(losses, patience=3) is False
+    assert averaging_starts(losses, patience=5) is False
+
+
 def test_an_average_is_the_mean_of_what_was_added():
     values = np.random.default_rng(2).normal(size=(6, 3)).astype(np.float32)
     average = start_average({"w": jnp.asarray(values[0])})

@@ -208,7 +208,7 @@ def averaging_starts(losses: Sequence[float], patience: int = 5) -> bool:
     """
     patience = checks.integer("patience", patience, 1)
     earlier = losses[: max(0, len(losses) - 1 - patience)]
-    return bool(earlier) and losses[-1] > min(earlier)
+    return len(earlier) > 0 and bool(losses[-1] > min(earlier))
 
 
 def chunk_lengths(mean: int) -> tuple[int, ...]:
