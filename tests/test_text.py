@@ -141,6 +141,17 @@ def test_bytes_that_are_not_utf8_are_replaced():
             "bytes have no word vectors",
         ),
         (lambda: Vocabulary.build("ab", limit=1.5), TypeError, "limit"),
+        (
+            lambda: Vocabulary.build("ab", specials="<unk>"),
+            TypeError,
+            r"specials .* got '<unk>'.* \('<unk>',\)",
+        ),
+        (
+            lambda: Vocabulary("words", ("a",), (0,) * 6, "<unk>"),
+            TypeError,
+            "specials .* got '<unk>'",
+        ),
+        (lambda: read_vectors("none", only="cat"), TypeError, r"only .* \('cat',\)"),
         (lambda: Vocabulary.from_json('{"format": 2}'), ValueError, "format 2"),
         (lambda: Vocabulary.from_json("{"), ValueError, "not JSON of a vocabulary"),
     ],

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jrnn import checks
+from jrnn.text import units
 from jrnn.text.vocabulary import Vocabulary
 from jrnn.types import Array, DType, PRNGKey
 
@@ -53,6 +54,7 @@ def read_vectors(
       [1] Pennington et al., 2014, https://nlp.stanford.edu/projects/glove/
       [2] Mikolov et al., 2013, https://arxiv.org/abs/1301.3781
     """
+    units.refuse_one("only", only)
     kept = None if only is None else set(only)
     seen: set[str] = set()
     words: list[str] = []
