@@ -146,6 +146,11 @@ def test_changes_are_all_listed_and_nothing_is_renamed(tmp_path):
     assert folders.list_steps(tmp_path) == [10, 20]
 
 
+def test_one_path_is_no_collection_of_paths(tmp_path):
+    with pytest.raises(TypeError, match=r"may_change .* got 'config'.* \('config',\)"):
+        Checkpoints(tmp_path, FACTS, may_change="config")
+
+
 def test_another_model_is_refused_by_its_leaves(tmp_path):
     saved(tmp_path)
     one = learner()

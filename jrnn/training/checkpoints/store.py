@@ -99,9 +99,14 @@ class Checkpoints(Closing):
         keep = checks.integer("keep", keep, 1)
         self.folder = Path(folder)
         self.facts = manifest.plain("facts", dict(facts or {}))
+        if isinstance(may_change, str):
+            raise TypeError(
+                f"may_change must be a collection of paths, got {may_change!r}. Pass "
+                f"({may_change!r},) for one of them."
+            )
         self.may_change = frozenset(may_change)
         processes.agree(
-            {"facts": self.facts, "may_change": sorted(may_change), "keep": keep}
+            {"facts": self.facts, "may_change": sorted(self.may_change), "keep": keep}
         )
         self.background, self.max_bytes = background, max_bytes
         self.require_finite = require_finite
