@@ -30,7 +30,7 @@ def bucket_lengths(lengths: Any, number: int) -> tuple[int, ...]:
       At most `number` lengths, increasing; the last is the longest of all.
 
     Raises:
-      ValueError: if there are no lengths, or `number` is below 1.
+      ValueError: if there are no lengths, one is negative, or `number` is below 1.
 
     Example:
       >>> import jrnn
@@ -81,7 +81,8 @@ def batches(
       Batches that together contain each sequence once.
 
     Raises:
-      ValueError: if a sequence is longer than the longest bucket.
+      ValueError: if a sequence is longer than the longest bucket, or a length is
+        negative.
 
     Example:
       >>> import jrnn
@@ -94,7 +95,7 @@ def batches(
     batch_size = checks.integer("batch_size", batch_size, 1)
     lengths = _integers("lengths", lengths)
     if np.ndim(buckets) == 0:
-        buckets = bucket_lengths(lengths, buckets)  # type: ignore[arg-type]
+        buckets = bucket_lengths(lengths, checks.integer("buckets", buckets, 1))
     bounds = np.unique(_integers("buckets", buckets))
     if lengths.max() > bounds[-1]:
         raise ValueError(
@@ -118,11 +119,19 @@ def _integers(name: str, values: Any) -> np.ndarray:
     """Returns lengths, int64 [values].
 
     Raises:
-      ValueError: if there are none.
+      ValueError: if there are none, if one is negative, or if there are other axes.
       TypeError: if they are not integers.
     """
     checks.at_least(f"number of {name}", np.size(values), 1)
     found = np.asarray(values)
     if not np.issubdtype(found.dtype, np.integer):
         raise TypeError(f"{name} must be integers, got {found.dtype}.")
-    return found.astype(np.int64)
+    if found.ndim != 1:
+        raise ValueError(
+            f"{name} must have one axis, got the shape {list(found.shape)}. Flatten "
+            f"them with `np.ravel({name})`."
+        )
+    found = found.astype(np.int64)
+    least = int(found.argmin())
+    checks.at_least(f"{name}[{least}]", int(found[least]), 0)
+    return found
