@@ -37,6 +37,18 @@ def test_trees_are_padded_and_packed_together():
         jax.tree.map(np.testing.assert_array_equal, pair, again)
 
 
+@pytest.mark.parametrize("empty", [0, 1, 2])
+def test_an_empty_list_is_a_sequence_without_steps(empty):
+    others = [([[1, 2], [3, 4]], np.ones(2, "f4")), ([[5, 6]], np.ones(1, "f4"))]
+    others.insert(empty, ([], []))
+    (xs, targets), lengths = pad(others)
+    assert xs.dtype == int and xs.shape == (3, 2, 2) and lengths[empty] == 0
+    assert targets.dtype == np.float32 and not xs[empty].any()
+    assert pad([[], []])[0].shape == (2, 0)
+    with pytest.raises(ValueError, match="has no steps"):
+        pack([[1], []], 5)
+
+
 @pytest.mark.parametrize(
     "layer",
     [
@@ -129,6 +141,9 @@ def test_batches_hold_each_sequence_once_in_few_shapes():
         (lambda: pad([[1, 2], [[3]]]), ValueError, r"sequences\[1\] must be \[time"),
         (lambda: pad([[1, 2], [0.5]]), TypeError, "is float64, but .* is int64"),
         (lambda: pad([1, 2]), ValueError, r"sequences\[0\]"),
+        (lambda: pad([[], 2]), ValueError, r"sequences\[1\]"),
+        (lambda: pad([(), ()]), ValueError, "at least one sequence"),
+        (lambda: pad([[1], np.zeros(0)]), TypeError, "is float64, but .* is int64"),
         (lambda: pad([{"a": [1]}, [1]]), TypeError, "must be the same"),
         (lambda: pad([([1], [1, 2])]), ValueError, "share their time axis"),
         (lambda: pack([[1], np.zeros(0, int)], 5), ValueError, r"\[1\] has no steps"),

@@ -73,19 +73,25 @@ def ragged(sequences: Sequence[Any]) -> tuple[list[Any], np.ndarray]:
       ValueError: if there is none, or if shapes do not fit together.
       TypeError: if trees or dtypes differ.
     """
-    trees = [_arrays(sequence) for sequence in sequences]
+    read = [jax.tree.flatten(sequence, _is_list) for sequence in sequences]
+    structures: list[Any] = [structure for _, structure in read]
+    for number, structure in enumerate(structures):
+        if structure != structures[0]:
+            raise TypeError(
+                f"sequences[{number}] is {structure}, but sequences[0] is "
+                f"{structures[0]}; all must be the same."
+            )
+    columns = zip(*(leaves for leaves, _ in read), strict=True)
+    rows = zip(*map(_arrays, columns), strict=True)
+    trees = [structures[0].unflatten(row) for row in rows]
     if not trees:
-        raise ValueError("sequences must contain at least one sequence, got none.")
+        raise ValueError(
+            "sequences must contain at least one sequence with an array, got none."
+        )
     first = checks.named_leaves("sequences[0]", trees[0])
-    structure: Any = jax.tree.structure(trees[0])
     lengths = []
     for number, tree in enumerate(trees):
         leaves = checks.named_leaves(f"sequences[{number}]", tree)
-        if jax.tree.structure(tree) != structure:
-            raise TypeError(
-                f"sequences[{number}] is {jax.tree.structure(tree)}, but sequences[0] "
-                f"is {structure}; all must be the same."
-            )
         for (name, leaf), like in zip(leaves.items(), first.values(), strict=True):
             _alike(name, leaf, like)
         sizes = {name: len(leaf) for name, leaf in leaves.items()}
@@ -124,11 +130,18 @@ def _holds(dtype: np.dtype, value: Any) -> None:
         )
 
 
-def _arrays(sequence: Any) -> Any:
-    """Reads a list of values, an array, or a tuple, dict or NamedTuple of them."""
-    return jax.tree.map(
-        np.asarray, sequence, is_leaf=lambda node: isinstance(node, list)
-    )
+def _is_list(node: Any) -> bool:
+    """Whether a node of a tree is a list, which stands for an array."""
+    return isinstance(node, list)
+
+
+def _arrays(leaves: Sequence[Any]) -> list[np.ndarray]:
+    """Reads one leaf of all sequences; an empty list has the dtype of the others."""
+    arrays = [np.asarray(leaf) for leaf in leaves]
+    typed = [not _is_list(leaf) or len(leaf) > 0 for leaf in leaves]
+    like = arrays[typed.index(True)] if any(typed) else arrays[0]
+    empty = np.zeros((0, *like.shape[1:]), like.dtype)
+    return [a if known else empty for a, known in zip(arrays, typed, strict=True)]
 
 
 def _alike(name: str, leaf: np.ndarray, like: np.ndarray) -> None:
