@@ -159,6 +159,11 @@ def test_batches_hold_each_sequence_once_in_few_shapes():
         (lambda: batches([[3, 5]], 2), ValueError, r"lengths .* one axis.* \[1, 2\]"),
         (lambda: pack(RAGGED, 5), ValueError, r"length is 5, but sequences\[1\] has 7"),
         (lambda: batches([3, 9], 2, buckets=[4]), ValueError, r"lengths\[1\] is 9"),
+        (
+            lambda: unpack({"y": np.ones((4, 2, 3))}, np.zeros((2, 4), int)),
+            ValueError,
+            r"ys\['y'\] must .* \[2, 4, ...\] .* got \[4, 2, 3\]",
+        ),
         (lambda: bucket_lengths([], 2), ValueError, "number of lengths"),
         (lambda: bucket_lengths([1], 0), ValueError, "number must be at least 1"),
     ],

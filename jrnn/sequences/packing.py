@@ -98,6 +98,9 @@ def unpack(ys: Any, segment_ids: np.ndarray) -> list[Any]:
     Returns:
       One array [time_n, ...], or tree, per sequence.
 
+    Raises:
+      ValueError: if the arrays do not start with the axes of `segment_ids`.
+
     Example:
       >>> import jrnn
       >>> packed = jrnn.sequences.pack([[1, 2], [3, 4, 5], [6]], length=4)
@@ -107,6 +110,13 @@ def unpack(ys: Any, segment_ids: np.ndarray) -> list[Any]:
     """
     ids = np.asarray(segment_ids)
     ys = jax.tree.map(np.asarray, ys)
+    for name, leaf in checks.named_leaves("ys", ys).items():
+        if leaf.shape[:2] != ids.shape:
+            rows = ", ".join(map(str, ids.shape))
+            raise ValueError(
+                f"{name} must be [{rows}, ...] like segment_ids, got "
+                f"{list(leaf.shape)}. Swap the axes if time comes first."
+            )
     order = np.argsort(ids, axis=None, kind="stable")[np.sum(ids < 0) :]
     ends = np.cumsum(np.bincount(ids[ids >= 0]))
     places = np.split(order, ends)[:-1]
