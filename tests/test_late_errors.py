@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import optax
 import pytest
 
 import jrnn
@@ -28,6 +29,17 @@ OTHER = jrnn.layers.DenseParams(jnp.ones((4, 3)), None)
 def test_options_are_checked_when_they_are_given(make, error, message):
     with pytest.raises(error, match=message):
         make()
+
+
+@pytest.mark.parametrize("method", ["bptt", training.BPTT, 3])
+def test_a_gradient_method_is_an_instance(method):
+    cell, loss = jrnn.GRU(4), training.squared_error
+    for make in (
+        lambda: training.value_and_grad(cell, loss, method),
+        lambda: training.train_along(cell, loss, optax.sgd(0.1), method),
+    ):
+        with pytest.raises(TypeError, match=r"method must .* `TBPTT\(35\)`, got"):
+            make()
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import optax
 
-from jrnn.training.gradients.methods import BPTT, Method
+from jrnn.training.gradients.methods import BPTT, Method, check_method
 from jrnn.training.gradients.rewrite import as_layer
 from jrnn.training.gradients.windows import Loss, padded, windowed
 from jrnn.training.optimizers import check_optimizer
@@ -58,6 +58,7 @@ def value_and_grad(
       True
     """
     chosen = BPTT() if method is None else method
+    check_method(chosen)
     layer = as_layer(model)
 
     def gradient(
@@ -142,6 +143,7 @@ def train_along(
       (3,)
     """
     check_optimizer(tx)
+    check_method(method)
     layer = as_layer(model)
     if method.window is None:
         raise ValueError(

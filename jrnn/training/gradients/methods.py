@@ -30,6 +30,15 @@ class Method(Protocol):
         """Returns a layer whose gradient within a window is that of the method."""
 
 
+def check_method(method: Any) -> None:
+    """Raises unless `method` is a gradient method, not its name or its class."""
+    if isinstance(method, type) or not hasattr(method, "rewrite"):
+        raise TypeError(
+            "method must be a gradient method, such as `BPTT()` or `TBPTT(35)`, got "
+            f"{method!r}."
+        )
+
+
 @value
 class BPTT:
     """Backpropagation through time: the exact gradient. Memory grows with time.
