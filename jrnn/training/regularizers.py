@@ -22,7 +22,7 @@ import numpy as np
 from jrnn import checks, masks, numerics
 from jrnn.diagnostics import lyapunov_spectrum
 from jrnn.training.losses import mean_over_valid
-from jrnn.training.tbptt import Chunk, time_axes
+from jrnn.training.tbptt import Chunk, is_list_of_numbers, time_axes
 from jrnn.types import Array, Cell, Params, State
 
 SHORTEST = 5  # length of the shortest random chunk, in steps
@@ -235,7 +235,8 @@ def random_chunks(
     three times. Scale each update by the number of valid steps divided by `mean`.
 
     Args:
-      sequences: A tree of arrays [*batch, time, ...] with the same batch and time axes.
+      sequences: A tree of arrays [*batch, time, ...] with the same batch and time axes;
+        a list of numbers stands for an array.
       mean: The typical number of steps of a chunk.
       seed: The seed of the lengths. Use a different one in each epoch.
       batch_axes: The number of batch axes.
@@ -259,7 +260,7 @@ def random_chunks(
       [1] Merity et al., 2017, https://arxiv.org/abs/1708.02182
     """
     buckets = chunk_lengths(mean)
-    sequences = jax.tree.map(np.asarray, sequences)
+    sequences = jax.tree.map(np.asarray, sequences, is_leaf=is_list_of_numbers)
     *batch, time = time_axes(sequences, batch_axes)
     return _chunks(sequences, mean, buckets, seed, batch, time)
 

@@ -42,7 +42,8 @@ def split_into_chunks(
     exclude the first `overlap` steps of each chunk from the loss, or they count twice.
 
     Args:
-      sequences: A tree of arrays [*batch, time, ...] with the same batch and time axes.
+      sequences: A tree of arrays [*batch, time, ...] with the same batch and time axes;
+        a list of numbers stands for an array.
       length: The number of new steps in each chunk.
       overlap: The number of steps repeated from the previous chunk. In the first chunk
         they are padding.
@@ -65,7 +66,7 @@ def split_into_chunks(
     """
     length = checks.integer("length", length, 1)
     overlap = checks.integer("overlap", overlap, 0)
-    sequences = jax.tree.map(jnp.asarray, sequences)
+    sequences = jax.tree.map(jnp.asarray, sequences, is_leaf=is_list_of_numbers)
     *batch, time = time_axes(sequences, batch_axes)
     number = -(-time // length)
 
@@ -79,6 +80,14 @@ def split_into_chunks(
 
     valid = jnp.ones((*batch, time), bool)
     return Chunk(jax.tree.map(split, sequences), split(valid))
+
+
+def is_list_of_numbers(node: Any) -> bool:
+    """Whether a node of a tree is a list, also a nested one, without any array."""
+    if not isinstance(node, list):
+        return False
+    leaves = jax.tree.leaves(node)
+    return bool(leaves) and not any(map(np.ndim, leaves))
 
 
 def time_axes(sequences: Any, batch_axes: int) -> Shape:

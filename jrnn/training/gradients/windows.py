@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jrnn import masks
+from jrnn import checks, masks
 from jrnn.masks import where
 from jrnn.training.gradients.dense import SensitiveState
 from jrnn.training.gradients.traces import TracedState
@@ -28,7 +28,7 @@ class Window(NamedTuple):
 
 def padded(xs: Any, lengths: Any, mask: Any, axes: int) -> tuple[Any, Array | None]:
     """Returns inputs, zero where padded, and which steps are valid, [*batch, time]."""
-    xs = jax.tree.map(jnp.asarray, xs)
+    xs = checks.as_arrays("xs", xs)
     leaf = jax.tree.leaves(xs)[0]
     if leaf.ndim <= axes:
         raise ValueError(
