@@ -277,6 +277,8 @@ def test_rows_of_a_stream_follow_on_from_each_other():
     np.testing.assert_array_equal(inputs.ravel(), tokens[:20])
     with pytest.raises(ValueError, match="has 4 entries, too few for 4 rows"):
         training.stream_to_rows(tokens[:4], batch=4)
+    with pytest.raises(ValueError, match=r"tokens must have one axis, .* \[9, 2\]"):
+        training.stream_to_rows(np.ones((9, 2)), batch=2)
 
 
 def test_bad_sequences_or_lengths_are_errors():

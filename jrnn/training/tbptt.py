@@ -131,7 +131,7 @@ def stream_to_rows(tokens: Any, batch: int) -> tuple[np.ndarray, np.ndarray]:
       Inputs and targets, each [batch, n] with `n = (N - 1) // batch`.
 
     Raises:
-      ValueError: If there are fewer than `batch + 1` tokens.
+      ValueError: If there are fewer than `batch + 1` tokens, or other axes.
 
     Example:
       >>> inputs, targets = stream_to_rows([1, 2, 3, 4, 5, 6, 7], batch=2)
@@ -139,6 +139,11 @@ def stream_to_rows(tokens: Any, batch: int) -> tuple[np.ndarray, np.ndarray]:
       ([[1, 2, 3], [4, 5, 6]], [[2, 3, 4], [5, 6, 7]])
     """
     stream = np.asarray(tokens)
+    if stream.ndim != 1:
+        raise ValueError(
+            f"tokens must have one axis, got the shape {list(stream.shape)}. Flatten "
+            "them with `np.ravel(tokens)` if they are one stream."
+        )
     batch = checks.integer("batch", batch, 1)
     size = (len(stream) - 1) // batch
     if size < 1:
