@@ -47,3 +47,7 @@ def test_truncated_gradients_take_resets_in_lists():
     gradient = value_and_grad(cell, squared_error, TBPTT(2, 3))
     lists = gradient(params, None, xs, targets, reset=reset.tolist())
     assert_close(lists, gradient(params, None, xs, targets, reset=reset), 0)
+    with pytest.raises(
+        ValueError, match=r"reset must be .* \[2, 7\] like xs, got \[7\]"
+    ):
+        gradient(params, None, xs, targets, reset=reset[0])

@@ -78,6 +78,7 @@ def windowed(
     xs, targets, mask, reset = problem
     reset = masks.as_flags(reset)
     (k1, k2), shape = window, jax.tree.leaves(xs)[0].shape[: axes + 1]
+    checks.flags("reset", reset, shape[:-1], shape[-1], major=False)
     flags = jnp.ones(shape, bool) if mask is None else mask
     chunks = split_into_chunks(
         (xs, targets, reset, flags), k1, overlap=k2 - k1, batch_axes=axes
