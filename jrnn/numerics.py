@@ -74,8 +74,8 @@ def clip_norm(tree: Any, bound: float, batch_axes: int = 0) -> Any:
             jnp.expand_dims(a, over) if a.ndim else a
             for a in (peak, bound / jnp.where(ratio > 0, ratio, 1), large)
         )
-        kind = jnp.finfo(wide(leaf)).dtype
-        small = _divide(leaf.astype(wide(leaf)), by.astype(kind)) * factor.astype(kind)
+        kind = wide(leaf)
+        small = _divide(leaf.astype(kind), by.astype(kind)) * factor.astype(kind)
         small = small.astype(leaf.dtype)
         return jnp.where(flag, small, leaf)
 

@@ -29,6 +29,13 @@ def test_clipping_keeps_the_direction_of_each_example(scale):
     np.testing.assert_allclose(clipped, expected, rtol=1e-5)
 
 
+@pytest.mark.parametrize("scale", [1.0, 1e38])
+def test_clipping_keeps_the_phase_of_complex_entries(scale):
+    tree = [jnp.float32(2 * scale), jnp.complex64((2 + 1j) * scale)]
+    found = numerics.clip_norm(tree, 1e-3)
+    np.testing.assert_allclose(found, [2e-3 / 3, (2e-3 + 1e-3j) / 3], rtol=1e-6)
+
+
 def test_the_norm_of_nothing_is_zero():
     assert float(numerics.norm([]).value) == 0
     assert float(numerics.norm(jnp.zeros(3)).value) == 0

@@ -226,6 +226,20 @@ def test_training(tx, wide):  # Adam of optax itself relies on promotion
         trace(lambda p: folded(p, start[2], chunks, jax.random.key(0)), params)
 
 
+@pytest.mark.parametrize("wide", [False, True], ids=["32 bits", "64 bits"])
+def test_clipping_of_real_and_complex_leaves(wide):
+    with strict(wide):
+        tx = training.optimizer(optax.sgd(0.1))
+        params = {
+            "w": jnp.full(2, 3.0, jnp.float32),
+            "a": jnp.full(2, 4j, jnp.complex64),
+        }
+        updates, _ = jax.eval_shape(tx.update, params, tx.init(params), params)
+        assert jax.tree.map(lambda u: u.dtype, updates) == jax.tree.map(
+            lambda p: p.dtype, params
+        )
+
+
 @pytest.mark.skipif(
     "JRNN_WHOLE" not in os.environ, reason="takes a minute: JRNN_WHOLE=1"
 )
