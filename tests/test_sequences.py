@@ -173,6 +173,15 @@ def test_what_does_not_fit_is_an_error(call, error, message):
         call()
 
 
+@pytest.mark.parametrize("value", [1j, None, "0"])
+@pytest.mark.parametrize("dtype", ["float32", jnp.bfloat16])
+def test_a_value_that_is_no_real_number_is_refused(value, dtype):
+    with pytest.raises(TypeError, match=f"value is {value!r}, which sequences of .*f"):
+        pad([np.zeros(2, dtype)], length=3, value=value)
+    assert pad([np.zeros(2, dtype)], length=3, value=jnp.bfloat16(2))[0][0, 2] == 2
+    assert pad([np.zeros(2, complex)], length=3, value=1j)[0][0, 2] == 1j
+
+
 @pytest.mark.parametrize("value", [0.5, np.nan, -1, 300])
 def test_a_value_that_would_be_truncated_is_refused(value):
     sequences = [np.array([1, 2], np.uint8), np.array([3], np.uint8)]

@@ -114,16 +114,24 @@ def fits(name: str, length: int, lengths: np.ndarray) -> None:
         )
 
 
+# Kinds of values that a kind of dtype can hold; V is bfloat16.
+_KINDS = {
+    **dict.fromkeys("iub", "iub"),
+    **dict.fromkeys("fV", "iubfV"),
+    "c": "iubfVc",
+}
+
+
 def _holds(dtype: np.dtype, value: Any) -> None:
     """Raises if a dtype cannot hold the value of the padding: numpy would truncate it.
 
     What a floating-point number rounds is held.
     """
-    exact = dtype.kind in "iub"
     given = np.asarray(value)
-    if exact and (
-        given.dtype.kind not in "iub" or np.any(given != given.astype(dtype))
-    ):
+    wrong = given.dtype.kind not in _KINDS.get(dtype.kind, given.dtype.kind)
+    if not wrong and dtype.kind in "iub":
+        wrong = bool(np.any(given != given.astype(dtype)))
+    if wrong:
         raise TypeError(
             f"value is {value!r}, which sequences of {dtype} cannot represent. Cast "
             "them, or choose another value."
