@@ -14,6 +14,7 @@ from jrnn.training import (
     activation_penalty,
     add_to_average,
     averaging_starts,
+    clip_gradients,
     gradient_flossing,
     per_layer,
     random_chunks,
@@ -142,6 +143,21 @@ def test_zclip_lets_usual_gradients_pass_and_cuts_a_spike_to_the_formula():
     out, still = update(jnp.array([jnp.inf, 1.0]), after)
     assert not np.isfinite(out).all()
     assert float(still.mean) == float(after.mean)
+
+
+def test_options_of_numpy_do_not_widen_what_clips():
+    wide, gradient = np.float64, jnp.ones(3, jnp.float32)
+    with jax.enable_x64(True), jax.numpy_dtype_promotion("strict"):
+        for tx in (
+            clip_gradients(wide(1)),
+            zclip(wide(0.9), wide(2.0), 1, wide(1e-6)),
+        ):
+            state = tx.init(gradient)
+            update, after = jax.eval_shape(tx.update, gradient, state)
+            assert update.dtype == jnp.float32
+            assert [a.dtype for a in after] == [a.dtype for a in state]
+    with pytest.raises(ValueError, match="epsilon must be at least 0, got -1"):
+        zclip(epsilon=-1)
 
 
 def test_zclip_starts_from_the_mean_and_variance_of_its_warmup():

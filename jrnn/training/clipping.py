@@ -78,6 +78,9 @@ def zclip(
     checks.probability("decay", decay)
     checks.positive("threshold", threshold)
     warmup = checks.integer("warmup", warmup, 1)
+    checks.at_least("epsilon", epsilon, 0)
+    # Numbers of NumPy would promote the state.
+    decay, threshold, epsilon = float(decay), float(threshold), float(epsilon)
 
     def init(params: Params) -> ZClipState:
         del params

@@ -79,6 +79,7 @@ def clip_gradients(max_norm: float) -> optax.GradientTransformation:
       [1] Pascanu et al., 2013, https://arxiv.org/abs/1211.5063
     """
     checks.positive("max_norm", max_norm)
+    max_norm = float(max_norm)  # a number of NumPy would promote what it scales
 
     def init(params: Params) -> ClipState:
         del params
