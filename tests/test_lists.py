@@ -54,3 +54,7 @@ def test_gradients_take_targets_in_lists(method):
     assert_close(gradient(params, None, xs, targets), expected, 0)
     with pytest.raises(TypeError, match=r"xs must contain arrays.*jnp\.asarray\(xs\)"):
         gradient(params, None, xs.tolist(), targets)
+
+
+def test_the_norm_of_numpy_arrays_is_that_of_arrays_of_jax():
+    assert training.gradient_norm([np.full(3, 2.0), 2.0]) == 4  # without a warning

@@ -48,7 +48,7 @@ def gradient_norm(tree: Any) -> Array:
       >>> float(gradient_norm({"a": jnp.full(4, 300, jnp.float16)}))
       600.0
     """
-    return numerics.norm(tree).value
+    return numerics.norm(jax.tree.map(jnp.asarray, tree)).value
 
 
 def clip_gradients(max_norm: float) -> optax.GradientTransformation:
