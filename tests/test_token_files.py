@@ -191,6 +191,12 @@ def test_what_is_no_slice_or_window_is_an_error(path, tmp_path):
         write_tokens(tmp_path / "a", [TEXT], tokens.vocabulary, float(len(tokens)))
 
 
+def test_a_text_may_be_one_piece(tmp_path):
+    vocabulary = Vocabulary.build("the cat", "words", specials=(UNK,))
+    write_tokens(tmp_path / "a", "the cat", vocabulary, sum(vocabulary.counts))
+    assert vocabulary.decode(TokenFile(tmp_path / "a")[:]) == "the cat"
+
+
 @pytest.mark.parametrize("kind", [np.uint8, np.int64])
 def test_a_count_of_numpy_does_not_wrap(tmp_path, kind):
     vocabulary = Vocabulary.build(map(chr, range(300)), specials=(UNK,))

@@ -32,7 +32,8 @@ def write_tokens(
 
     Args:
       path: The file to write.
-      pieces: A text in pieces, as from `read_pieces`, which are encoded one by one.
+      pieces: A text in pieces, as from `read_pieces`, which are encoded one by one; or
+        a string.
       vocabulary: The vocabulary that encodes them.
       count: The number of tokens of the text: `sum(vocabulary.counts)` if the
         vocabulary was built from the same text and has no `<eos>`.
@@ -65,7 +66,7 @@ def write_tokens(
     def content() -> Iterator[bytes]:
         sha, seen = hashlib.sha256(header), 0
         yield header
-        for piece in pieces:
+        for piece in [pieces] if isinstance(pieces, str) else pieces:
             ids = vocabulary.encode(piece)
             seen += len(ids)
             data = ids.astype(dtype).tobytes()
