@@ -140,6 +140,18 @@ def test_bytes_that_are_not_utf8_are_replaced():
             ValueError,
             "bytes have no word vectors",
         ),
+        (
+            lambda: embedding_table(
+                jax.random.key(0), Vocabulary.build("a"), ["a"], np.ones(1)
+            ),
+            ValueError,
+            r"vectors must be \[words, features\], got \[1\]",
+        ),
+        (
+            lambda: embedding_table(3, Vocabulary.build("a"), ["a"], np.ones((1, 2))),
+            TypeError,
+            "key must be a key of JAX",
+        ),
         (lambda: Vocabulary.build("ab", limit=1.5), TypeError, "limit"),
         (
             lambda: Vocabulary.build("ab", specials="<unk>"),

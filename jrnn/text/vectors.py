@@ -120,6 +120,12 @@ def embedding_table(
       ((4, 3), [False, False, True, False])
       >>> params = jrnn.layers.EmbedParams(table)
     """
+    vectors = np.asarray(vectors, np.float32)
+    if vectors.ndim != 2:
+        raise ValueError(
+            f"vectors must be [words, features], got {list(vectors.shape)}. Stack one "
+            "row for each word."
+        )
     checks.count("words", words, len(vectors), "one per vector")
     if vocabulary.unit == "bytes":
         raise ValueError(
@@ -136,8 +142,10 @@ def embedding_table(
             f"no token of {vocabulary} has a word vector. Vectors are for words: build "
             "the vocabulary with unit 'words' or 'tokens'."
         )
-    known = np.asarray(vectors, np.float32)[index[found]]
-    drawn = jax.random.normal(key, (len(vocabulary), known.shape[1]), jnp.float32)
+    known = vectors[index[found]]
+    drawn = jax.random.normal(
+        checks.init_key(key), (len(vocabulary), known.shape[1]), jnp.float32
+    )
     table = (known.mean() + known.std() * drawn).at[found].set(known)
     return table.astype(dtype), found
 
