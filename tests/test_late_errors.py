@@ -42,6 +42,29 @@ def test_a_gradient_method_is_an_instance(method):
             make()
 
 
+def chunk_loss(params, state, chunk, key):
+    return params * jnp.sum(chunk.data), state
+
+
+ONE = jnp.ones(())
+CHUNKS = training.split_into_chunks(jnp.ones(4), 2, batch_axes=0)
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        training.truncated_value_and_grad(chunk_loss),
+        training.folded_loss(chunk_loss),
+        lambda params, state, chunks, key: training.fit(
+            lambda p, batch, key: p, params, [1], optax.sgd(0.1), key=key
+        ),
+    ],
+)
+def test_a_seed_is_no_key(run):
+    with pytest.raises(TypeError, match=r"key must be a key of JAX.* got 3"):
+        run(ONE, ONE, CHUNKS, key=3)
+
+
 @pytest.mark.parametrize(
     "run",
     [

@@ -78,7 +78,7 @@ def fit(
 
     Raises:
       ValueError: if there is no batch, or an option is out of range.
-      TypeError: if `tx` is not an optax optimizer.
+      TypeError: if `tx` is not an optax optimizer, or `key` is not a key.
       jrnn.training.NonFiniteError: if too many gradients in a row were not finite.
 
     Example:
@@ -99,6 +99,7 @@ def fit(
             "patience needs evaluate: pass a function that returns a score."
         )
     check_optimizer(tx)
+    checks.key("key", key)
     run = _Run(params, tx.init(params), evaluate)
     shows = progress and tqdm is not None
     with contextlib.ExitStack() as stack:
