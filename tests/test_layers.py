@@ -250,6 +250,11 @@ def test_layers_are_plain_values():
         (lambda: jrnn.Embed(7, "4"), TypeError, "features must be an integer"),
         (lambda: jrnn.LayerNorm("small"), TypeError, "epsilon must be a number"),
         (lambda: jrnn.LayerNorm(0.0), ValueError, "epsilon must be positive, got 0.0"),
+        (
+            lambda: jrnn.LayerNorm().init(jax.random.key(0), F, jnp.int32),
+            TypeError,
+            "dtype must be a floating-point dtype",
+        ),
         (lambda: jrnn.Dropout(1.0), ValueError, "rate"),
         (lambda: jrnn.Dropout("half"), TypeError, "rate must be a number"),
         (lambda: jrnn.Dropout(0.5, locked=1), TypeError, "locked must be True or"),

@@ -67,6 +67,19 @@ def test_what_is_no_number_is_named_when_it_is_given(make, message):
         make()
 
 
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda epsilon: jrnn.LayerNormLSTM(4, epsilon=epsilon),
+        lambda epsilon: jrnn.LayerNormGRU(4, epsilon=epsilon),
+        lambda epsilon: jrnn.LayerNormed(jrnn.LSTM(4), epsilon),
+    ],
+)
+def test_zeros_are_not_divided_by_their_deviation(make):
+    with pytest.raises(ValueError, match="epsilon must be positive, got 0"):
+        make(0.0)
+
+
 @pytest.mark.parametrize("leaves", ["w_h+w_x", ["w_h", "w_x"], ("w_h", 1)])
 def test_names_are_a_tuple_of_strings(leaves):
     with pytest.raises(TypeError, match="WeightDrop.leaves must be a tuple of names"):

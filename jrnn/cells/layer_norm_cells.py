@@ -56,7 +56,7 @@ class LayerNormLSTM(HiddenCell):
       activation: Activation of the candidate, and of the memory in the output.
       carry: Which memory is carried, "raw" or "normalized".
       bias: Whether there is a bias.
-      epsilon: Keeps the square root away from zero.
+      epsilon: Keeps the square root away from zero. It must be positive.
       forget_bias: Initial bias of the forget gate, as in `LSTM`.
       scheme: How parameters are initialized, as in `LSTM`; scales are one and shifts
         zero.
@@ -86,6 +86,7 @@ class LayerNormLSTM(HiddenCell):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        checks.positive("epsilon", self.epsilon)
         checks.one_of("carry", self.carry, ["raw", "normalized"])
 
     @property
@@ -182,7 +183,7 @@ class LayerNormGRU(HiddenCell):
       gate: Activation of the gates.
       activation: Activation of the candidate.
       bias: Whether there is one bias for each gate, and `b_h` [H].
-      epsilon: Keeps the square root away from zero.
+      epsilon: Keeps the square root away from zero. It must be positive.
       forget_bias: Initial bias of the update gate, as in `GRU`.
       scheme: How parameters are initialized, as in `GRU`; scales are one.
 
@@ -205,6 +206,10 @@ class LayerNormGRU(HiddenCell):
     epsilon: float = 1e-5
     forget_bias: float | GateBias | None = init_only(None)
     scheme: str = init_only("jrnn")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        checks.positive("epsilon", self.epsilon)
 
     @property
     def form(self) -> Gated:

@@ -37,7 +37,7 @@ class LayerNormed(Wrapper):
     Attributes:
       cell: A cell whose form is gated and whose projected input is its matmul: `Elman`,
         `LSTM`, `GRU`. Put `Zoneout` and `ResidualCell` around the normalized cell.
-      epsilon: Keeps the square root away from zero.
+      epsilon: Keeps the square root away from zero. It must be positive.
 
     Example:
       >>> import jax, jax.numpy as jnp, jrnn
@@ -57,6 +57,7 @@ class LayerNormed(Wrapper):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        checks.positive("epsilon", self.epsilon)
         require_gated(self, "normalizes the two matmuls")
 
     @property

@@ -202,6 +202,7 @@ class LayerNorm:
     ) -> LayerNormParams:
         """Returns scales of one and shifts of zero."""
         del key
+        checks.dtype("dtype", dtype)
         input_size = checks.integer("input_size", input_size, 1)
         return LayerNormParams(
             jnp.ones(input_size, dtype), jnp.zeros(input_size, dtype)
