@@ -77,7 +77,8 @@ class InputDropout(Wrapper):
         cell = self.cell.prepare(params, key=key, batch_shape=batch_shape)
         if not self.locked:
             return _Keyed(cell, None)
-        return _Keyed(cell, jax.random.split(numerics.typed_key(key_mask), batch_shape))
+        key_mask = numerics.typed_key(key_mask)
+        return _Keyed(cell, jax.random.split(key_mask, batch_shape))
 
     def project(self, params: _Keyed, x: Any, *, key: PRNGKey | None = None) -> Any:
         """Drops features, and projects the rest."""
