@@ -241,6 +241,18 @@ def test_the_input_of_a_wrapper_that_changes_it_is_not_joined():
         assert_close(jrnn.scan(outer, params, None, xs), expected, 1e-12)
 
 
+@pytest.mark.parametrize(
+    "cell",
+    [Doubling(jrnn.Elman(4)), jrnn.InputDropout(jrnn.LSTM(4), 0.5), jrnn.GRU(4)],
+    ids=str,
+)
+def test_a_layout_that_joins_refuses_what_it_cannot_join(cell):
+    params, xs = cell.init(jax.random.key(0), F), jnp.ones((B, 5, F))
+    joint = Gated(Layout(5, joint=True))
+    with pytest.raises(ValueError, match="joins the matmuls of input and state"):
+        jrnn.scan(cell, params, None, xs, method=joint, key=jax.random.key(1))
+
+
 def test_a_law_finds_that_inputs_are_not_what_the_form_says():
     law = jrnn.testing.LAWS["inputs are affine if it says so"]
     with jax.enable_x64(True):

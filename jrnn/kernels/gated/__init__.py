@@ -72,9 +72,16 @@ class Gated:
     def refusal(self, cell: Cell, inputs: Inputs, options: Options) -> str | None:
         """Returns why this kernel cannot run a cell; None if it can."""
         del inputs, options
-        if isinstance(cell.form, forms.Gated):
-            return None
-        return f"needs a cell whose form is `jrnn.forms.Gated`, but {cell} has another"
+        if not isinstance(cell.form, forms.Gated):
+            return (
+                f"needs a cell whose form is `jrnn.forms.Gated`, but {cell} has another"
+            )
+        if self.layout is not None and self.layout.joint and not layouts.joins(cell):
+            return (
+                "joins the matmuls of input and state with joint=True, but the form of "
+                f"{cell} has no matrix that is all of its `project`"
+            )
+        return None
 
     def run(self, cell: Cell, loop: Loop, options: Options) -> Trajectory:
         """Runs a cell along time."""
