@@ -115,7 +115,7 @@ def hold(ys: Any, keep: Array, reverse: bool) -> Any:
     return where(found, jax.tree.map(take, ys), jax.tree.map(jnp.zeros_like, ys))
 
 
-def last_before(first: Array, ys: Array, mask: Any) -> Array:
+def last_before(first: Array, ys: Array, mask: Array | None) -> Array:
     """Returns the output of the last valid step before each step, else `first`.
 
     Args:
@@ -126,7 +126,7 @@ def last_before(first: Array, ys: Array, mask: Any) -> Array:
     earlier, time = jnp.concatenate([first, ys], axis=-2), ys.shape[-2]
     if mask is None:
         return earlier[..., :time, :]
-    place = jnp.where(jnp.asarray(mask), jnp.arange(1, time + 1), 0)  # in `earlier`
+    place = jnp.where(mask, jnp.arange(1, time + 1), 0)  # in `earlier`
     place = jax.lax.cummax(place, axis=place.ndim - 1)
     place = jnp.concatenate([jnp.zeros_like(place[..., :1]), place[..., :-1]], axis=-1)
     return jnp.take_along_axis(earlier, place[..., None], axis=-2)

@@ -286,7 +286,7 @@ def _last_output(
 
 def _take(a: Array, index: Array) -> Array:
     """Takes the step `index` [1, *batch] of each row of an array [T, *batch, ...]."""
-    if a.ndim < index.ndim:  # all rows share it, as a key, and `read` must not use it
+    if a.ndim < index.ndim:  # a key has no batch, and `read` must not use it
         return a[-1]
     axes = index.shape + (1,) * (a.ndim - index.ndim)
     return jnp.take_along_axis(a, index.reshape(axes), axis=0)[0]

@@ -24,6 +24,11 @@ _CONTRACT = _DERIVED | {"form", "prepare", "project", "read", "initial_state"}
 _CONTRACT |= {"output_size", "feature_axes", "affine_inputs"}
 
 
+def _depth(cls: type, name: str) -> int:
+    """Returns how far up the bases of a class the one is that defines a name."""
+    return next(i for i, base in enumerate(cls.__mro__) if name in vars(base))
+
+
 class Cell(abc.ABC):
     """A recurrent network as pure functions of explicit arrays.
 
@@ -66,7 +71,7 @@ class Cell(abc.ABC):
                         "or wrap the cell: see `jrnn.cells.HiddenCell` and "
                         "`jrnn.cells.Wrapper`."
                     )
-        if "project" in vars(cls) and "affine_inputs" not in vars(cls):
+        if _depth(cls, "project") < _depth(cls, "affine_inputs"):
             cls.affine_inputs = False  # type: ignore[assignment,method-assign]
 
     @property
@@ -86,11 +91,12 @@ class Cell(abc.ABC):
 
     @property
     def affine_inputs(self) -> bool:
-        """Whether `project` is the affine map that the field `inputs` of the form says.
+        """Whether `project(params, x)` is `x @ form.inputs(params)` plus biases.
 
         If so, kernels may join the matmuls of input and state. It is False for a class
         that defines `project`, unless that class sets it too: a wrapper that changes
-        the input keeps the form of the cell inside, but not its map of the input.
+        the input keeps the form of the cell inside, but not its map of the input. A
+        wrapper that passes its input on sets it to `Wrapper.affine_inputs`.
         """
         return False
 

@@ -158,6 +158,13 @@ def test_the_last_output_of_a_cell_with_attention_and_noise(make_key):
             ValueError,
             "the memory has the batch shape",
         ),
+        (
+            lambda: jrnn.AttentionCell(jrnn.GRU(4), M, 5).weights(
+                None, None, jnp.ones((B, T, 4 + M)), mask=jnp.ones(B, bool)
+            ),
+            ValueError,
+            r"mask must be \[\*batch, time\]",
+        ),
         (lambda: jrnn.Attention(4, 3, score="cosine"), ValueError, "score must be"),
         (
             lambda: jrnn.Attention(4, M).apply(

@@ -228,6 +228,22 @@ class Pretending(jrnn.cells.Wrapper):
     project = Doubling.project
 
 
+class Squares:
+    """A base of cells that has nothing but another `project`."""
+
+    def project(self, params, x, *, key=None):
+        return ((x * x) @ params.w_x + params.b_x,)
+
+
+@jrnn.value
+class Squaring(Squares, jrnn.cells.GatedCell):
+    hidden_size: int
+    blocks = 1
+
+    def update(self, params, state, p):
+        return jrnn.cells.HiddenState(jnp.tanh(p[0]))
+
+
 WIDE = 2 * F  # units for which `auto` joins the matmuls of input and state
 
 
@@ -243,7 +259,12 @@ def test_the_input_of_a_wrapper_that_changes_it_is_not_joined():
 
 @pytest.mark.parametrize(
     "cell",
-    [Doubling(jrnn.Elman(4)), jrnn.InputDropout(jrnn.LSTM(4), 0.5), jrnn.GRU(4)],
+    [
+        Doubling(jrnn.Elman(4)),
+        Squaring(4),
+        jrnn.InputDropout(jrnn.LSTM(4), 0.5),
+        jrnn.GRU(4),
+    ],
     ids=str,
 )
 def test_a_layout_that_joins_refuses_what_it_cannot_join(cell):
@@ -254,7 +275,7 @@ def test_a_layout_that_joins_refuses_what_it_cannot_join(cell):
 
 
 def test_a_law_finds_that_inputs_are_not_what_the_form_says():
-    law = jrnn.testing.LAWS["inputs are affine if it says so"]
+    law = jrnn.testing.LAWS["`affine_inputs` is true of it"]
     with jax.enable_x64(True):
         for cell in (jrnn.Elman(4), Doubling(jrnn.Elman(4))):
             law(jrnn.testing.make_subject(cell, F))

@@ -275,12 +275,15 @@ class AttentionCell(Cell):
         Returns:
           [*batch, time, S], which sum to one over the memory.
         """
+        mask, reset = masks.as_flags(mask), masks.as_flags(reset)
+        for name, flags in (("mask", mask), ("reset", reset)):
+            checks.flags(name, flags, ys.shape[:-2], ys.shape[-2], False)
         ys = ys[..., : self.cell.output_size]
         zero = jnp.zeros_like(ys[..., :1, :])
         first = zero if state is None else state.y[..., None, :]
         queries = masks.last_before(first, ys, mask)
         if reset is not None:  # the state restarts from zeros
-            queries = jnp.where(jnp.asarray(reset)[..., None], 0, queries)
+            queries = jnp.where(reset[..., None], 0, queries)
         return attend(params.attention, queries)[1]
 
     def _step(

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from jrnn import checks, numerics
-from jrnn.cells.wrapper_base import Prepared, Wrapper, inner_params, passes_input
+from jrnn.cells.wrapper_base import Prepared, Wrapper, inner_params
 from jrnn.forms import Advance, Gated, Plain
 from jrnn.types import Array, Cell, Params, PRNGKey, Shape, State
 from jrnn.values import value
@@ -50,7 +50,7 @@ class ClipCotangent(Wrapper):
     value: float | None = None
     norm: float | None = None
 
-    affine_inputs = passes_input
+    affine_inputs = Wrapper.affine_inputs
     edits_cotangent = True  # kernels that do not run the backward pass refuse it
 
     def __post_init__(self) -> None:

@@ -8,7 +8,6 @@ from jrnn import checks, numerics
 from jrnn.cells.wrapper_base import (
     Wrapper,
     inner_params,
-    passes_input,
     require_gated,
 )
 from jrnn.forms import Form, Gated
@@ -109,7 +108,8 @@ class InputDropout(Wrapper):
         masks: Any = one
         for _ in range(keys.ndim):
             masks = jax.vmap(masks)
-        return x * masks(keys)
+        mask = masks(keys)
+        return numerics.along(x, mask) * numerics.along(mask, x)
 
 
 class _Masked(NamedTuple):
@@ -154,7 +154,7 @@ class RecurrentDropout(Wrapper):
     cell: Cell
     rate: float
 
-    affine_inputs = passes_input
+    affine_inputs = Wrapper.affine_inputs
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from jrnn import checks
-from jrnn.cells.wrapper_base import Wrapper, passes_input
+from jrnn.cells.wrapper_base import Wrapper
 from jrnn.forms import Form, Gated, Linear, Plain
 from jrnn.types import Array, Cell, DType, Params, PRNGKey, Shape, State
 from jrnn.values import value
@@ -46,7 +46,7 @@ class MixedPrecision(Wrapper):
     compute: DType = jnp.bfloat16
     state: DType = jnp.float32
 
-    affine_inputs = passes_input
+    affine_inputs = Wrapper.affine_inputs
 
     def __post_init__(self) -> None:
         super().__post_init__()

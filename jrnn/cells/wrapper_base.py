@@ -8,9 +8,6 @@ from jrnn import options
 from jrnn.forms import Form, Gated
 from jrnn.types import Array, Cell, DType, Params, PRNGKey, Shape, State
 
-# The `affine_inputs` of a wrapper that passes its input on to the cell unchanged.
-passes_input: Any = property(lambda wrapper: wrapper.cell.affine_inputs)
-
 
 class Wrapper(Cell):
     """A cell around the cell in its field `cell`, which it delegates to by default.
@@ -31,7 +28,7 @@ class Wrapper(Cell):
 
     cell: Cell
 
-    affine_inputs = passes_input
+    affine_inputs: Any = property(lambda wrapper: wrapper.cell.affine_inputs)
 
     def __post_init__(self) -> None:
         options.check(self)

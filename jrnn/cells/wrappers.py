@@ -11,7 +11,6 @@ from jrnn.cells.wrapper_base import (
     Wrapper,
     inner_params,
     inner_u,
-    passes_input,
 )
 from jrnn.forms import Advance, Form
 from jrnn.types import Array, Cell, DType, Params, PRNGKey, Shape, State
@@ -48,7 +47,7 @@ class Zoneout(Wrapper):
     cell: Cell
     rates: float | tuple[float, ...]
 
-    affine_inputs = passes_input
+    affine_inputs = Wrapper.affine_inputs
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -144,7 +143,7 @@ class ResidualCell(Wrapper):
 
     cell: Cell
 
-    affine_inputs = passes_input
+    affine_inputs = Wrapper.affine_inputs
 
     @property
     def form(self) -> Form:

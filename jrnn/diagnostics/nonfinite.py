@@ -44,7 +44,8 @@ def first_nonfinite(
       reset: As in `jrnn.scan`.
 
     Returns:
-      The step and the index of the array, for each row of the batch.
+      The step and the index of the array, for each row of the batch. Without time
+      steps, there is no step to name, and both are -1.
 
     Example:
       >>> import jax, jax.numpy as jnp, jrnn
@@ -71,7 +72,7 @@ def first_nonfinite(
         return_states=True,
     )
     if not time:
-        return NonFinite(jnp.full(batch, -1), jnp.full(batch, -1))
+        return NonFinite(jnp.full(batch, -1, int), jnp.full(batch, -1, int))
 
     valid = masks.valid_steps(lengths, mask, batch, time)
     seen = xs if valid is None else _inputs(valid, xs)

@@ -225,7 +225,7 @@ LAWS: dict[str, Callable[[Subject], None]] = {
     "jit changes nothing": jit_changes_nothing,
     "transformations change nothing": transformations_change_nothing,
     "kernels equal the scan": kernels_agree,
-    "inputs are affine if it says so": inputs_are_affine,
+    "`affine_inputs` is true of it": inputs_are_affine,
     "derivatives agree in every mode": derivatives_agree,
     "the Jacobian has the declared structure": structure_is_as_declared,
     "no two leaves share memory": buffers_are_distinct,

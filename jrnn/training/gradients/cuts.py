@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from jrnn import numerics
-from jrnn.cells.wrapper_base import Wrapper, inner_u, passes_input
+from jrnn.cells.wrapper_base import Wrapper, inner_u
 from jrnn.forms import Advance, Form, Gated, Plain
 from jrnn.types import Array, Cell, Params, PRNGKey, State
 from jrnn.values import value
@@ -24,7 +24,7 @@ class RandomCut(Wrapper):
     cell: Cell
     probability: float
 
-    affine_inputs = passes_input
+    affine_inputs = Wrapper.affine_inputs
     edits_cotangent = True
 
     @property
