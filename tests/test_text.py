@@ -105,6 +105,12 @@ def test_bytes_that_are_not_utf8_are_replaced():
     assert vocabulary.decode([255, 97]) == "\N{REPLACEMENT CHARACTER}a"
 
 
+def table_of(words, **options):
+    vectors = np.full((len(words), 2), 0.5)
+    vocabulary = Vocabulary.build("a")
+    return embedding_table(jax.random.key(0), vocabulary, words, vectors, **options)
+
+
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
@@ -152,6 +158,12 @@ def test_bytes_that_are_not_utf8_are_replaced():
             TypeError,
             "key must be a key of JAX",
         ),
+        (
+            lambda: table_of(["a"], dtype=int),
+            TypeError,
+            "floating-point dtype.*got int",
+        ),
+        (lambda: table_of(words="a"), TypeError, r"words .* got 'a'.* \('a',\)"),
         (lambda: Vocabulary.build("ab", limit=1.5), TypeError, "limit"),
         (
             lambda: Vocabulary.build("ab", specials="<unk>"),

@@ -40,6 +40,7 @@ def read_vectors(
       ValueError: if a line has another number of values than the first, a value is not
         a finite number, a word is repeated, or the file ends early. The message has the
         number of the line.
+      TypeError: if `only` is one string.
 
     Example:
       >>> import pathlib, tempfile
@@ -109,6 +110,8 @@ def embedding_table(
 
     Raises:
       ValueError: if no token has a vector, or if words and vectors do not match.
+      TypeError: if `words` is one string, `dtype` is not a floating-point dtype, or
+        `key` is not a key.
 
     Example:
       >>> import jax, jrnn, numpy as np
@@ -120,6 +123,8 @@ def embedding_table(
       ((4, 3), [False, False, True, False])
       >>> params = jrnn.layers.EmbedParams(table)
     """
+    checks.dtype("dtype", dtype)
+    units.refuse_one("words", words)
     vectors = np.asarray(vectors, np.float32)
     if vectors.ndim != 2:
         raise ValueError(
