@@ -175,6 +175,11 @@ def table_of(words, **options):
             TypeError,
             "specials .* got '<unk>'",
         ),
+        (
+            lambda: Vocabulary("characters", "abc", (0,) * 5),
+            TypeError,
+            r"tokens .* got 'abc'. Pass tuple\('abc'\) .* or a tuple of the tokens",
+        ),
         (lambda: read_vectors("none", only="cat"), TypeError, r"only .* \('cat',\)"),
         (lambda: Vocabulary.from_json('{"format": 2}'), ValueError, "format 2"),
         (lambda: Vocabulary.from_json("{"), ValueError, "not JSON of a vocabulary"),

@@ -33,6 +33,7 @@ from jrnn.checks.scalars import (
     one_of as one_of,
     positive as positive,
     probability as probability,
+    refuse_one_string as refuse_one_string,
     sizes as sizes,
 )
 from jrnn.checks.trees import (

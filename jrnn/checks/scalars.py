@@ -15,6 +15,15 @@ def one_of(name: str, value: Any, options: Iterable[Any]) -> None:
         raise ValueError(f"{name} must be one of {options}, got {value!r}.")
 
 
+def refuse_one_string(name: str, value: Any, recover: str = "") -> None:
+    """Raises if one string is given for several: it would mean its characters."""
+    if isinstance(value, str):
+        recover = recover or f"Pass ({value!r},) for one of them."
+        raise TypeError(
+            f"{name} must be a collection of strings, got {value!r}. {recover}"
+        )
+
+
 def number(name: str, value: Any) -> None:
     """Raises unless `value` is a real number; an array of one number is one."""
     real = isinstance(value, numbers.Real) and not isinstance(value, bool)

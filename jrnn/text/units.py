@@ -93,15 +93,6 @@ def check_text(text: Any, unit: str) -> None:
         )
 
 
-def refuse_one(name: str, value: Any) -> None:
-    """Raises if one string is given for several: it would mean its characters."""
-    if isinstance(value, str):
-        raise TypeError(
-            f"{name} must be a sequence of strings, got {value!r}. Pass ({value!r},) "
-            "for one of them."
-        )
-
-
 def code_points(text: str) -> np.ndarray:
     """Returns the code points of a string, uint32; lone surrogates are allowed."""
     return np.frombuffer(text.encode(_WIDE, "surrogatepass"), "<u4")

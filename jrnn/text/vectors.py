@@ -9,7 +9,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from jrnn import checks
-from jrnn.text import units
 from jrnn.text.vocabulary import Vocabulary
 from jrnn.types import Array, DType, PRNGKey
 
@@ -55,7 +54,7 @@ def read_vectors(
       [1] Pennington et al., 2014, https://nlp.stanford.edu/projects/glove/
       [2] Mikolov et al., 2013, https://arxiv.org/abs/1301.3781
     """
-    units.refuse_one("only", only)
+    checks.refuse_one_string("only", only)
     kept = None if only is None else set(only)
     seen: set[str] = set()
     words: list[str] = []
@@ -124,7 +123,7 @@ def embedding_table(
       >>> params = jrnn.layers.EmbedParams(table)
     """
     checks.dtype("dtype", dtype)
-    units.refuse_one("words", words)
+    checks.refuse_one_string("words", words)
     vectors = np.asarray(vectors, np.float32)
     if vectors.ndim != 2:
         raise ValueError(

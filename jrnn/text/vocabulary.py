@@ -57,8 +57,9 @@ class Vocabulary:
 
     def __post_init__(self) -> None:
         checks.one_of("unit", self.unit, units.UNITS)
-        units.refuse_one("specials", self.specials)
-        units.refuse_one("tokens", self.tokens)
+        checks.refuse_one_string("specials", self.specials)
+        each = f"Pass tuple({self.tokens!r}) for characters, or a tuple of the tokens."
+        checks.refuse_one_string("tokens", self.tokens, each)
         checks.count("counts", self.counts, len(self), "one per id")
         for name in ("specials", "tokens"):
             values = getattr(self, name)
@@ -92,7 +93,7 @@ class Vocabulary:
           ValueError: if an option does not fit, or if no token is left.
           TypeError: if a text, or the special tokens, have another type.
         """
-        units.refuse_one("specials", specials)
+        checks.refuse_one_string("specials", specials)
         checks.integer("min_count", min_count, 1)
         if limit is not None:
             limit = checks.integer("limit", limit, 1)

@@ -95,15 +95,12 @@ class Checkpoints(Closing):
         Raises:
           CheckpointError: If another process uses the folder, or it cannot be written.
           ProcessError: If the processes of the program pass different facts.
+          TypeError: If `may_change` is one string.
         """
         keep = checks.integer("keep", keep, 1)
         self.folder = Path(folder)
         self.facts = manifest.plain("facts", dict(facts or {}))
-        if isinstance(may_change, str):
-            raise TypeError(
-                f"may_change must be a collection of paths, got {may_change!r}. Pass "
-                f"({may_change!r},) for one of them."
-            )
+        checks.refuse_one_string("may_change", may_change)
         self.may_change = frozenset(may_change)
         processes.agree(
             {"facts": self.facts, "may_change": sorted(self.may_change), "keep": keep}
