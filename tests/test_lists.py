@@ -45,6 +45,12 @@ def test_sequences_that_are_cut_may_be_lists(cut):
     assert_close(cut(arrays).data, [*cut(tuple(arrays)).data], 0)
 
 
+@pytest.mark.parametrize("cut", [chunks, first_random_chunk])
+def test_sequences_of_different_lengths_are_told_to_be_padded(cut):
+    with pytest.raises(ValueError, match=r"sequences must.*jrnn\.sequences\.pad"):
+        cut([[1, 2, 3], [1]])
+
+
 @pytest.mark.parametrize("method", [training.BPTT(), training.TBPTT(2)], ids=str)
 def test_gradients_take_targets_in_lists(method):
     cell, xs, targets = jrnn.Elman(2), jnp.ones((1, 5, 2)), [[1, 0, 1, 1, 0]]

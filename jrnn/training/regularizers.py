@@ -21,8 +21,9 @@ import numpy as np
 
 from jrnn import checks, masks, numerics
 from jrnn.diagnostics import lyapunov_spectrum
+from jrnn.training.cutting import as_arrays, time_axes
 from jrnn.training.losses import mean_over_valid
-from jrnn.training.tbptt import Chunk, is_list_of_numbers, time_axes
+from jrnn.training.tbptt import Chunk
 from jrnn.types import Array, Cell, Params, State
 
 SHORTEST = 5  # length of the shortest random chunk, in steps
@@ -245,8 +246,8 @@ def random_chunks(
       An iterator of chunks with data [*batch, length, ...] and their masks, in order.
 
     Raises:
-      ValueError: If the batch or time axes of the arrays differ, there are no steps, or
-        `mean` is not positive.
+      ValueError: If the batch or time axes of the arrays or lists differ, there are no
+        steps, or `mean` is not positive.
 
     Example:
       >>> import numpy as np
@@ -260,7 +261,7 @@ def random_chunks(
       [1] Merity et al., 2017, https://arxiv.org/abs/1708.02182
     """
     buckets = chunk_lengths(mean)
-    sequences = jax.tree.map(np.asarray, sequences, is_leaf=is_list_of_numbers)
+    sequences = as_arrays(sequences, np.asarray)
     *batch, time = time_axes(sequences, batch_axes)
     return _chunks(sequences, mean, buckets, seed, batch, time)
 

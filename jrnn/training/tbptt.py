@@ -15,8 +15,9 @@ import numpy as np
 import optax
 
 from jrnn import checks
+from jrnn.training.cutting import as_arrays, time_axes
 from jrnn.training.optimizers import check_optimizer
-from jrnn.types import Array, Params, PRNGKey, Shape, State
+from jrnn.types import Array, Params, PRNGKey, State
 
 # (params, state, chunk, key) -> (loss of the chunk, state after it)
 ChunkLoss = Callable[[Params, State, "Chunk", PRNGKey | None], tuple[Array, State]]
@@ -54,7 +55,7 @@ def split_into_chunks(
 
     Raises:
       ValueError: If the length is not positive, the batch or time axes of the arrays
-        differ, or there are no steps.
+        or lists differ, or there are no steps.
 
     Example:
       >>> import jax.numpy as jnp
@@ -66,7 +67,7 @@ def split_into_chunks(
     """
     length = checks.integer("length", length, 1)
     overlap = checks.integer("overlap", overlap, 0)
-    sequences = jax.tree.map(jnp.asarray, sequences, is_leaf=is_list_of_numbers)
+    sequences = as_arrays(sequences, jnp.asarray)
     *batch, time = time_axes(sequences, batch_axes)
     number = -(-time // length)
 
@@ -80,39 +81,6 @@ def split_into_chunks(
 
     valid = jnp.ones((*batch, time), bool)
     return Chunk(jax.tree.map(split, sequences), split(valid))
-
-
-def is_list_of_numbers(node: Any) -> bool:
-    """Whether a node of a tree is a list, also a nested one, without any array."""
-    if not isinstance(node, list):
-        return False
-    leaves = jax.tree.leaves(node)
-    return bool(leaves) and not any(map(np.ndim, leaves))
-
-
-def time_axes(sequences: Any, batch_axes: int) -> Shape:
-    """Returns the batch axes and the time axis that all arrays start with.
-
-    Raises:
-      ValueError: If they differ, or there are no steps.
-    """
-    batch_axes = checks.integer("batch_axes", batch_axes, 0)
-    leaves = checks.named_leaves("sequences", sequences)
-    shapes = {leaf.shape[: batch_axes + 1] for leaf in leaves.values()}
-    if len(shapes) != 1 or len(next(iter(shapes))) <= batch_axes:
-        listed = {name: list(leaf.shape) for name, leaf in leaves.items()}
-        raise ValueError(
-            f"sequences must start with the same {batch_axes} batch axes and time "
-            f"axis, but their shapes are {listed}. Pass the number of batch axes with "
-            "`batch_axes=`."
-        )
-    shape = next(iter(shapes))
-    if shape[-1] == 0:
-        raise ValueError(
-            "sequences have no time steps. Remove empty sequences, or pass the number "
-            "of batch axes with `batch_axes=`."
-        )
-    return shape
 
 
 def stream_to_rows(tokens: Any, batch: int) -> tuple[np.ndarray, np.ndarray]:
