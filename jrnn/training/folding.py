@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from jrnn.kernels import remat
 from jrnn.masks import where
-from jrnn.training.tbptt import Chunk, ChunkLoss, split_key
+from jrnn.training.tbptt import Chunk, ChunkLoss, key_per_chunk
 from jrnn.types import Array, Params, PRNGKey, State
 
 
@@ -62,7 +62,7 @@ def folded_loss(
         number = chunks.mask.shape[0]
         lengths = remat.lengths(loops, number)
         idle = math.prod(lengths) - number
-        keys = split_key(key, chunks)
+        keys = key_per_chunk(key, chunks)
         keep = jnp.arange(number + idle) < number if idle else None
 
         def run(depth: int, carry: Any, piece: Any) -> tuple[Any, None]:

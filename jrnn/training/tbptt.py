@@ -172,7 +172,7 @@ def truncated_value_and_grad(
             return (state, jax.tree.map(jnp.add, gradient, more)), value
 
         start = state, jax.tree.map(jnp.zeros_like, params)
-        pieces = chunks, split_key(key, chunks)
+        pieces = chunks, key_per_chunk(key, chunks)
         (state, gradient), values = jax.lax.scan(body, start, pieces)
         return (jnp.sum(values, axis=0), state), gradient
 
@@ -231,7 +231,7 @@ def train_on_chunks(
             return (optax.apply_updates(params, updates), opt_state, state), value
 
         carry = params, opt_state, state
-        pieces = chunks, split_key(key, chunks)
+        pieces = chunks, key_per_chunk(key, chunks)
         (params, opt_state, state), losses = jax.lax.scan(body, carry, pieces)
         return params, opt_state, state, losses
 
@@ -253,7 +253,7 @@ def _finite_or(new: Array, old: Array) -> Array:
     return jnp.where(jnp.isfinite(new), new, old)
 
 
-def split_key(key: PRNGKey | None, chunks: Chunk) -> Array | None:
+def key_per_chunk(key: PRNGKey | None, chunks: Chunk) -> Array | None:
     """Returns one key for each chunk; None for none."""
     checks.key("key", key)
     return None if key is None else jax.random.split(key, chunks.mask.shape[0])
