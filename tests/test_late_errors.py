@@ -42,6 +42,11 @@ def test_a_gradient_method_is_an_instance(method):
             make()
 
 
+def test_an_update_along_a_sequence_is_not_advised_a_method_without_a_window():
+    with pytest.raises(TypeError, match=r"such as `RTRL\(\)` or `TBPTT\(35\)`"):
+        training.train_along(jrnn.GRU(4), training.squared_error, optax.sgd(0.1), None)
+
+
 def chunk_loss(params, state, chunk, key):
     return params * jnp.sum(chunk.data), state
 

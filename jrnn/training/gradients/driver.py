@@ -45,6 +45,7 @@ def value_and_grad(
 
     Raises:
       ValueError: If the method does not apply to the model. The message says why.
+      TypeError: If the method is not an instance of a gradient method.
 
     Example:
       >>> import jax, jax.numpy as jnp, jrnn
@@ -58,7 +59,7 @@ def value_and_grad(
       True
     """
     chosen = BPTT() if method is None else method
-    check_method(chosen)
+    check_method(chosen, "`BPTT()` or `TBPTT(35)`")
     layer = as_layer(model)
 
     def gradient(
@@ -130,6 +131,8 @@ def train_along(
 
     Raises:
       ValueError: If the method does not apply to the model. The message says why.
+      TypeError: If the method is not an instance of a gradient method, or the optimizer
+        is not one of optax.
 
     Example:
       >>> import jax, jax.numpy as jnp, jrnn, optax
@@ -143,7 +146,7 @@ def train_along(
       (3,)
     """
     check_optimizer(tx)
-    check_method(method)
+    check_method(method, "`RTRL()` or `TBPTT(35)`")
     layer = as_layer(model)
     if method.window is None:
         raise ValueError(

@@ -30,12 +30,11 @@ class Method(Protocol):
         """Returns a layer whose gradient within a window is that of the method."""
 
 
-def check_method(method: Any) -> None:
+def check_method(method: Any, examples: str) -> None:
     """Raises unless `method` is a gradient method, not its name or its class."""
     if isinstance(method, type) or not hasattr(method, "rewrite"):
         raise TypeError(
-            "method must be a gradient method, such as `BPTT()` or `TBPTT(35)`, got "
-            f"{method!r}."
+            f"method must be a gradient method, such as {examples}, got {method!r}."
         )
 
 
