@@ -160,6 +160,11 @@ def test_batches_hold_each_sequence_once_in_few_shapes():
         (lambda: pack(RAGGED, 5), ValueError, r"length is 5, but sequences\[1\] has 7"),
         (lambda: batches([3, 9], 2, buckets=[4]), ValueError, r"lengths\[1\] is 9"),
         (
+            lambda: unpack(np.ones((4, 3)), np.zeros(4, int)),
+            ValueError,
+            r"segment_ids must be \[rows, length\], got \[4\]",
+        ),
+        (
             lambda: unpack({"y": np.ones((4, 2, 3))}, np.zeros((2, 4), int)),
             ValueError,
             r"ys\['y'\] must .* \[2, 4, ...\] .* got \[4, 2, 3\]",

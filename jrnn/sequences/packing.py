@@ -99,7 +99,8 @@ def unpack(ys: Any, segment_ids: np.ndarray) -> list[Any]:
       One array [time_n, ...], or tree, per sequence.
 
     Raises:
-      ValueError: if the arrays do not start with the axes of `segment_ids`.
+      ValueError: if `segment_ids` do not have two axes, or if the arrays do not start
+        with them.
 
     Example:
       >>> import jrnn
@@ -109,6 +110,11 @@ def unpack(ys: Any, segment_ids: np.ndarray) -> list[Any]:
       [[10, 20], [30, 40, 50], [60]]
     """
     ids = np.asarray(segment_ids)
+    if ids.ndim != 2:
+        raise ValueError(
+            f"segment_ids must be [rows, length], got {list(ids.shape)}. Pass those of "
+            "`pack`."
+        )
     ys = jax.tree.map(np.asarray, ys)
     for name, leaf in checks.named_leaves("ys", ys).items():
         if leaf.shape[:2] != ids.shape:
