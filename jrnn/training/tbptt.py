@@ -99,7 +99,7 @@ def stream_to_rows(tokens: Any, batch: int) -> tuple[np.ndarray, np.ndarray]:
       Inputs and targets, each [batch, n] with `n = (N - 1) // batch`.
 
     Raises:
-      ValueError: If there are fewer than `batch + 1` tokens, or other axes.
+      ValueError: If there are fewer than `batch + 1` tokens, or other than one axis.
 
     Example:
       >>> inputs, targets = stream_to_rows([1, 2, 3, 4, 5, 6, 7], batch=2)
