@@ -156,7 +156,7 @@ def test_the_last_output_of_a_cell_with_attention_and_noise(make_key):
                 QUERIES[:1],
             ),
             ValueError,
-            "the memory has the batch shape",
+            r"the memory has the batch shape .* or one \[S, M\] for all",
         ),
         (
             lambda: jrnn.AttentionCell(jrnn.GRU(4), M, 5).weights(

@@ -205,7 +205,8 @@ def memory_rows(memory: Shape, batch: Shape) -> None:
     if len(memory) > len(batch) or any(m not in (1, b) for m, b in pairs):
         raise ValueError(
             f"the memory has the batch shape {list(memory)}, but the sequences have "
-            f"{list(batch)}. Call `attend_to` with one memory for each sequence."
+            f"{list(batch)}. Call `attend_to` with one memory for each sequence, or "
+            "one [S, M] for all."
         )
 
 
