@@ -90,6 +90,11 @@ def test_parameters_that_are_left_out_are_named(layer):
     assert "`init`" in str(told.value)
 
 
+def test_one_number_for_the_parameters_of_layers_is_named():
+    with pytest.raises(ValueError, match=r"params must have 2 entries .* got Array\(1"):
+        MODEL.apply(jnp.float32(1), None, XS)
+
+
 @pytest.mark.parametrize(
     "layer",
     [

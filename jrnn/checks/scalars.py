@@ -2,7 +2,7 @@
 
 import numbers
 import operator
-from collections.abc import Iterable, Sized
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -96,7 +96,10 @@ def probability(name: str, value: float) -> None:
 
 def count(name: str, value: Any, number: int, meaning: str) -> None:
     """Raises unless `value` has `number` entries."""
-    given = len(value) if isinstance(value, Sized) else repr(value)
+    try:
+        given: int | str = len(value)
+    except TypeError:  # an array without axes has a len that raises
+        given = repr(value)
     if given != number:
         raise ValueError(f"{name} must have {number} entries ({meaning}), got {given}.")
 
