@@ -31,6 +31,21 @@ def test_options_are_checked_when_they_are_given(make, error, message):
         make()
 
 
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda pair: jrnn.Stack(jrnn.GRU(4), pair, skip=True),
+        lambda pair: jrnn.Bidirectional(pair, pair),
+        lambda pair: jrnn.Bidirectional(jrnn.GRU(4), pair, merge="sum"),
+    ],
+)
+def test_what_joins_outputs_takes_no_pair(make):
+    pair = jrnn.Bidirectional(jrnn.GRU(4), merge=None)
+    with pytest.raises(ValueError, match="needs one array, but Bidirectional"):
+        make(pair)
+    jrnn.Bidirectional(pair, pair, merge=None)
+
+
 @pytest.mark.parametrize("method", ["bptt", training.BPTT, 3])
 def test_a_gradient_method_is_an_instance(method):
     cell, loss = jrnn.GRU(4), training.squared_error

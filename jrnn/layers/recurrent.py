@@ -174,8 +174,9 @@ class Bidirectional:
                 "of which only one returns a sequence. Set return_sequence=False for "
                 "both or for neither, or use merge=None, which returns the pair."
             )
-        for side in self.layers if self.merge == "concat" else ():
-            if side.output_size is None:
+        for side in self.layers if self.merge is not None else ():
+            over_time.refuse_pair(f"Bidirectional with merge={self.merge!r}", side)
+            if self.merge == "concat" and side.output_size is None:
                 raise ValueError(
                     "Bidirectional concatenates the outputs of two layers of known "
                     f"size, but the size of {side!r} is that of its input. End that "

@@ -68,6 +68,8 @@ class Stack:
             object.__setattr__(self, name, field)  # the dataclass is frozen
         options.check(self)
         checks.probability("Stack.dropout", dropout)
+        for layer in made if skip else ():
+            over_time.refuse_pair("Stack with skip=True", layer)
         if skip and self.over_time == "reduce":
             raise ValueError(
                 "Stack with skip=True needs layers that return one output per step, "
