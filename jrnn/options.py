@@ -7,7 +7,7 @@ from typing import Any
 import jax
 
 from jrnn import checks
-from jrnn.types import Activation, Cell, GateBias, Layer
+from jrnn.types import Activation, Array, Cell, GateBias, Layer
 
 
 def check(node: Any) -> None:
@@ -95,12 +95,16 @@ def _shapes(cell: Cell, input_size: Any) -> Any:
 
 
 def own_params(layer: Any, params: Any, expected: type) -> None:
-    """Raises unless parameters are of the class that a layer makes."""
+    """Raises unless parameters are of the class that a layer makes, and complete."""
+    recover = f"Make them with `init` of {layer!r}."
     if not isinstance(params, expected):
         raise TypeError(
-            f"params must be {expected.__name__}, got {checks.outline(params)}. Make "
-            f"them with `init` of {layer!r}."
+            f"params must be {expected.__name__}, got {checks.outline(params)}. "
+            f"{recover}"
         )
+    for name, kind in expected.__annotations__.items():
+        if kind is Array and getattr(params, name) is None:
+            raise TypeError(f"params.{name} must be an array, got None. {recover}")
 
 
 def is_layer(name: str, value: Any) -> None:

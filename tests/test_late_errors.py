@@ -111,6 +111,29 @@ def test_one_number_for_the_parameters_of_layers_is_named():
 
 
 @pytest.mark.parametrize(
+    ("layer", "name"),
+    [
+        (jrnn.Recurrent(jrnn.GRU(4)), "w_h"),
+        (jrnn.Recurrent(jrnn.LSTM(4)), "w_x"),
+        (jrnn.Dense(4), "w"),
+        (jrnn.Attention(6, 5), "w"),
+    ],
+    ids=str,
+)
+def test_a_matrix_that_is_left_out_is_named(layer, name):
+    params = layer.init(jax.random.key(0), 4)._replace(**{name: None})
+    with pytest.raises((TypeError, ValueError), match=rf"\.{name} must .*, got None"):
+        layer.apply(params, None, XS)
+
+
+@pytest.mark.parametrize("layer", [jrnn.Recurrent(jrnn.GRU(4)), jrnn.Dense(4)], ids=str)
+def test_a_bias_may_be_left_out(layer):
+    params = layer.init(jax.random.key(0), 4)
+    biases = {name: None for name in params._fields if name.startswith("b")}
+    layer.apply(params._replace(**biases), None, XS)
+
+
+@pytest.mark.parametrize(
     "layer",
     [
         jrnn.Dropout(0.5),

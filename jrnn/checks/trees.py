@@ -33,11 +33,10 @@ def same_structure(name: str, value: Any, expected: Any, recover: str) -> None:
 def same_params(params: Any, expected: Any, recover: str, name: str = "params") -> None:
     """Raises if parameters are those of another cell.
 
-    Compares the classes of containers and the shapes of matrices. Some leaves may be
-    left out, and vectors may differ: a cell may have one bias or two.
+    Compares the classes of containers and the shapes of matrices. Vectors may differ or
+    be left out: a cell may have one bias or two.
     """
-    left_out = params is None and not isinstance(expected, tuple)
-    if left_out or expected is None:
+    if expected is None:
         return
     if not jax.tree.leaves(expected) and not jax.tree.leaves(params):
         return
@@ -56,8 +55,8 @@ def same_params(params: Any, expected: Any, recover: str, name: str = "params") 
         shape = np.shape(params)
         if len(shape) != len(expected.shape) or shape[1:] != expected.shape[1:]:
             raise ValueError(
-                f"{name} must have shape {list(expected.shape)}, got {list(shape)}. "
-                f"{recover}"
+                f"{name} must have shape {list(expected.shape)}, got "
+                f"{outline(params)}. {recover}"
             )
 
 
