@@ -7,6 +7,7 @@ import pytest
 
 import jrnn
 from jrnn import training
+from jrnn.layers.keys import optional_keys
 
 IDS, XS = jnp.zeros((2, 3), int), jnp.ones((2, 3, 4))
 MODEL = jrnn.Sequential(jrnn.Embed(7, 4), jrnn.Recurrent(jrnn.GRU(4)))
@@ -148,6 +149,14 @@ def test_what_is_no_key_is_named(layer, key):
     params = layer.init(jax.random.key(0), 4)
     with pytest.raises(TypeError, match="key must be a key of JAX"):
         layer.apply(params, None, XS, key=key)
+
+
+def test_keys_are_optional():
+    key = jax.random.key(0)
+    assert optional_keys(None, 3) == (None, None, None)
+    assert optional_keys(key, 3) == tuple(jax.random.split(key, 3))
+    with pytest.raises(TypeError, match="key must be a key of JAX"):
+        optional_keys(3)
 
 
 @pytest.mark.parametrize("params", [{"a": jnp.ones(3)}, OTHER])

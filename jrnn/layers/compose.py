@@ -6,6 +6,7 @@ from typing import Any
 
 from jrnn import checks, masks, options
 from jrnn.layers import over_time
+from jrnn.layers.keys import optional_keys
 from jrnn.types import Array, DType, Layer, Params, PRNGKey, Shape, State
 from jrnn.values import value
 
@@ -99,7 +100,7 @@ class Sequential:
         checks.count("params", params, number, "one per layer, made by `init`")
         states = (None,) * number if state is None else state
         checks.count("state", states, number, "one entry per layer")
-        keys = (None,) * number if key is None else checks.split_key(key, number)
+        keys = optional_keys(key, number)
         flags: Any = {"lengths": lengths, "mask": mask, "reset": reset}
         finals: list[State] = []
         reduced = False

@@ -10,6 +10,7 @@ from jrnn.cells.attention import AttentionParams, attend_to
 from jrnn.layers.beam import Beams, beam_search
 from jrnn.layers.bridge import Bridge, copy_state
 from jrnn.layers.generation import generate, sample
+from jrnn.layers.keys import optional_keys
 from jrnn.layers.over_time import require_causal, returns_pair
 from jrnn.types import Array, DType, Layer, Params, PRNGKey, State
 from jrnn.values import exportable, value
@@ -203,9 +204,8 @@ class EncoderDecoder:
         References:
           [1] Bengio et al., 2015, https://arxiv.org/abs/1506.03099
         """
-        keys = (None,) * 2 if key is None else checks.split_key(key)
-        flags: Any = {"lengths": lengths, "mask": mask}
-        decoder, state = self.encode(params, source, key=keys[0], **flags)
+        keys = optional_keys(key)
+        decoder, state, _ = self._encode(params, source, lengths, mask, keys[0])
         target = checks.integers("target", target, " A target holds integer ids.")
         known = isinstance(teacher_forcing, int | float)
         if known and not 0 <= teacher_forcing <= 1:

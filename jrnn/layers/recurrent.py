@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jrnn import checks, kernels, options
 from jrnn.kernels import Kernel
 from jrnn.layers import over_time
+from jrnn.layers.keys import optional_keys
 from jrnn.scanning import scan
 from jrnn.types import Array, Cell, DType, Layer, Params, PRNGKey, Shape, State
 from jrnn.values import exportable, value
@@ -271,7 +272,7 @@ class Bidirectional:
     ) -> tuple[BidirectionalState, Any]:
         """Runs both layers over `xs` and merges their outputs."""
         options.own_params(self, params, BidirectionalParams)
-        keys = (None, None) if key is None else checks.split_key(key)
+        keys = optional_keys(key)
         flags: Any = {"lengths": lengths, "mask": mask, "reset": reset}
         finals, outputs = [], []
         for side, layer in enumerate(self.layers):

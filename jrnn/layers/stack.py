@@ -2,12 +2,12 @@
 
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 
 from jrnn import checks, options
 from jrnn.layers import over_time
 from jrnn.layers.dropout import Dropout
+from jrnn.layers.keys import optional_keys
 from jrnn.layers.recurrent import Recurrent
 from jrnn.types import Array, Cell, DType, Layer, Params, PRNGKey, Shape, State
 from jrnn.values import value
@@ -134,13 +134,13 @@ class Stack:
         checks.count("params", params, number, "one per layer, made by `init`")
         states = (None,) * number if state is None else state
         checks.count("state", states, number, "one entry per layer")
-        keys = (None,) * number if key is None else checks.split_key(key, number)
+        keys = optional_keys(key, number)
         flags: Any = {"lengths": lengths, "mask": mask, "reset": reset}
         ys, finals, outputs, reduced = xs, [], [], False
         for n, (layer, p, s, k) in enumerate(
             zip(self.layers, params, states, keys, strict=True)
         ):
-            key_drop, key_layer = (None, None) if k is None else jax.random.split(k)
+            key_drop, key_layer = optional_keys(k)
             axes = over_time.feature_axes(layer)
             drop = Dropout(self.dropout, self.locked and not reduced, axes)
             below = drop.apply((), (), ys, key=key_drop)[1] if n else ys
