@@ -145,6 +145,11 @@ def test_what_only_init_reads_compiles_nothing_anew():
     assert ids() == ids(scheme="torch")
 
 
+def test_no_token_is_sampled_from_a_seed():
+    with pytest.raises(TypeError, match="key must be a key of JAX"):
+        jrnn.layers.sample(7, [0.0, 9.0, 1.0])
+
+
 @pytest.mark.parametrize(
     "cut", [{"temperature": 0.0}, {"top_k": 0}, {"top_k": 1.5}, {"top_p": 0.0}]
 )

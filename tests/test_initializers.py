@@ -166,6 +166,33 @@ def test_an_irnn_starts_as_the_identity_with_small_inputs():
     assert not jnp.any(params.b_x)
 
 
+@pytest.mark.parametrize(
+    "draw",
+    [
+        *[s.w_x for s in initializers.SCHEMES.values()],
+        initializers.orthogonal,
+        initializers.orthogonal_fused,
+    ],
+    ids=lambda draw: draw.__name__,
+)
+def test_no_matrix_is_drawn_from_a_seed(draw):
+    with pytest.raises(TypeError, match="key must be a key of JAX"):
+        draw(7, 3, 3, 2, float)
+
+
+def test_no_bias_is_drawn_from_a_seed():
+    scheme, b = initializers.scheme("torch", "gru"), jnp.zeros(8)
+    for draw in (
+        lambda: initializers.Chrono(50)(7, 3),
+        lambda: initializers.uniform_gate(7, 3),
+        lambda: initializers.forget_gate(7, initializers.uniform_gate, b, (1, 0)),
+        lambda: initializers.recurrent_weights(7, scheme, 3, 4, 3, float),
+        lambda: initializers.biases(7, scheme, 4, 3, float),
+    ):
+        with pytest.raises(TypeError, match="key must be a key of JAX"):
+            draw()
+
+
 @pytest.mark.parametrize("seed", [0, None], ids=str)
 def test_no_cell_draws_from_a_seed(seed):
     for case in CASES:

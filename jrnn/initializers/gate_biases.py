@@ -30,6 +30,7 @@ class Chrono:
         checks.at_least("longest", self.longest, 2)
 
     def __call__(self, key: PRNGKey, size: int, dtype: DType = float) -> Array:
+        checks.init_key(key)
         u = jax.random.uniform(key, (size,), minval=1.0, maxval=self.longest - 1.0)
         return jnp.log(u).astype(dtype)
 
@@ -48,6 +49,7 @@ def uniform_gate(key: PRNGKey, size: int, dtype: DType = float) -> Array:
 
     Source: Gu et al., 2020, https://arxiv.org/abs/1910.09890
     """
+    checks.init_key(key)
     checks.at_least("size", size, 2)
     u = jax.random.uniform(key, (size,), minval=1 / size, maxval=1 - 1 / size)
     return -jnp.log(1 / u - 1).astype(dtype)
@@ -76,6 +78,7 @@ def forget_gate(
       [0.0, 0.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0]
     """
     if callable(start):
+        checks.init_key(key)
         bias = start(jax.random.fold_in(key, 1), b.size // len(remembers), b.dtype)
     else:
         bias = jnp.full(b.size // len(remembers), start, b.dtype)

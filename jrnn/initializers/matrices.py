@@ -71,7 +71,7 @@ def orthogonal(
       True
     """
     draw = jax.nn.initializers.orthogonal()
-    keys = jax.random.split(key, blocks)
+    keys = checks.split_key(key, blocks)
     return jnp.concatenate([_wide(draw, k, (fan_in, size), dtype) for k in keys], -1)
 
 
@@ -148,6 +148,7 @@ def small_normal(
 
 
 def _wide(draw, key, shape, dtype) -> Array:  # type: ignore[no-untyped-def]
+    checks.init_key(key)
     checks.dtype("dtype", dtype)
     # LAPACK does not support half precision, and normals drawn with it are inaccurate.
     wide = dtype if jnp.finfo(dtype).bits >= 32 else jnp.float32

@@ -3,8 +3,6 @@
 import math
 from typing import NamedTuple
 
-import jax
-
 from jrnn import checks
 from jrnn.initializers.matrices import (
     Draw,
@@ -107,6 +105,7 @@ def recurrent_weights(
       ValueError: if it is below 1.
 
     Example:
+      >>> import jax
       >>> own = scheme("jrnn", "lstm")
       >>> w_x, w_h, b_x, b_h = recurrent_weights(jax.random.key(0), own, 3, 5, 4, float)
       >>> w_x.shape, w_h.shape, b_x.shape, b_h
@@ -114,7 +113,7 @@ def recurrent_weights(
     """
     input_size = checks.integer("input_size", input_size, 1)
     read = size if state_size is None else state_size
-    key_x, key_h, key_b, key_c = jax.random.split(key, 4)
+    key_x, key_h, key_b, key_c = checks.split_key(key, 4)
     if scheme.joint_fan_in:
         both = scheme.w_x(key_x, input_size + read, size, blocks, dtype)
         w_x, w_h = both[:input_size], both[input_size:]
@@ -132,6 +131,7 @@ def biases(key: PRNGKey, scheme: Scheme, size: int, blocks: int, dtype: DType) -
     They are zero if `scheme.bias` is zero.
 
     Example:
+      >>> import jax
       >>> biases(jax.random.key(0), scheme("jrnn", "gru"), 2, 3, float).tolist()
       [0.0, 0.0, 0.0, 0.0, 0.0, 0.0]
       >>> b = biases(jax.random.key(0), scheme("torch", "gru"), 4, 3, float)

@@ -160,6 +160,7 @@ def sample(
       Ids [...].
 
     Raises:
+      TypeError: If `key` is no key of `jax.random`.
       ValueError: If a number is out of range and its value is known.
 
     Example:
@@ -167,6 +168,7 @@ def sample(
       >>> int(sample(jax.random.key(0), jnp.array([0.0, 9.0, 1.0]), top_k=1))
       1
     """
+    checks.init_key(key)
     logits = jnp.asarray(logits)
     if checks.concrete(temperature):
         checks.positive("temperature", temperature)
