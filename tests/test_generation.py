@@ -103,6 +103,24 @@ def test_a_temperature_may_be_traced():
         jax.jit(ids)(jnp.ones(2))
 
 
+def test_cuts_and_lengths_may_be_traced_and_the_end_may_not():
+    def ids(options):
+        key = jax.random.key(0)
+        return jrnn.generate(MODEL, PARAMS, None, PRIME, STEPS, key=key, **options)[1]
+
+    options = {"top_k": 3, "top_p": 0.9, "lengths": jnp.array([2, 3])}
+    np.testing.assert_array_equal(jax.jit(ids)(options), ids(options))
+    with pytest.raises(TypeError, match="end must be an integer"):
+        jax.jit(ids)({"end": 1})
+
+
+def test_another_end_does_not_compile_again():
+    jrnn.generate(MODEL, PARAMS, None, PRIME, 3, end=1)
+    before = generation._generate._cache_size()
+    jrnn.generate(MODEL, PARAMS, None, PRIME, 3, end=2)
+    assert generation._generate._cache_size() == before
+
+
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [

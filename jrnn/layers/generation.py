@@ -42,7 +42,7 @@ def generate(
       key: The random key; None for greedy decoding.
       temperature: Values above 1 flatten the distribution, values below 1 sharpen it; 0
         is greedy. If it is traced, it must be positive. A new value of this or of the
-        arguments below does not recompile.
+        arguments below does not recompile. All of them but `end` may be traced.
       top_k: Sample only from the k most likely tokens; None for all.
       top_p: Sample only from the smallest set of most likely tokens whose total
         probability is at least `top_p` [1]; None for all.
