@@ -112,20 +112,20 @@ def unfit(options: Options, error: Exception) -> str:
     return f"--cell {options.cell} with --hidden-size {options.hidden_size}: {why}"
 
 
-def check_method(options: Options) -> None:
-    """Asks the kernel of `--method` whether it runs the cell.
+def check_cell(cell: Cell, options: Options) -> None:
+    """Asks the kernel of `--method` whether it runs the cell of a task.
 
     Only training needs the kernel, so a run can be exported where it is missing.
 
     Raises:
-      UserError: If the kernel refuses the cell.
+      UserError: If there is no such kernel, or it refuses the cell.
     """
-    if options.method == "auto":
+    kernel = find_kernel(options)
+    if kernel is None:
         return
     xs = jax.ShapeDtypeStruct((2, options.batch_size, options.hidden_size), "float32")
     inputs = kernels.Inputs(xs, None, None, None)
-    kernel = kernels.METHODS[options.method]
-    reason = kernel.refusal(make_cell(options), inputs, kernels.Options())
+    reason = kernel.refusal(cell, inputs, kernels.Options())
     if reason is not None:
         raise UserError(
             f"--method {options.method} with --cell {options.cell}: it {reason}. Use "
@@ -133,11 +133,25 @@ def check_method(options: Options) -> None:
         )
 
 
+def find_kernel(options: Options) -> kernels.Kernel | None:
+    """Returns the kernel of `--method`; None for auto.
+
+    Raises:
+      UserError: If there is no such kernel.
+    """
+    if options.method not in ["auto", *kernels.METHODS]:
+        raise UserError(
+            f"--method must be auto or one of {', '.join(kernels.METHODS)}, got "
+            f"{options.method}."
+        )
+    return kernels.METHODS.get(options.method)
+
+
 def recurrent(
     options: Options,
     last: bool = False,
     both: bool = False,
-    wrap: Callable[[Cell], Cell] | None = None,
+    cell: Cell | None = None,
 ) -> list[Layer]:
     """Returns recurrent layers, with dropout above each.
 
@@ -145,7 +159,7 @@ def recurrent(
       options: The options of the run.
       last: Whether the top layer returns the output of the last step only.
       both: Whether each layer reads in both directions.
-      wrap: From the cell to the one that runs, such as one that drops weights.
+      cell: What `Task.cell` returns, if the task wraps the cell that the options name.
 
     Raises:
       UserError: If a cell or a method does not exist.
@@ -154,14 +168,10 @@ def recurrent(
       >>> recurrent(Options(hidden_size=4, layers=2))
       [Recurrent(cell=LSTM(hidden_size=4)), Recurrent(cell=LSTM(hidden_size=4))]
     """
-    if options.method not in ["auto", *kernels.METHODS]:
-        raise UserError(
-            f"--method must be auto or one of {', '.join(kernels.METHODS)}, got "
-            f"{options.method}."
-        )
-    cell = make_cell(options)
-    below = [jrnn.Dense(options.hidden_size)] if isinstance(cell, SAME_SIZE) else []
-    cell = wrap(cell) if wrap else cell
+    find_kernel(options)  # says if there is no such method
+    named = make_cell(options)
+    below = [jrnn.Dense(options.hidden_size)] if isinstance(named, SAME_SIZE) else []
+    cell = named if cell is None else cell
     layers: list[Layer] = []
     for number in range(1, options.layers + 1):
         ends = last and number == options.layers

@@ -117,8 +117,7 @@ def plan(
         options = commands.parse(task, prog, [*rest, *flags])
         path = out / ",".join(f"{k}={v}" for k, v in pairs).replace("/", "_")
         options = dataclasses.replace(options, out=path)
-        models.recurrent(options)  # says if there is no such cell
-        models.check_method(options)
+        models.check_cell(task.cell(options), options)
         points.append(_point(task, path, options))
     return points
 

@@ -9,8 +9,9 @@ import jax
 import jax.numpy as jnp
 
 from experiments.errors import UserError
+from experiments.run import models
 from experiments.run.options import Options
-from jrnn.types import Array, Params, PRNGKey, State
+from jrnn.types import Array, Cell, Params, PRNGKey, State
 
 Progress = Callable[[float], Any]  # takes the fraction that is done
 
@@ -143,6 +144,10 @@ class Task(abc.ABC):
     @abc.abstractmethod
     def model(self, options: Any, saved: dict[str, Any]) -> Any:
         """Returns a model, usually a layer."""
+
+    def cell(self, options: Any) -> Cell:
+        """Returns the recurrent cell of the model, in its wrappers."""
+        return models.make_cell(options)
 
     @abc.abstractmethod
     def batch(self, options: Any, arrays: Any, step: Array, rows: Array) -> Any:

@@ -94,7 +94,7 @@ def begin(
     Raises:
       UserError: If a size, a wrapper or the method does not fit the cell.
     """
-    models.check_method(options)
+    models.check_cell(task.cell(options), options)
     try:
         learner = _draw(task, options, model, jax.random.key(seed))
     except (TypeError, ValueError) as error:

@@ -10,7 +10,6 @@ log-likelihood).
 """
 
 import dataclasses
-import functools
 import math
 from typing import Any, Literal
 
@@ -21,7 +20,7 @@ from experiments.run import models
 from experiments.run.task import Score
 from experiments.tasks.language import LanguageModel, TextOptions
 from jrnn.text import UNK, Vocabulary
-from jrnn.types import Params
+from jrnn.types import Cell, Params
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -66,6 +65,13 @@ class WordLM(LanguageModel):
         rare = options.min_count
         return Vocabulary.build(text, "words", min_count=rare, specials=(UNK,))
 
+    def cell(self, options: WordOptions) -> Cell:
+        """Returns a cell that drops recurrent weights, unless the variant is plain."""
+        cell = super().cell(options)
+        if options.variant == "plain" or not options.drop_weights:
+            return cell
+        return jrnn.WeightDrop(cell, options.drop_weights)
+
     def model(self, options: WordOptions, saved: dict[str, Any]) -> jrnn.Tied:
         """Returns recurrent layers between two uses of one table."""
         words = len(Vocabulary.from_json(saved["vocabulary"]))
@@ -73,8 +79,7 @@ class WordLM(LanguageModel):
         if options.variant == "plain":
             plain = dataclasses.replace(options, dropout=0.0)
             return jrnn.Tied(table, jrnn.Sequential(*models.recurrent(plain)))
-        wrap = functools.partial(jrnn.WeightDrop, rate=options.drop_weights)
-        layers = models.recurrent(options, wrap=wrap if options.drop_weights else None)
+        layers = models.recurrent(options, cell=self.cell(options))
         below = jrnn.Dropout(options.drop_input, locked=True)
         return jrnn.Tied(table, jrnn.Sequential(below, *layers))
 

@@ -17,6 +17,7 @@ from experiments.errors import UserError
 from experiments.run import folder, models, train
 from experiments.run.options import Options
 from experiments.tasks import parts
+from jrnn import kernels
 from tests.experiments.runs import newest
 from tests.experiments.tiny import TINY, tiny
 
@@ -159,8 +160,24 @@ def test_a_method_that_cannot_run_the_cell_makes_no_folder(tmp_path):
     ):
         train.run(task, options)
     assert not options.out.exists()
-    models.check_method(dataclasses.replace(options, cell="mingru"))
-    models.check_method(dataclasses.replace(options, method="auto"))
+    for changes in ({"cell": "mingru"}, {"method": "auto"}):
+        given = dataclasses.replace(options, **changes)
+        models.check_cell(task.cell(given), given)
+
+
+def test_a_method_must_run_the_cell_in_the_wrappers_of_the_task(tmp_path, monkeypatch):
+    monkeypatch.setattr(kernels.cudnn, "unavailable", lambda: None)
+    task, options = tiny("word_lm", tmp_path)
+    options = dataclasses.replace(options, method="cudnn")
+    with pytest.raises(UserError, match="computes only `jrnn.LSTM`, not WeightDrop"):
+        train.run(task, options)
+    sweep = ["sweep", "word_lm", "--text", str(options.text), "--method", "cudnn"]
+    with pytest.raises(UserError, match="computes only `jrnn.LSTM`, not WeightDrop"):
+        main([*sweep, "--grid", "drop-weights=0,0.1", "--out", str(options.out)])
+    assert not options.out.exists()
+    for changes in ({"variant": "plain"}, {"drop_weights": 0.0}):
+        given = dataclasses.replace(options, **changes)
+        models.check_cell(task.cell(given), given)
 
 
 @pytest.mark.parametrize(
