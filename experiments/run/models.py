@@ -107,19 +107,30 @@ def make_cell(options: Options) -> Cell:
 
 
 def unfit(options: Options, error: Exception) -> str:
-    """Says in one line that a size does not fit a cell."""
+    """Says in one line that a size or a wrapper does not fit a cell."""
     why = " ".join(str(error).split())
     return f"--cell {options.cell} with --hidden-size {options.hidden_size}: {why}"
 
 
-def check_cell(cell: Cell, options: Options) -> None:
-    """Asks the kernel of `--method` whether it runs the cell of a task.
+def check_cell(make: Callable[[Any], Cell], options: Options) -> None:
+    """Initializes the cell, and asks the kernel of `--method` whether it runs it.
 
     Only training needs the kernel, so a run can be exported where it is missing.
 
+    Args:
+      make: `Task.cell`.
+      options: The options of the run.
+
     Raises:
-      UserError: If there is no such kernel, or it refuses the cell.
+      UserError: If a wrapper does not support the cell, there is no such kernel, or it
+        refuses the cell.
     """
+    try:
+        cell = make(options)
+        draw = functools.partial(cell.init, input_size=options.hidden_size)
+        jax.eval_shape(draw, jax.random.key(0))
+    except (TypeError, ValueError) as error:
+        raise UserError(unfit(options, error)) from None
     kernel = find_kernel(options)
     if kernel is None:
         return

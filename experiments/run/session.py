@@ -14,7 +14,7 @@ import jax
 import numpy as np
 
 from experiments.errors import UserError
-from experiments.run import devices, disk, folder, terminal, update, weights
+from experiments.run import devices, disk, folder, models, terminal, update, weights
 from experiments.run.events import Events
 from experiments.run.task import Data, Score, Stream, Task
 from jrnn import training
@@ -47,6 +47,7 @@ class Session:
         self.minutes, self.steps = options.budget
         self.mesh = devices.mesh(options.devices, options.batch_size)
         self.split = BatchSplit(options.batch_size, self.mesh, devices.AXIS)
+        models.check_cell(task.cell, options)
         self.model = task.model(options, data.saved)
         self.recipe = options.recipe
         new = options.resume is None

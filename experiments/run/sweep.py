@@ -117,7 +117,7 @@ def plan(
         options = commands.parse(task, prog, [*rest, *flags])
         path = out / ",".join(f"{k}={v}" for k, v in pairs).replace("/", "_")
         options = dataclasses.replace(options, out=path)
-        models.check_cell(task.cell(options), options)
+        models.check_cell(task.cell, options)
         points.append(_point(task, path, options))
     return points
 

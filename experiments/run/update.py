@@ -92,12 +92,11 @@ def begin(
     """Returns a new learner, placed on the devices.
 
     Raises:
-      UserError: If a size, a wrapper or the method does not fit the cell.
+      UserError: If a size does not fit the cell.
     """
-    models.check_cell(task.cell(options), options)
     try:
         learner = _draw(task, options, model, jax.random.key(seed))
-    except (TypeError, ValueError) as error:
+    except ValueError as error:
         raise UserError(models.unfit(options, error)) from None
     return place(learner, split)
 

@@ -161,8 +161,7 @@ def test_a_method_that_cannot_run_the_cell_makes_no_folder(tmp_path):
         train.run(task, options)
     assert not options.out.exists()
     for changes in ({"cell": "mingru"}, {"method": "auto"}):
-        given = dataclasses.replace(options, **changes)
-        models.check_cell(task.cell(given), given)
+        models.check_cell(task.cell, dataclasses.replace(options, **changes))
 
 
 def test_a_method_must_run_the_cell_in_the_wrappers_of_the_task(tmp_path, monkeypatch):
@@ -176,8 +175,7 @@ def test_a_method_must_run_the_cell_in_the_wrappers_of_the_task(tmp_path, monkey
         main([*sweep, "--grid", "drop-weights=0,0.1", "--out", str(options.out)])
     assert not options.out.exists()
     for changes in ({"variant": "plain"}, {"drop_weights": 0.0}):
-        given = dataclasses.replace(options, **changes)
-        models.check_cell(task.cell(given), given)
+        models.check_cell(task.cell, dataclasses.replace(options, **changes))
 
 
 @pytest.mark.parametrize(
@@ -220,6 +218,20 @@ def test_recurrent_weights_that_a_wrapper_does_not_support_are_one_line(tmp_path
     with pytest.raises(UserError, match="needs a cell whose recurrent map"):
         train.run(task, dataclasses.replace(options, cell="multihead(slstm)"))
     assert not options.out.exists()
+
+
+def test_a_mistake_in_the_model_of_a_task_is_not_blamed_on_the_cell(
+    tmp_path, monkeypatch
+):
+    task, options = tiny("parity", tmp_path)
+
+    class Bad:
+        def init(self, key):
+            return {}
+
+    monkeypatch.setattr(type(task), "model", lambda *given: Bad())
+    with pytest.raises(TypeError, match="unexpected keyword argument 'dtype'"):
+        train.run(task, options)
 
 
 @pytest.mark.parametrize(
