@@ -24,7 +24,7 @@ _ABOUT = """Writes a page of the scores of finished runs, beside what they shoul
 
 Runs of equal options and equal starting weights are one row, with the mean and the
 standard deviation over their seeds. Unfinished runs, runs that cannot be read, and all
-but the last run of each seed are left out, with a warning."""
+but the run of each seed that finished last are left out, with a warning."""
 _INTRODUCTION = """\
 # Results
 
@@ -70,6 +70,8 @@ class Result(NamedTuple):
     seconds: float
     machine: str
     together: int = 1  # seeds that were trained at once, in this time
+    path: Path = Path()
+    finished: float = 0.0  # when its result was written
 
     @property
     def kind(self) -> str:
@@ -77,6 +79,11 @@ class Result(NamedTuple):
         start = self.run.start or str(self.run.options.weights)
         described = named(self.run, {"seed", "weights"})
         return json.dumps([*described, start, self.run.data.facts])
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """What runs of equal options and equal seeds have in common."""
+        return self.kind, self.run.options.seed
 
 
 def main(prog: str, arguments: list[str]) -> int:
@@ -97,8 +104,7 @@ def main(prog: str, arguments: list[str]) -> int:
 
 def gather(paths: Iterable[Path]) -> tuple[list[Result], list[str]]:
     """Returns the results of runs, and why others are left out."""
-    found: dict[tuple[str, int], tuple[Path, Result]] = {}
-    left = []
+    found, left = [], []
     for path in paths:
         try:
             result = read(path)
@@ -108,11 +114,24 @@ def gather(paths: Iterable[Path]) -> tuple[list[Result], list[str]]:
         if result is None:
             left.append(f"{path} is not finished.")
             continue
-        key = result.kind, result.run.options.seed
-        if key in found:
-            left.append(f"{found[key][0]} has the options and the seed of {path}.")
-        found[key] = path, result
-    return [result for _, result in found.values()], left
+        found.append(result)
+    kept = latest(found)
+    left += [
+        f"{one.path} has the options and the seed of {kept[one.key].path}, which "
+        "finished later."
+        for one in found
+        if kept[one.key] is not one
+    ]
+    return list(kept.values()), left
+
+
+def latest(results: Iterable[Result]) -> dict[tuple[str, int], Result]:
+    """Returns the result that was written last, for all options and seeds."""
+    kept: dict[tuple[str, int], Result] = {}
+    for one in results:
+        other = kept.setdefault(one.key, one)
+        kept[one.key] = max(other, one, key=lambda result: result.finished)
+    return kept
 
 
 def find(places: Sequence[Path]) -> list[Path]:
@@ -153,6 +172,8 @@ def read(path: Path) -> Result | None:
             step=int(found["step"]),
             seconds=float(found["seconds"]),
             together=int(found.get("together", 1)),
+            path=path,
+            finished=(path / "result.json").stat().st_mtime,
             machine=f"{session['devices']}, {session['cores']} cores, "
             f"jax {session['jax']}",
         )
@@ -189,16 +210,18 @@ def page(results: Sequence[Result]) -> str:
     for name in sorted(tasks):
         about = tasks[name][0].run.task.about
         rows = [_row(group) for group in groups(tasks[name])]
-        parts.append(f"## {name}: {about}\n\n{table(_HEADINGS, rows)}\n")
+        parts.append(f"## {name}: {about}\n\n{terminal.table(_HEADINGS, rows)}\n")
     return "\n".join(parts)
 
 
 def groups(results: Iterable[Result]) -> list[list[Result]]:
-    """Returns results of equal options together, each seed once: its last one."""
-    kinds: dict[str, dict[int, Result]] = collections.defaultdict(dict)
+    """Returns results of equal options together, in the order of their seeds."""
+    kinds: dict[str, list[Result]] = collections.defaultdict(list)
     for result in results:
-        kinds[result.kind][result.run.options.seed] = result
-    return [[seeds[n] for n in sorted(seeds)] for seeds in kinds.values()]
+        kinds[result.kind].append(result)
+    return [
+        sorted(kind, key=lambda one: one.run.options.seed) for kind in kinds.values()
+    ]
 
 
 def score(group: Sequence[Result], name: str) -> str:
@@ -213,13 +236,6 @@ def minutes(group: Sequence[Result]) -> str:
     least = f"{min(result.seconds for result in group) / 60:.2g}"
     most = max(result.together for result in group)
     return least if most == 1 else f"{least} ({most} seeds at once)"
-
-
-def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Returns a table in Markdown."""
-    lines = [headings, ["---"] * len(headings), *rows]
-    cells = [[cell.replace("|", "\\|") or "-" for cell in line] for line in lines]
-    return "\n".join(f"| {' | '.join(line)} |" for line in cells)
 
 
 def named(run: folder.Run, without: Iterable[str] = ()) -> tuple[str, dict[str, Any]]:

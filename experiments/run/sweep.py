@@ -207,7 +207,7 @@ def table(paths: Sequence[Path], varied: Sequence[str] | dict[str, Any]) -> str:
         and (result := results.read(path)) is not None
     ]
     rows = []
-    for group in results.groups(done):
+    for group in results.groups(results.latest(done).values()):
         options = vars(group[0].run.options)
         rows.append(
             [
@@ -219,7 +219,7 @@ def table(paths: Sequence[Path], varied: Sequence[str] | dict[str, Any]) -> str:
         )
     if not rows:
         return "No run is finished."
-    return results.table([*names, *done[0].figures, "seeds", "minutes"], rows)
+    return terminal.table([*names, *done[0].figures, "seeds", "minutes"], rows)
 
 
 def _point(task: Task, path: Path, options: Any) -> Point:

@@ -1,6 +1,7 @@
 """The page of results: only what finished runs computed, with mean and spread."""
 
 import json
+import os
 import statistics
 
 import pytest
@@ -81,21 +82,18 @@ def test_a_figure_that_should_be_large_is_compared_the_other_way(tmp_path):
     assert "accuracy ≥ 0.97 (target): missed" in results.page([bad])
 
 
-def test_the_same_seed_twice_counts_once(tmp_path):
-    for name, value in [("a", 0.2), ("b", 0.4)]:
-        write(tmp_path / name, figures={"1921-55": value, "1956-79": value})
-    (group,) = results.groups(map(results.read, results.find([tmp_path])))
-    assert [one.figures["1921-55"] for one in group] == [0.4]
-
-
-def test_a_run_that_is_replaced_by_a_later_one_is_named(tmp_path, capsys):
+@pytest.mark.parametrize("early, late", ["ab", "ba"])
+def test_the_same_seed_twice_counts_once(tmp_path, capsys, early, late):
     runs, page = tmp_path / "runs", tmp_path / "page.md"
-    for name in ("a", "b"):
-        write(runs / name)
+    for time, (name, value) in enumerate([(early, 0.2), (late, 0.4)]):
+        write(runs / name, figures={"1921-55": value, "1956-79": value})
+        os.utime(runs / name / "result.json", (time, time))
     assert main(["results", str(runs), "--out", str(page)]) == 0
     said = capsys.readouterr()
     assert "1 finished run; 1 left out" in said.out
-    assert f"left out: {runs / 'a'} has the options and the seed of" in said.err
+    both = f"{runs / early} has the options and the seed of {runs / late}, which"
+    assert f"left out: {both} finished later." in said.err
+    assert "1921-55 0.4;" in page.read_text()
 
 
 def test_runs_from_other_weights_are_other_rows(tmp_path, monkeypatch):
