@@ -93,7 +93,8 @@ def main(prog: str, arguments: list[str]) -> int:
     for why in left:
         print(f"warning: left out: {why}", file=sys.stderr)
     if not results:
-        raise UserError("none of the runs is finished, so no page was written.")
+        some = terminal.amount(len(left), "run")
+        raise UserError(f"found {some}, but none is finished, so no page was written.")
     text = page(results)
     with disk.writing(how.out, len(text)):
         files.write_whole(how.out, [text.encode()])

@@ -133,16 +133,17 @@ def test_nothing_is_written_without_a_finished_run(tmp_path, capsys):
     with pytest.raises(UserError, match="contains no run"):
         main(["results", str(tmp_path / "none"), "--out", str(page)])
     write(tmp_path / "runs" / "a", finished=False)
-    with pytest.raises(UserError, match="none of the runs is finished"):
+    with pytest.raises(UserError, match="found 1 run, but none is finished"):
         main(["results", str(tmp_path / "runs"), "--out", str(page)])
     (tmp_path / "runs" / "a" / "result.json").write_text('{"finished": true}')
-    with pytest.raises(UserError, match="none of the runs is finished"):
+    with pytest.raises(UserError, match="found 1 run, but none is finished"):
         main(["results", str(tmp_path / "runs"), "--out", str(page)])
     warning = capsys.readouterr().err
     assert (
         "warning: left out: " in warning and "a/result.json cannot be used" in warning
     )
     (tmp_path / "runs" / "a" / "result.json").unlink()
-    with pytest.raises(UserError, match="none of the runs is finished"):
+    write(tmp_path / "runs" / "b", finished=False)
+    with pytest.raises(UserError, match="found 2 runs, but none is finished"):
         main(["results", str(tmp_path / "runs"), "--out", str(page)])
     assert not page.exists()
