@@ -67,9 +67,9 @@ def main(prog: str, arguments: list[str]) -> int:
     for name, known in (("cells", ours.CELLS), ("modes", MODES)):
         require_known(name, getattr(config, name), tuple(known))
     clock = CLOCKS["processor" if config.processor_time else "wall"]
-    named, cases = [], itertools.product(config.cells, config.sizes, config.modes)
-    for cell, text, mode in cases:
-        size = size_of(text)
+    sizes = {text: size_of(text) for text in config.sizes}
+    named, cases = [], itertools.product(config.cells, sizes.items(), config.modes)
+    for cell, (text, size), mode in cases:
         runs = {
             name: _compiled(cell, how, size, mode)
             for name, how in choices(size.time, config.chunks, mode).items()

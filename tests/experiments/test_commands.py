@@ -262,7 +262,7 @@ def test_a_wrong_option_is_an_error_of_one_line(
         ("scaling --latency -1", "--latency must be at least 0, got -1"),
         ("layouts --rounds 0", "--rounds must be at least 1, got 0"),
         ("layouts --chunks 4 0", "--chunks must be at least 1, got 0"),
-        ("layouts --sizes foo", "--sizes foo: a size is one of A"),
+        ("layouts --sizes 4,1,2,4 foo", "--sizes foo: a size is one of A"),
         ("parts --rounds 0 --calls 0", "got 0; --calls must be at least 1, got 0"),
         ("parts --size foo", "--size foo: a size is one of A"),
         ("parallel --seeds 0 --tables iterations", "--seeds must be at least 1, got 0"),
