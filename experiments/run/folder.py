@@ -98,9 +98,14 @@ def create(path: Path, task: Task, options: Any, data: Data) -> None:
     write_json(path / "config.json", content)
 
 
+def weights_file(path: Path) -> Path:
+    """Returns the file of `--weights`: the path, or the last weights of a run there."""
+    return path / LAST if path.is_dir() else path
+
+
 def weights_hash(path: Path) -> str:
-    """Returns the SHA-256 of a file of weights, or of the last weights of a run."""
-    with open(path / LAST if path.is_dir() else path, "rb") as file:
+    """Returns the SHA-256 of the file of `--weights`."""
+    with weights_file(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

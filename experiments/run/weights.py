@@ -28,7 +28,7 @@ def read(path: Path, template: Params, options: Any, data: Data) -> Params:
     Raises:
       UserError: If they do not fit the model; the message lists the differences.
     """
-    file = path / "weights.safetensors" if path.is_dir() else path
+    file = folder.weights_file(path)
     try:
         file.stat()  # a file that is missing has no wrong suffix
         arrays, texts = files.load_arrays(file)
