@@ -64,15 +64,14 @@ def main(prog: str, arguments: list[str]) -> int:
     run, model, params = folder.trained(how.run, how.best)
     checked = "read back and compared"
     try:
-        encode = {"stablehlo": stablehlo, "onnx": onnx_model}.get(how.format)
-        if encode is None:
+        if how.format == "safetensors":
             safetensors(how.out, run, params)
+        elif how.format == "onnx":
+            _write(how.out, onnx_model(run, model, params))
         else:
-            data = encode(run, model, params, how.platforms)
-            if how.format == "stablehlo":
-                checked = compared(how.platforms)
-            with disk.writing(how.out, len(data)):
-                files.write_whole(how.out, [data])
+            data, here = stablehlo(run, model, params, how.platforms)
+            checked = compared(how.platforms, here)
+            _write(how.out, data)
     except (ValueError, NotImplementedError) as error:
         line = " ".join(str(error).split())
         raise UserError(
@@ -80,6 +79,11 @@ def main(prog: str, arguments: list[str]) -> int:
         ) from None
     print(f"{how.out}: {how.out.stat().st_size} bytes, {checked}")
     return 0
+
+
+def _write(out: Path, data: bytes) -> None:
+    with disk.writing(out, len(data)):
+        files.write_whole(out, [data])
 
 
 def page(how: Export) -> int:
@@ -117,8 +121,10 @@ def metadata(run: folder.Run) -> dict[str, str]:
 
 def stablehlo(
     run: folder.Run, model: Any, params: Params, platforms: tuple[str, ...] = ("cpu",)
-) -> bytes:
-    """Returns the bytes of a program with the parameters inside.
+) -> tuple[bytes, list[str]]:
+    """Returns a program with the parameters inside, and where it was compared.
+
+    It is compared with the model on those platforms that this machine has.
 
     Raises:
       ValueError: If the model cannot be lowered for any batch and time.
@@ -128,12 +134,13 @@ def stablehlo(
     lowered = jax.export.export(function, platforms=platforms)(*likes)
     data = lowered.serialize()
     again = jax.export.deserialize(bytearray(data))
-    for device in devices(again.platforms).values():
+    here = devices(again.platforms)
+    for device in here.values():
         for sizes in ({"b": 2, "t": 5}, {"b": 3, "t": 4}):
             with jax.default_device(device):
                 given = jax.tree.map(lambda like, s=sizes: example(like, s), likes)
                 _compare(function(*given), again.call(*given))
-    return bytes(data)
+    return bytes(data), [*here]
 
 
 def devices(platforms: Sequence[str]) -> dict[str, jax.Device]:
@@ -145,14 +152,13 @@ def devices(platforms: Sequence[str]) -> dict[str, jax.Device]:
     return found
 
 
-def compared(platforms: Sequence[str]) -> str:
-    """Says on which platforms a program was compared with the model.
+def compared(platforms: Sequence[str], here: Sequence[str]) -> str:
+    """Says that a program was compared with the model on those platforms that are here.
 
     Example:
-      >>> compared(["cpu"])
-      'read back and compared'
+      >>> compared(["cpu", "tpu"], here=["cpu"])
+      'read back, compared on cpu only, because this machine has no tpu'
     """
-    here = devices(platforms)
     missing = [platform for platform in platforms if platform not in here]
     if not missing:
         return "read back and compared"
@@ -189,16 +195,13 @@ def program(
     return step, (xs, named_arrays.flatten(start), reset)
 
 
-def onnx_model(
-    run: folder.Run, model: Any, params: Params, platforms: tuple[str, ...] = ()
-) -> bytes:
+def onnx_model(run: folder.Run, model: Any, params: Params) -> bytes:
     """Returns the bytes of an ONNX model, which was run if there is a runtime.
 
     Raises:
       ValueError: If ONNX has no operator that computes a layer.
       UserError: If onnx is not installed.
     """
-    del platforms  # a file of ONNX runs everywhere
     if importlib.util.find_spec("onnx") is None:
         raise UserError("--format onnx needs onnx: `pip install 'jrnn[interop]'`.")
     if not isinstance(model, Layer):

@@ -42,7 +42,7 @@ def drawn(name, tmp_path, **changes):
 
 
 def called(run, model, params, *given):
-    data = export.stablehlo(run, model, params)
+    data, _ = export.stablehlo(run, model, params)
     return jax.export.deserialize(bytearray(data)).call(*given)
 
 
@@ -60,7 +60,7 @@ def test_a_model_that_runs_step_by_step_takes_its_state(tmp_path):
 
 def test_the_snippet_of_the_page_runs_a_program(tmp_path, monkeypatch):
     run, model, params = drawn("parity", tmp_path)
-    data = export.stablehlo(run, model, params)
+    data, _ = export.stablehlo(run, model, params)
     (tmp_path / "model.stablehlo").write_bytes(data)
     page = pathlib.Path(__file__).parents[2] / "docs" / "experiments.md"
     (code,) = re.findall(
@@ -121,7 +121,8 @@ def test_the_command_says_where_a_program_was_compared(
 @pytest.mark.parametrize("platforms", [("cuda",), ("cpu", "cuda", "tpu")])
 @pytest.mark.parametrize("name", ["parity", "digits"])
 def test_a_program_is_lowered_for_other_platforms(tmp_path, name, platforms):
-    data = export.stablehlo(*drawn(name, tmp_path), platforms)
+    data, here = export.stablehlo(*drawn(name, tmp_path), platforms)
+    assert ("cpu" in here) == ("cpu" in platforms) and set(here) <= {*platforms}
     assert jax.export.deserialize(bytearray(data)).platforms == platforms
 
 
