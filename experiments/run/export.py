@@ -51,7 +51,7 @@ class Export:
     format: Literal["safetensors", "stablehlo", "onnx", "html"]
     out: Annotated[Path, tyro.conf.arg(metavar="FILE")]
     best: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    platforms: tuple[Literal["cpu", "cuda", "tpu"], ...] = ("cpu",)
+    platforms: tuple[Literal["cpu", "cuda", "rocm", "tpu"], ...] = ("cpu",)
 
 
 def main(prog: str, arguments: list[str]) -> int:

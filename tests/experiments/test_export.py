@@ -107,6 +107,7 @@ def test_models_that_are_no_layer_export_a_function_of_their_own(tmp_path):
     [
         (["cpu"], "read back and compared"),
         (["tpu"], "read back, not compared, because this machine has no tpu"),
+        (["rocm"], "read back, not compared, because this machine has no rocm"),
         (["cpu", "tpu"], "read back, compared on cpu only, because"),
     ],
 )
@@ -118,7 +119,7 @@ def test_the_command_says_where_a_program_was_compared(
     assert f"bytes, {checked}" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("platforms", [("cuda",), ("cpu", "cuda", "tpu")])
+@pytest.mark.parametrize("platforms", [("cuda",), ("cpu", "cuda", "rocm", "tpu")])
 @pytest.mark.parametrize("name", ["parity", "digits"])
 def test_a_program_is_lowered_for_other_platforms(tmp_path, name, platforms):
     data, here = export.stablehlo(*drawn(name, tmp_path), platforms)
@@ -161,7 +162,7 @@ def test_the_command_writes_whole_files_or_none(finished, tmp_path, capsys):
     with pytest.raises(UserError, match="does not exist: create it"):
         main([*words, str(tmp_path / "none" / "model.safetensors")])
     words[3] = "stablehlo"
-    with pytest.raises(UserError, match="abacus.*--platforms.*cpu.*cuda.*tpu"):
+    with pytest.raises(UserError, match="abacus.*--platforms.*cpu.*cuda.*rocm.*tpu"):
         main([*words, str(tmp_path / "model.hlo"), "--platforms", "abacus"])
     words[3] = "html"
     assert list(tmp_path.iterdir()) == [out]
