@@ -146,6 +146,17 @@ def test_onnx_has_the_models_of_its_operators_only(tmp_path):
         export.onnx_model(run, model, params)
 
 
+def test_a_model_that_cannot_be_exported_is_one_line(tmp_path, monkeypatch):
+    pytest.importorskip("onnx")
+    mingru = drawn("parity", tmp_path, cell="mingru")
+    monkeypatch.setattr(folder, "trained", lambda *given: mingru)
+    out = tmp_path / "model.onnx"
+    words = ["export", "RUN", "--format", "onnx", "--out", str(out)]
+    with pytest.raises(UserError, match="RUN cannot be exported as onnx: .*MinGRU"):
+        main(words)
+    assert not out.exists()
+
+
 def test_the_command_writes_whole_files_or_none(finished, tmp_path, capsys):
     out = tmp_path / "model.safetensors"
     words = ["export", str(finished), "--format", "safetensors", "--out"]
