@@ -70,6 +70,16 @@ class Session:
         params = weights.read(given, learner.params, self.options, self.data)
         return learner._replace(params=batches.replicate(params, self.mesh))
 
+    def begin_again(self) -> update.Learner:
+        """Returns the learner before the first update of a run that has a folder.
+
+        Raises:
+          UserError: If the weights are of another model, or have changed.
+        """
+        learner = self.begin()
+        weights.check_unchanged(self.path, self.options.weights)
+        return learner
+
     def drawn(self) -> update.Learner:
         """Returns a learner with weights that are drawn from the seed."""
         how = self.task, self.recipe, self.model, self.split
@@ -96,6 +106,7 @@ class Session:
 
         Raises:
           CheckpointError: If none is intact, or it is of another run.
+          UserError: If there is none, and the weights of the start have changed.
         """
         rows = self.options.batch_size
         like = jax.tree.map(
@@ -108,7 +119,7 @@ class Session:
             warnings.simplefilter("ignore", CheckpointWarning)
             found = self.store.restore(like._replace(state=state))
         if found is None:
-            self.learner = self.begin()
+            self.learner = self.begin_again()
             return [f"{self.path} has no checkpoint yet: starting from the beginning."]
         self.learner = update.place(found.tree, self.split)
         self.step, self.seconds = found.step, found.progress["seconds"]
@@ -202,10 +213,10 @@ class Session:
     def first_loss(self, advance: update.Advance, arrays: Any) -> float:
         """Returns the loss of the first update of the run, which is computed again.
 
-        It is infinite if the run started from weights that are gone.
+        It is infinite if the run started from weights that are gone or have changed.
         """
         try:
-            start, zero = self.begin(), np.float32(0)
+            start, zero = self.begin_again(), np.float32(0)
         except UserError:
             return math.inf
         block = update.Block(np.int32(0), np.int32(1), zero, zero, self.seed)

@@ -55,6 +55,20 @@ def read(path: Path, template: Params, options: Any, data: Data) -> Params:
     return files.restore(template, arrays, cast=True)
 
 
+def check_unchanged(run: Path, given: Path | None) -> None:
+    """Checks that the file of `--weights` is still what a run started from.
+
+    Raises:
+      UserError: If it has changed.
+    """
+    start = folder.read(run).start
+    if given is not None and start not in (None, folder.weights_hash(given)):
+        raise UserError(
+            f"--weights {given} has changed since {run} started from it: restore the "
+            "file, or start a new run."
+        )
+
+
 def differences(found: dict[str, np.ndarray], wanted: dict[str, Any]) -> list[str]:
     """Returns in words how named arrays differ in their names and shapes.
 

@@ -66,6 +66,18 @@ def test_a_run_starts_from_other_weights(tiny, finished, text, tmp_path):
     assert newest(path)[1] == 40 and folder.read(path).options.weights == given
 
 
+def test_a_run_begins_again_only_from_the_same_weights(tiny, finished, tmp_path):
+    given = shutil.copytree(finished, tmp_path / "given")
+    path = start(dataclasses.replace(tiny, weights=given, stop_after=10))
+    shutil.rmtree(path / "checkpoints")
+    run, _, params = folder.trained(finished)
+    folder.save_weights(given, jax.tree.map(lambda leaf: 2 * leaf, params), 0, run.data)
+    with pytest.raises(UserError, match=f"{given} has changed since {path} started"):
+        resume(path)
+    shutil.copy(finished / "weights.safetensors", given)
+    assert resume(path, stop_after=20) == 0
+
+
 def test_weights_of_another_model_are_refused_with_the_differences(
     tiny, finished, tmp_path
 ):
