@@ -72,6 +72,9 @@ def forget_gate(
     Returns:
       The sum, [k*H].
 
+    Raises:
+      TypeError: if `start` is a function and `key` is not a key of JAX.
+
     Example:
       >>> key, b = jax.random.key(0), jnp.zeros(8)  # the gates i, f, g, o of two units
       >>> forget_gate(key, 1.0, b, remembers=(-1, 1, 0, 0)).tolist()
