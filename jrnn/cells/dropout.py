@@ -5,11 +5,7 @@ from typing import Any, NamedTuple
 import jax
 
 from jrnn import checks, numerics
-from jrnn.cells.wrapper_base import (
-    Wrapper,
-    inner_params,
-    require_gated,
-)
+from jrnn.cells.wrapper_base import Wrapper, inner_params, require_gated
 from jrnn.forms import Form, Gated
 from jrnn.types import Array, Cell, Params, PRNGKey, Shape, State
 from jrnn.values import value

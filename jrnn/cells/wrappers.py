@@ -6,12 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from jrnn import checks, numerics
-from jrnn.cells.wrapper_base import (
-    Prepared,
-    Wrapper,
-    inner_params,
-    inner_u,
-)
+from jrnn.cells.wrapper_base import Prepared, Wrapper, inner_params, inner_u
 from jrnn.forms import Advance, Form
 from jrnn.types import Array, Cell, DType, Params, PRNGKey, Shape, State
 from jrnn.values import exportable, value
