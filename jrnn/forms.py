@@ -268,6 +268,15 @@ class Plain(NamedTuple):
 Form = Gated | Linear | Plain
 
 
+def gates_of(form: Form) -> Show | None:
+    """Returns the gates of a form as a function of (params, state, u)."""
+    gates = form.gates
+    if gates is None or not isinstance(form, Gated):
+        return gates
+    preactivate = form.preactivate
+    return lambda params, state, u: gates(params, state, preactivate(params, state, u))
+
+
 def _same(tree: Any) -> Any:
     return tree
 

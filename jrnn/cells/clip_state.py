@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from jrnn import checks
 from jrnn.cells.wrapper_base import Wrapper
-from jrnn.forms import Form, Gated, Linear, Plain, Show, directly
+from jrnn.forms import Form, Gated, Linear, Plain, directly, gates_of
 from jrnn.types import Array, Cell, DType, Params, PRNGKey, State
 from jrnn.values import value
 
@@ -68,7 +68,7 @@ class ClipState(Wrapper):
         return Plain(
             lambda params, state, u: self._clip(form.step(params, state, u)),
             structure,
-            gates=_gates(form),
+            gates=gates_of(form),
             local=form.local,
         )
 
@@ -94,12 +94,3 @@ class ClipState(Wrapper):
 
         clipped = [clip(a, bound) for a, bound in zip(leaves, bounds, strict=True)]
         return jax.tree.unflatten(structure, clipped)
-
-
-def _gates(form: Form) -> Show | None:
-    """Returns the gates of a form as a function of (params, state, u)."""
-    gates = form.gates
-    if gates is None or not isinstance(form, Gated):
-        return gates
-    preactivate = form.preactivate
-    return lambda params, state, u: gates(params, state, preactivate(params, state, u))

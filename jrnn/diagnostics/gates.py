@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from jrnn.diagnostics.replay import by_example, replay
-from jrnn.forms import Form, Gated
+from jrnn.forms import Form, gates_of
 from jrnn.types import Array, Cell, Params, State
 
 
@@ -60,10 +60,8 @@ def gates(cell: Cell, params: Params, state: State | None, xs: Any) -> dict[str,
 
 def show_gates(form: Form, params: Params, state: State, u: Any) -> dict[str, Array]:
     """Returns the gates of one step by name, for prepared parameters."""
-    if form.gates is None:
-        return {}
-    last = form.preactivate(params, state, u) if isinstance(form, Gated) else u
-    return form.gates(params, state, last)
+    show = gates_of(form)
+    return {} if show is None else show(params, state, u)
 
 
 def gate_saturation(
