@@ -269,12 +269,17 @@ Form = Gated | Linear | Plain
 
 
 def gates_of(form: Form) -> Show | None:
-    """Returns the gates of a form as a function of (params, state, u)."""
+    """Returns the gates of a form as a function of (params, state, u), or None.
+
+    Example:
+      >>> form = Plain(lambda params, state, u: u, gates=lambda *args: {"forget": args})
+      >>> gates_of(form)("params", "state", "u")
+      {'forget': ('params', 'state', 'u')}
+    """
     gates = form.gates
     if gates is None or not isinstance(form, Gated):
         return gates
-    preactivate = form.preactivate
-    return lambda params, state, u: gates(params, state, preactivate(params, state, u))
+    return lambda p, state, u: gates(p, state, form.preactivate(p, state, u))
 
 
 def _same(tree: Any) -> Any:
