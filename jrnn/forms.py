@@ -268,7 +268,7 @@ class Plain(NamedTuple):
 Form = Gated | Linear | Plain
 
 
-def gates_of(form: Form) -> Show | None:
+def gates_of(form: Any) -> Show | None:
     """Returns the gates of a form as a function of (params, state, u), or None.
 
     Example:
