@@ -242,33 +242,3 @@ def widened(tree: Any) -> tuple[Any, Callable[[Any], Any]]:
         return jax.tree.map(lambda leaf, dtype: leaf.astype(dtype), tree, dtypes)
 
     return jax.tree.map(widen, tree), narrow
-
-
-@jax.custom_jvp
-def take_rows(table: Array, ids: Array) -> Array:
-    """Returns `table[ids]`, [..., features], split over a mesh as the ids are.
-
-    On an explicit mesh, JAX does not choose how the result is split. The gradient of a
-    table in half precision is summed in float32: some ids occur very often.
-    """
-    split = jax.typeof(ids).sharding
-    if split.mesh.empty:
-        return table[ids]
-    spec = jax.P(*split.spec, jax.typeof(table).sharding.spec[-1])
-    return table.at[ids].get(out_sharding=spec)
-
-
-@take_rows.defjvp
-def _take_rows_jvp(primals: Any, tangents: Any) -> tuple[Array, Array]:
-    table, ids = primals
-    moved = tangents[0].astype(wide(table))
-    return take_rows(table, ids), take_rows(moved, ids).astype(table.dtype)
-
-
-def split_like(a: Array, like: Array) -> Array:
-    """Shards an array over an explicit mesh like another, except axes of size one."""
-    split = jax.typeof(like).sharding
-    if split.mesh.empty:
-        return a
-    spec = zip(a.shape, split.spec, strict=True)
-    return jax.sharding.reshard(a, jax.P(*(s if n > 1 else None for n, s in spec)))

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 
 from jrnn import checks, kernels, masks
 from jrnn.masks import where
+from jrnn.meshes import place_like, place_rows
 from jrnn.options import check_params, is_cell
 from jrnn.types import Array, Cell, Params, PRNGKey, State
 from jrnn.values import without_init_options
@@ -229,6 +230,11 @@ def _typed(cell: Cell, loop: kernels.Loop) -> kernels.Loop:
       TypeError: if a step changes the structure, the shapes or the dtypes of the state.
     """
     first = jax.tree.map(lambda leaf: leaf[0], loop.inputs)
+    axes = jax.tree.leaves(first.xs)[0].ndim - cell.feature_axes
+    loop = loop._replace(
+        state=place_rows(loop.state, first.xs, axes),
+        fresh=place_rows(loop.fresh, first.xs, axes),
+    )
 
     def one_step(state: State, fresh: State) -> State:
         u = cell.project(loop.params, first.xs, key=first.keys)
@@ -239,20 +245,8 @@ def _typed(cell: Cell, loop: kernels.Loop) -> kernels.Loop:
 
     after = jax.lax.stop_gradient(one_step(loop.state, loop.fresh))
     checks.same_state(loop.state, after, loop.inputs.xs, loop.params)
-    place = functools.partial(jax.tree.map, _place_like)
-    return loop._replace(state=place(loop.state, after), fresh=place(loop.fresh, after))
-
-
-def _place_like(a: Array, like: Array) -> Array:
-    """Gives an array the type of another; no value changes.
-
-    Adding flags that are never set transfers the type, and XLA removes them. Where the
-    types agree already, the code that made the other array is dead.
-    """
-    if jax.typeof(a).strip_weak_type() == jax.typeof(like).strip_weak_type():
-        return a
-    never = jnp.logical_and(like != like, False)
-    return a + never.astype(a.dtype)
+    state, fresh = (place_like(tree, after) for tree in (loop.state, loop.fresh))
+    return loop._replace(state=state, fresh=fresh)
 
 
 def _last_output(

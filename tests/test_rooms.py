@@ -15,6 +15,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 # From the ground up. A room may import the rooms before it, and its own files.
 ROOMS = [
     "numerics",
+    "meshes",
     "linear_maps",
     "forms",
     "values",

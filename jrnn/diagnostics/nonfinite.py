@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jrnn import checks, masks
+from jrnn.meshes import place_rows
 from jrnn.scanning import scan
 from jrnn.types import Array, Cell, Params, State
 
@@ -82,6 +83,7 @@ def first_nonfinite(
         flags_0 = _any(leaf, len(batch))[..., None]
         bad.append(jnp.broadcast_to(flags_0, (*batch, time)))
     bad += [_any(leaf, len(batch) + 1) for leaf in jax.tree.leaves((seen, states, ys))]
+    bad = place_rows(bad, xs, len(batch))
     table = jnp.stack(bad, axis=-1)  # [*batch, T, arrays]
     flat = table.reshape(*batch, time * len(bad))  # by step, then by array
     place = jnp.argmax(flat, axis=-1)

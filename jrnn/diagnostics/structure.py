@@ -103,6 +103,7 @@ def reach(traces: Params, change: Params, leaf: Array) -> Array:
     for trace, by in zip(jax.tree.leaves(traces), jax.tree.leaves(change), strict=True):
         if by.ndim and not by.shape[-1] % size:
             effect = trace * along(by, trace)
+            effect = jnp.sum(effect, axis=tuple(range(len(batch), effect.ndim - 1)))
             total = total + jnp.sum(effect.reshape(*batch, -1, size), axis=-2)
     return total
 

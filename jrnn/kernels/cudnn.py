@@ -18,6 +18,7 @@ from jrnn.cells.lstm import LSTM, LSTMParams, LSTMState
 from jrnn.kernels.base import Inputs, Loop, Options, Trajectory, only_on
 from jrnn.kernels.scan import Scan
 from jrnn.masks import where
+from jrnn.meshes import refusal_if_split
 from jrnn.types import Array, Cell
 from jrnn.values import value
 
@@ -42,8 +43,8 @@ class CuDNN:
 
     def refusal(self, cell: Cell, inputs: Inputs, options: Options) -> str | None:
         """Returns why this kernel cannot run a cell; None if it can."""
-        if unavailable() is not None:
-            return unavailable()
+        if found := unavailable() or refusal_if_split(inputs.xs):
+            return found
         if type(cell) is not LSTM:  # a subclass may compute something else
             return f"computes only `jrnn.LSTM`, not {cell}"
         out = cell.output_activation or cell.activation

@@ -19,6 +19,7 @@ import jax.numpy as jnp
 from jrnn import numerics
 from jrnn.kernels import base
 from jrnn.kernels.base import Inputs, Kernel, Loop, Options, Trajectory
+from jrnn.meshes import place_rows
 from jrnn.types import Array, Cell, State
 
 
@@ -102,12 +103,14 @@ def _cover(loops: tuple[int, ...], time: int) -> bool:
 
 def lengthened(inputs: Inputs, idle: int, axes: tuple[int, ...]) -> Inputs:
     """Appends steps that do nothing: copies of the last one, not to be kept."""
-    keep = jnp.ones(axes, bool) if inputs.keep is None else inputs.keep
-    off = jnp.zeros((idle, *axes[1:]), bool)
+    keep = inputs.keep
+    if keep is None:
+        keep = place_rows(jnp.ones(axes, bool), inputs.xs, len(axes))
 
     def lengthen(a: Array) -> Array:
         last = jnp.broadcast_to(a[-1:], (idle, *a.shape[1:]))
         return jnp.concatenate([a, last])
 
     longer = jax.tree.map(lengthen, inputs._replace(keep=None))
+    off = jnp.logical_and(lengthen(keep)[-idle:], False)
     return longer._replace(keep=jnp.concatenate([keep, off]))

@@ -5,7 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jrnn import checks, numerics, options
+from jrnn import checks, meshes, options
 from jrnn.types import Array, DType, Params, PRNGKey, Shape
 from jrnn.values import value
 
@@ -78,5 +78,5 @@ class Dropout:
         if self.locked and time >= 0:
             shape[time] = 1
         kept = jax.random.bernoulli(key, 1 - self.rate, shape)
-        kept = numerics.split_like(kept, xs)
+        kept = meshes.split_like(kept, xs)
         return (), jnp.where(kept, xs / (1 - self.rate), jnp.zeros_like(xs))

@@ -5,13 +5,15 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jrnn import checks, masks, numerics, options
+from jrnn import checks, numerics, options
 from jrnn.cells.attention import AttentionParams, attend_to
 from jrnn.layers.beam import Beams, beam_search
 from jrnn.layers.bridge import Bridge, copy_state
-from jrnn.layers.generation import generate, sample
+from jrnn.layers.feed_back import feed_back
+from jrnn.layers.generation import generate
 from jrnn.layers.keys import optional_keys
 from jrnn.layers.over_time import require_causal, returns_pair
+from jrnn.meshes import place_rows
 from jrnn.types import Array, DType, Layer, Params, PRNGKey, State
 from jrnn.values import exportable, value
 
@@ -152,6 +154,7 @@ class EncoderDecoder:
         decoder, reduced = params.decoder, self.encoder.over_time == "reduce"
         batch = jax.tree.leaves(memory)[0].shape[: -1 if reduced else -2]
         start = jnp.full((*batch, 1), self.start, jnp.int32)
+        start = place_rows(start, memory, len(batch))
         if _attentions(decoder):
             if reduced or returns_pair(self.encoder):
                 raise ValueError(
@@ -163,7 +166,8 @@ class EncoderDecoder:
         if self.bridge == "copy":
             return decoder, copy_state(final, self.decoder, decoder), start
         if self.bridge is None:
-            return decoder, self.decoder.initial_state(decoder, batch), start
+            state = self.decoder.initial_state(decoder, batch)
+            return decoder, place_rows(state, memory, len(batch)), start
         flat = [jax.lax.collapse(a, len(batch)) for a in jax.tree.leaves(final)]
         vector = jnp.concatenate(flat, axis=-1)
         state = Bridge(self.decoder).apply(params.bridge, decoder, vector)
@@ -205,8 +209,9 @@ class EncoderDecoder:
           [1] Bengio et al., 2015, https://arxiv.org/abs/1506.03099
         """
         keys = optional_keys(key)
-        decoder, state, _ = self._encode(params, source, lengths, mask, keys[0])
+        decoder, state, start = self._encode(params, source, lengths, mask, keys[0])
         target = checks.integers("target", target, " A target holds integer ids.")
+        first = start[..., 0].astype(target.dtype)
         known = isinstance(teacher_forcing, int | float)
         if known and not 0 <= teacher_forcing <= 1:
             raise ValueError(
@@ -214,14 +219,13 @@ class EncoderDecoder:
             )
         if known and teacher_forcing == 1:
             steps = jnp.moveaxis(target, -1, 0)
-            first = jnp.full(steps.shape[1:], self.start, target.dtype)
             given = jnp.moveaxis(numerics.shift(first, steps), 0, -1)
             _, logits = self.decoder.apply(
                 decoder, state, given, lengths=target_lengths, key=keys[1]
             )
             return logits
-        targets = target, target_lengths
-        return self._feed_back(decoder, state, targets, teacher_forcing, keys[1])
+        pieces = (state, first), (target, target_lengths)
+        return feed_back(self.decoder, decoder, *pieces, teacher_forcing, keys[1])
 
     def generate(
         self,
@@ -256,42 +260,6 @@ class EncoderDecoder:
         """
         decoder, state, prime = self._encode(params, source, lengths, mask, None)
         return beam_search(self.decoder, decoder, state, prime, steps, **options)
-
-    def _feed_back(
-        self,
-        decoder: Params,
-        state: State,
-        targets: tuple[Array, Any],
-        teacher_forcing: Any,
-        key: PRNGKey | None,
-    ) -> Array:
-        """Decodes step by step, each reading the target or the model's own token."""
-        target, lengths = targets
-        valid = masks.valid_steps(lengths, None, target.shape[:-1], target.shape[-1])
-        keep = None if valid is None else jnp.moveaxis(valid[..., None], -2, 0)
-        steps = jnp.moveaxis(target, -1, 0)
-        keys = None if key is None else jax.random.split(key, len(steps))
-
-        def body(carry: tuple[State, Array], now: Any) -> tuple[Any, Array]:
-            state, token = carry
-            true, mask, key = now
-            state, logits = self.decoder.apply(
-                decoder, state, token[..., None], mask=mask, key=key
-            )
-            logits = logits[..., 0, :]
-            if key is None:
-                own = jnp.argmax(logits, axis=-1)
-                forced = jnp.full(own.shape, teacher_forcing) > 0.5
-            else:
-                keys = jax.random.split(jax.random.fold_in(key, 1))
-                own = sample(keys[0], jax.lax.stop_gradient(logits))
-                forced = jax.random.bernoulli(keys[1], teacher_forcing, own.shape)
-            token = jnp.where(forced, true, own.astype(true.dtype))
-            return (state, token), logits
-
-        first = jnp.full(steps.shape[1:], self.start, target.dtype)
-        _, logits = jax.lax.scan(body, (state, first), (steps, keep, keys))
-        return jnp.moveaxis(logits, 0, -2)
 
 
 def _attentions(params: Params) -> bool:

@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 
-from jrnn import checks, initializers, masks, numerics, options
+from jrnn import checks, initializers, masks, meshes, numerics, options
 from jrnn.cells.affine import affine
 from jrnn.types import Array, DType, PRNGKey, Shape
 from jrnn.values import exportable, value
@@ -151,7 +151,7 @@ class Embed:
         ids = checks.integers("xs", xs, " `jrnn.Embed` takes integer ids.")
         ids = masks.without_padding(ids, lengths, mask, feature_axes=0)
         ids = checks.ids("xs", ids, self.vocabulary)
-        rows = numerics.take_rows(params.table, ids)
+        rows = meshes.take_rows(params.table, ids)
         if checks.concrete(ids):
             return (), rows
         known = (ids >= 0) & (ids < self.vocabulary)

@@ -15,6 +15,7 @@ import numpy as np
 import optax
 
 from jrnn import checks
+from jrnn.meshes import place_like
 from jrnn.training.cutting import as_arrays, time_axes
 from jrnn.training.optimizers import check_optimizer
 from jrnn.types import Array, Params, PRNGKey, State
@@ -171,8 +172,9 @@ def truncated_value_and_grad(
             (value, state), more = _chunk_gradient(loss, params, state, *piece)
             return (state, jax.tree.map(jnp.add, gradient, more)), value
 
-        start = state, jax.tree.map(jnp.zeros_like, params)
         pieces = chunks, key_per_chunk(key, chunks)
+        state = _typed(loss, params, state, pieces)
+        start = state, jax.tree.map(jnp.zeros_like, params)
         (state, gradient), values = jax.lax.scan(body, start, pieces)
         return (jnp.sum(values, axis=0), state), gradient
 
@@ -230,8 +232,8 @@ def train_on_chunks(
             updates, opt_state = tx.update(gradient, opt_state, params)
             return (optax.apply_updates(params, updates), opt_state, state), value
 
-        carry = params, opt_state, state
         pieces = chunks, key_per_chunk(key, chunks)
+        carry = params, opt_state, _typed(loss, params, state, pieces)
         (params, opt_state, state), losses = jax.lax.scan(body, carry, pieces)
         return params, opt_state, state, losses
 
@@ -244,6 +246,14 @@ def _chunk_gradient(
     """Returns `((loss, state), gradient)` of one chunk."""
     state = jax.lax.stop_gradient(state)
     return jax.value_and_grad(loss, has_aux=True)(params, state, chunk, key)
+
+
+def _typed(loss: ChunkLoss, params: Params, state: State, pieces: Any) -> State:
+    """Gives a state the type that it has after a chunk: on a mesh, it is split."""
+    if jax.sharding.get_abstract_mesh().empty:
+        return state
+    first = jax.tree.map(lambda a: a[0], pieces)
+    return place_like(state, loss(params, state, *first)[1])
 
 
 def _finite_or(new: Array, old: Array) -> Array:

@@ -35,6 +35,7 @@ from jrnn.kernels.base import (
 from jrnn.kernels.gated import Gated, flat
 from jrnn.kernels.pallas import platforms, steps
 from jrnn.kernels.scan import Scan
+from jrnn.meshes import refusal_if_split
 from jrnn.types import Array, Cell, Params, State
 from jrnn.values import value
 
@@ -76,7 +77,7 @@ class Pallas:
         axes = {leaf.ndim - cell.feature_axes for leaf in jax.tree.leaves(inputs.xs)}
         if axes != {2} or cell.feature_axes != 1:
             return "needs vectors with one batch dimension: xs [batch, time, features]"
-        return None
+        return refusal_if_split(inputs.xs)
 
     def run(self, cell: Cell, loop: Loop, options: Options) -> Trajectory:
         """Runs a gated cell along time."""

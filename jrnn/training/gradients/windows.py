@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from jrnn import checks, masks
 from jrnn.masks import where
+from jrnn.meshes import place_like, place_rows
 from jrnn.training.gradients.dense import SensitiveState
 from jrnn.training.gradients.traces import TracedState
 from jrnn.training.tbptt import Chunk, split_into_chunks
@@ -90,6 +91,7 @@ def windowed(
     valid = math.prod(shape) if mask is None else jnp.sum(mask)
     total = jnp.maximum(1, jnp.asarray(valid)) if mean_of_all else None
     start = _started(layer.initial_state(params, shape[:-1]), state)
+    start = place_rows(start, problem[0], axes)
     piece_loss = _window_loss(layer, loss, window, axes, state is None, full, total)
     return Windowed(piece_loss, (start, start), chunks)
 
@@ -125,7 +127,7 @@ def _window_loss(
         start, _ = states
         if fresh:  # so that a learned initial state has its gradient
             initial = layer.initial_state(params, chunk.mask.shape[:axes])
-            start = where(chunk.data.first, initial, start)
+            start = where(chunk.data.first, place_like(initial, start), start)
         keys = (None, None) if key is None else jax.random.split(key)
         following, ys = run(params, start, chunk, (0, k1), keys[0])
         end = following
