@@ -92,6 +92,7 @@ def test_names_are_a_tuple_of_strings(leaves):
         ("compute", "bfloat"),
         ("compute", jnp.int8),
         ("compute", 16),
+        ("compute", None),
         ("state", jnp.int32),
         ("state", jnp.complex64),
     ],

@@ -83,7 +83,7 @@ _IDS = " Ids of tokens are integers; vectors need no `jrnn.Embed`."
 def dtype(name: str, value: Any, kind: Any = jnp.inexact) -> None:
     """Raises unless `value` names a floating-point dtype, of `kind`."""
     try:
-        known = jnp.issubdtype(jnp.dtype(value), kind)
+        known = value is not None and jnp.issubdtype(jnp.dtype(value), kind)
     except TypeError:
         known = False
     if not known:
