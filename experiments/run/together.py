@@ -7,6 +7,7 @@ folder, and its result equals that of a run alone, up to rounding.
 import collections
 import contextlib
 import dataclasses
+import math
 import signal
 import time
 from collections.abc import Sequence
@@ -83,11 +84,16 @@ class Group:
             session.learner = _pick(self.learners, index)
 
     def first_losses(self, advance: update.Advance, arrays: Any) -> list[float]:
-        """Returns the loss of the first update of each run, computed again."""
-        zero = np.float32(0)
-        seeds = self.block().seed
+        """Returns the loss of the first update of each run, computed again.
+
+        They are infinite if the weights that they started from are gone or changed.
+        """
+        try:
+            start = join([session.begin_again() for session in self.sessions])
+        except UserError:
+            return [math.inf] * len(self.sessions)
+        zero, seeds = np.float32(0), self.block().seed
         block = update.Block(np.int32(0), np.int32(1), zero, zero, seeds)
-        start = join([session.begin() for session in self.sessions])
         return np.asarray(advance(start, block, arrays)[1].loss).tolist()
 
 

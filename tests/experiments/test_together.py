@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 
 import jax
 import numpy as np
@@ -66,6 +67,23 @@ def test_each_seed_equals_the_run_of_that_seed_alone(tiny, tmp_path):
     assert resume(parts[1].out, stop_after=30) == 0
     assert sweep(again, old) == [0, 0]
     same(parts[1].out, alone)
+
+
+def test_seeds_end_without_the_weights_that_they_started_from(tiny, finished, tmp_path):
+    given = shutil.copytree(finished, tmp_path / "given")
+    parts = [
+        dataclasses.replace(
+            tiny, seed=seed, weights=given, stop_after=20, out=tmp_path / str(seed)
+        )
+        for seed in SEEDS[:2]
+    ]
+    assert sweep(parts) == [0, 0]
+    shutil.rmtree(given)
+    old = [folder.read(part.out).options for part in parts]
+    again = [
+        dataclasses.replace(o, resume=p.out) for o, p in zip(old, parts, strict=True)
+    ]
+    assert sweep(again, old) == [0, 0]
 
 
 def test_a_sweep_trains_its_seeds_at_once(tmp_path, monkeypatch, capsys):
