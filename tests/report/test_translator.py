@@ -1,5 +1,6 @@
 """The box that answers texts in the page, by an encoder and a decoder."""
 
+import functools
 import json
 
 import jax
@@ -29,14 +30,21 @@ def numbers(task, text, saved, translator):
     return np.array([addition.SYMBOLS.index(c) for c in text[: translator.width]])
 
 
+@functools.partial(jax.jit, static_argnums=0)
+def answered(model, params, source, lengths):
+    """The symbols of a date, and the weights of its attention."""
+    found = model.generate(params, source, dates.WIDTH, lengths=lengths)
+    return found, dates.look(model, params, source, lengths, found)
+
+
 def expected(task, model, params, saved, text, translator):
     """The greedy answer of JAX, and the weights of its attention."""
     ids = numbers(task, text, saved, translator)
     if task.name == "dates":
-        source, lengths = map(jnp.asarray, pad([ids]))
-        found = model.generate(params, source, dates.WIDTH, lengths=lengths)
-        weights = dates.look(model, params, source, lengths, found)[0]
-        return "".join(dates.SYMBOLS[i] for i in found[0].tolist()), weights
+        source, lengths = pad([ids], length=translator.width)  # compiled once
+        found, weights = answered(model, params, source, lengths)
+        symbols = "".join(dates.SYMBOLS[i] for i in found[0].tolist())
+        return symbols, weights[0, :, : len(ids)]
     source = np.full((1, translator.width), addition.SYMBOLS.index(" "))
     source[0, : len(ids)] = ids[::-1]
     lengths = jnp.array([len(ids)])
