@@ -61,15 +61,21 @@ def place_like(tree: Any, like: Any) -> Any:
 
 def place_rows(tree: Any, xs: Any, axes: int) -> Any:
     """Splits the first axes of every array of a tree, the batch, as those of `xs`."""
+    if jax.sharding.get_abstract_mesh().empty:
+        return tree
     leaf = jax.tree.leaves(xs)[0]
     rows = jnp.any(leaf != leaf, axis=tuple(range(axes, leaf.ndim)))
     never = jnp.logical_and(rows, False)
+    if jax.typeof(never) == jax.typeof(jnp.zeros(rows.shape, bool)):
+        return tree
 
     def place(a: Array) -> Array:
+        if jnp.issubdtype(a.dtype, jax.dtypes.extended):  # a key cannot be added to
+            return a
         spread = jnp.expand_dims(never, tuple(range(axes, a.ndim)))
         return a + jnp.broadcast_to(spread, a.shape).astype(a.dtype)
 
-    return tree if jax.sharding.get_abstract_mesh().empty else jax.tree.map(place, tree)
+    return jax.tree.map(place, tree)
 
 
 def refusal_if_split(tree: Any) -> str | None:
