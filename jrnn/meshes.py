@@ -47,12 +47,14 @@ def split_like(a: Array, like: Array) -> Array:
 def place_like(tree: Any, like: Any) -> Any:
     """Gives every array of a tree the type of the same array of another tree.
 
-    No value changes: adding flags that are never set transfers the type, and XLA
-    removes them. If the types agree, the code that computed `like` is dead.
+    Adding flags that are never set transfers the type, and XLA removes them. Under
+    `jit`, the code that computed `like` is dead if the types agree. An array of another
+    shape stays as it is.
     """
 
     def place(a: Array, like: Array) -> Array:
-        if jax.typeof(a).strip_weak_type() == jax.typeof(like).strip_weak_type():
+        same = jax.typeof(a).strip_weak_type() == jax.typeof(like).strip_weak_type()
+        if same or a.shape != like.shape:
             return a
         return a + jnp.logical_and(like != like, False).astype(a.dtype)
 
@@ -60,7 +62,10 @@ def place_like(tree: Any, like: Any) -> Any:
 
 
 def place_rows(tree: Any, xs: Any, axes: int) -> Any:
-    """Splits the first axes of every array of a tree, the batch, as those of `xs`."""
+    """Splits the first axes of every array of a tree, the batch, as those of `xs`.
+
+    An array without these axes, such as a counter, stays as it is, and so does a key.
+    """
     if jax.sharding.get_abstract_mesh().empty:
         return tree
     leaf = jax.tree.leaves(xs)[0]
@@ -70,7 +75,8 @@ def place_rows(tree: Any, xs: Any, axes: int) -> Any:
         return tree
 
     def place(a: Array) -> Array:
-        if jnp.issubdtype(a.dtype, jax.dtypes.extended):  # a key cannot be added to
+        is_key = jnp.issubdtype(a.dtype, jax.dtypes.extended)
+        if is_key or a.shape[:axes] != never.shape:
             return a
         spread = jnp.expand_dims(never, tuple(range(axes, a.ndim)))
         return a + jnp.broadcast_to(spread, a.shape).astype(a.dtype)

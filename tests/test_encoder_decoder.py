@@ -48,6 +48,12 @@ def value_and_grad(function, params):
     return ys, grad
 
 
+def test_a_target_of_another_batch_is_refused():
+    model = MODELS["copy"]
+    with pytest.raises(ValueError, match="state.h must have shape"):
+        model.apply(drawn(model), SOURCE, jnp.ones((B + 1, T), int))
+
+
 def drawn(model):
     return randomise(shapes(model), 1, scale=1.0)
 

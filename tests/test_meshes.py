@@ -11,6 +11,7 @@ from jax.sharding import AxisType, PartitionSpec as P
 
 import jrnn
 from jrnn import diagnostics, training
+from jrnn.forms import Plain
 from tests.cases import assert_close, randomise, shapes
 from tests.test_encoder_decoder import MODELS
 
@@ -26,6 +27,28 @@ METHODS = [
     (GRU, training.EProp()),
     (INDRNN, training.RTRL(every=2)),
 ]
+
+
+class Counting(jrnn.Cell):
+    """A sum that also counts its steps, for all rows together."""
+
+    output_size, feature_axes = H, 1
+    form = Plain(lambda params, state, u: (params[0] * state[0] + u, state[1] + 1))
+
+    def init(self, key, input_size, dtype=float):
+        return (jnp.ones(H, dtype),)
+
+    def initial_state(self, params, batch_shape=()):
+        return jnp.zeros((*batch_shape, H)), jnp.zeros((), int)
+
+    def prepare(self, params, *, key=None, batch_shape=()):
+        return params
+
+    def project(self, params, x, *, key=None):
+        return jnp.sum(x, axis=-1, keepdims=True) * params[0]
+
+    def read(self, params, state, u):
+        return state[0]
 
 
 def assert_equal_on_a_mesh(function, params, *data):
@@ -98,6 +121,30 @@ def test_a_rematerialized_scan_with_idle_steps():
 
     params = randomise(shapes(cell, F), 1)
     assert_equal_on_a_mesh(jax.value_and_grad(loss), params, XS, LENGTHS)
+
+
+def test_a_state_with_a_counter_of_all_rows():
+    cell = Counting()
+    run = lambda params, xs: jrnn.scan(cell, params, None, xs)
+    assert_equal_on_a_mesh(run, (jnp.full(H, 0.3),), XS)
+
+
+def test_chunks_that_cannot_be_typed_are_as_without_a_mesh():
+    def loss(params, state, chunk, key):
+        return jnp.sum(chunk.data), jnp.zeros((B, 3)) + params
+
+    run = training.truncated_value_and_grad(loss)
+    chunks = training.split_into_chunks(XS, 2)
+    none = jax.tree.map(lambda a: a[:0], chunks)
+    for kind in (AxisType.Auto, AxisType.Explicit):
+        mesh = jax.make_mesh((2,), ("data",), axis_types=(kind,))
+        with jax.set_mesh(mesh):
+            (value, _), _ = run(jnp.ones(()), jnp.zeros((B, 3)), none)
+            assert value == 0
+            with pytest.raises(TypeError, match="carry"):
+                run(jnp.ones(()), jnp.zeros((1, 3)), chunks)
+            with pytest.raises(TypeError, match="carry"):
+                run(jnp.ones(()), {"h": jnp.zeros((B, 3))}, chunks)
 
 
 def test_what_is_not_finite():

@@ -209,9 +209,10 @@ class EncoderDecoder:
           [1] Bengio et al., 2015, https://arxiv.org/abs/1506.03099
         """
         keys = optional_keys(key)
-        decoder, state, start = self._encode(params, source, lengths, mask, keys[0])
+        decoder, state, _ = self._encode(params, source, lengths, mask, keys[0])
         target = checks.integers("target", target, " A target holds integer ids.")
-        first = start[..., 0].astype(target.dtype)
+        first = jnp.full(target.shape[:-1], self.start, target.dtype)
+        first = place_rows(first, target, target.ndim - 1)
         known = isinstance(teacher_forcing, int | float)
         if known and not 0 <= teacher_forcing <= 1:
             raise ValueError(

@@ -249,10 +249,20 @@ def _chunk_gradient(
 
 
 def _typed(loss: ChunkLoss, params: Params, state: State, pieces: Any) -> State:
-    """Gives a state the type that it has after a chunk: on a mesh, it is split."""
-    if jax.sharding.get_abstract_mesh().empty:
+    """Gives a state the type that it has after a chunk: on a mesh, it is split.
+
+    What does not fit in another way is left to the loop, which refuses it.
+    """
+    kinds = jax.sharding.get_abstract_mesh().axis_types
+    if all(kind == jax.sharding.AxisType.Auto for kind in kinds):
+        return state
+    if not jax.tree.leaves(pieces)[0].shape[0]:
         return state
     first = jax.tree.map(lambda a: a[0], pieces)
+    after = jax.eval_shape(loss, params, state, *first)[1]
+    structures: list[Any] = [jax.tree.structure(tree) for tree in (state, after)]
+    if structures[0] != structures[1]:
+        return state
     return place_like(state, loss(params, state, *first)[1])
 
 
