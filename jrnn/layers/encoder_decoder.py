@@ -212,7 +212,7 @@ class EncoderDecoder:
         decoder, state, _ = self._encode(params, source, lengths, mask, keys[0])
         target = checks.integers("target", target, " A target holds integer ids.")
         first = jnp.full(target.shape[:-1], self.start, target.dtype)
-        first = place_rows(first, target, target.ndim - 1)
+        state, first = place_rows((state, first), target, target.ndim - 1)
         known = isinstance(teacher_forcing, int | float)
         if known and not 0 <= teacher_forcing <= 1:
             raise ValueError(

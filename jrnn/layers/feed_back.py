@@ -31,7 +31,6 @@ def feed_back(
         1/2, and otherwise the most likely token.
     """
     target, lengths = targets
-    begin = place_rows(begin, target, target.ndim - 1)
     valid = masks.valid_steps(lengths, None, target.shape[:-1], target.shape[-1])
     keep = None if valid is None else jnp.moveaxis(valid[..., None], -2, 0)
     steps = jnp.moveaxis(target, -1, 0)
